@@ -1,0 +1,91 @@
+"""One measured figure as a record, and lists of records as JSON files."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..configuration import build
+from ..errors import IntegrityError, OpenJSCCError, UsageError
+from ..training.checkpoint import write_atomically
+
+
+@dataclass(frozen=True)
+class Record:
+    """A metric of a system on a data set, at one channel, SNR and ratio.
+
+    Attributes:
+        system: as the user asked for it.
+        weight: what that resolved to, ``arch.tag``.
+        metric: a name of `openjscc.metrics.METRICS`.
+        channel: canonical spec.
+        snr_db: average SNR in dB.
+        ratio: nominal bandwidth ratio, one of the system's.
+        mean: over images and trials; None where it is not finite.
+        std: see `openjscc.bench.statistics.Summary`.
+        ci95: see `openjscc.bench.statistics.Summary`.
+        images: number of pictures.
+        trials: repetitions of each picture, every one with its own fading and noise.
+        bandwidth_ratio: mean of channel uses, header included, over source values.
+        parameters: of the networks; None for a system without.
+        macs_per_pixel: multiply-accumulates of encoder and decoder; None where it has no meaning.
+        data: the data set, as asked for.
+        seed: of the experiment.
+    """
+
+    system: str
+    weight: str
+    metric: str
+    channel: str
+    snr_db: float
+    ratio: float
+    mean: float | None
+    std: float | None
+    ci95: float | None
+    images: int
+    trials: int
+    bandwidth_ratio: float
+    parameters: int | None
+    macs_per_pixel: float | None
+    data: str
+    seed: int
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON: None for what is not finite."""
+        values = dataclasses.asdict(self)
+        return {key: None if isinstance(value, float) and not math.isfinite(value) else value for key, value in values.items()}
+
+
+def to_json(records: Iterable[Record]) -> str:
+    """A JSON list, one object a record."""
+    return json.dumps([record.to_dict() for record in records], indent=2, allow_nan=False)
+
+
+def write_records(path: Path, records: Iterable[Record]) -> None:
+    """Write a JSON list, whole or not at all. Raises UsageError where the folder cannot be written."""
+    write_atomically(path, (to_json(records) + "\n").encode())
+
+
+def read_records(path: Path) -> list[Record]:
+    """What `write_records` wrote.
+
+    Raises:
+        UsageError: no such file.
+        IntegrityError: it is not a list of records.
+    """
+    try:
+        content = json.loads(path.read_text("utf-8"))
+        if not isinstance(content, list) or not all(isinstance(item, dict) for item in content):
+            raise ValueError("not a list of objects")
+        return [build(Record, item, f"{path}: record {number}") for number, item in enumerate(content)]
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read: {error.strerror}", "check the path") from None
+    except OpenJSCCError as error:
+        raise IntegrityError(error.message, "write it again with openjscc eval -o") from None
+    except ValueError as error:
+        raise IntegrityError(f"{path} does not hold records: {error}", "write it again with openjscc eval -o") from None

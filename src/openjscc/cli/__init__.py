@@ -1,0 +1,105 @@
+"""The command line. One file a verb; nothing slow is imported before a verb runs, so that ``--help`` answers at once."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+
+from ..errors import OpenJSCCError
+from . import eval as eval_verb
+from . import models as models_verb
+from . import send as send_verb
+from . import train as train_verb
+from .console import report_error, say
+
+__all__ = ["app", "main"]
+
+INTERRUPTED = 130
+
+app = typer.Typer(
+    name="openjscc",
+    help="Send images over noisy wireless channels, with learned and digital systems.",
+    epilog="Exit codes: 0 ok; 1 the asked-for thing failed; 2 usage; 3 something is missing and can be got; 4 a damaged file; "
+    "130 interrupted.",
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+)
+app.command("send")(send_verb.send)
+app.command("eval", short_help="Measure systems on a data set.")(eval_verb.evaluate)
+app.command("train")(train_verb.train)
+app.add_typer(models_verb.app, name="models")
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import PackageNotFoundError, version
+
+        try:
+            print(f"openjscc {version('openjscc')}")
+        except PackageNotFoundError:  # run from the sources
+            print("openjscc (not installed)")
+        raise typer.Exit
+
+
+@app.callback(invoke_without_command=True)
+def _openjscc(
+    context: typer.Context,
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")] = False,
+) -> None:
+    if context.invoked_subcommand is None:
+        print(context.get_help())
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line.
+
+    Args:
+        argv: the arguments without the program's name; None: those of this process.
+
+    Returns:
+        The exit code, see `openjscc.errors`. Whatever a user can cause is reported on stderr, never raised.
+    """
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    if hasattr(sys.stdout, "reconfigure"):  # a path is printed as the bytes that it came in, or escaped; it is no reason to fail
+        errors = "surrogateescape" if (sys.stdout.encoding or "").lower().replace("-", "") == "utf8" else "backslashreplace"
+        sys.stdout.reconfigure(errors=errors)  # pyright: ignore[reportAttributeAccessIssue]
+    try:
+        code = _run(arguments)
+        sys.stdout.flush()
+    except BrokenPipeError:  # whoever reads stdout has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    if code == INTERRUPTED:
+        say("interrupted")
+    return code
+
+
+def _run(arguments: list[str]) -> int:
+    command = typer.main.get_command(app)
+    try:
+        result = command.main(args=arguments, prog_name="openjscc", standalone_mode=False)
+        return result if isinstance(result, int) else 0
+    except OpenJSCCError as error:
+        return report_error(error.message, error.hint, error.exit_code)
+    except (KeyboardInterrupt, typer.Abort):
+        return INTERRUPTED
+    except BrokenPipeError:
+        raise
+    except MemoryError:
+        return report_error("out of memory", "try fewer pixels at a time", 1)
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        return report_error(f"{where}{error.strerror or error}", "see whether the disk is full or the file is in use", 1)
+    except Exception as error:
+        if hasattr(error, "format_message") and hasattr(error, "exit_code"):  # typer's own usage errors
+            path = getattr(getattr(error, "ctx", None), "command_path", None) or "openjscc"
+            return report_error(error.format_message(), f"see {path} --help", 2)  # pyright: ignore[reportAttributeAccessIssue]
+        if isinstance(error, RuntimeError) and "allocate memory" in str(error):
+            return report_error("out of memory", "try fewer pixels at a time", 1)
+        raise

@@ -1,0 +1,72 @@
+"""How the command line speaks: data to stdout, everything else to stderr, one line an error."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+
+def say(text: str) -> None:
+    """A line for the person at the terminal: to stderr, control characters escaped."""
+    print(one_line(text), file=sys.stderr, flush=True)
+
+
+def report_error(message: str, hint: str, code: int) -> int:
+    """``error: ...`` in one line, then ``hint: ...``; returns ``code``."""
+    say(f"error: {' '.join(message.split())}")
+    if hint:
+        say(f"hint: {' '.join(hint.split())}")
+    return code
+
+
+def one_line(text: str) -> str:
+    """``text`` with everything that is not printable (line ends, escape codes, undecodable bytes) shown as an escape."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
+
+
+def print_json(value: Any) -> None:
+    """To stdout; NaN and infinity, which JSON does not have, become null."""
+    print(json.dumps(finite(value), indent=2, allow_nan=False))
+
+
+def finite(value: Any) -> Any:
+    """``value`` (nested lists, tuples and dicts) with None for every float that is not finite."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {key: finite(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [finite(item) for item in value]
+    return value
+
+
+def print_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Columns to stdout, aligned by spaces, never cut to a terminal's width."""
+    lines = [list(header), *([one_line(cell) for cell in row] for row in rows)]
+    widths = [max(len(line[column]) for line in lines) for column in range(len(header))]
+    for line in lines:
+        print("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
+
+
+@contextlib.contextmanager
+def progress(label: str, total: int) -> Iterator[Callable[[int], None]]:
+    """A bar with rate and remaining time on stderr if that is a terminal, else nothing. Yields a function that advances it."""
+    if not sys.stderr.isatty():
+        yield lambda count: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
+    from rich.text import Text
+
+    class Rate(ProgressColumn):
+        def render(self, task: Task) -> Text:
+            return Text(f"{task.speed:.1f}/s" if task.speed else "")
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), Rate(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(label, total=total)
+        yield lambda count: bar.advance(task, count)

@@ -1,0 +1,156 @@
+"""``openjscc eval``: systems measured on a data set."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ..errors import UsageError
+from .console import print_table, progress, say
+from .options import DataDir, Force, Json, Seed, check_target, figure, names, snr_list
+
+if TYPE_CHECKING:
+    from ..bench import Record, Sweep
+    from ..data.datasets import PictureDataset
+
+INTERRUPTED = 130
+
+
+def evaluate(
+    systems: Annotated[
+        str, typer.Option("--model", "--systems", metavar="NAMES", help="One or several: ARCH, ARCH.TAG or .safetensors file.")
+    ] = "adjscc",
+    data: Annotated[
+        str, typer.Option("--data", metavar="DATA", help="kodak, div2k, cifar10, voc, a folder of pictures or an .npz file.")
+    ] = "kodak",
+    data_dir: DataDir = None,
+    channel: Annotated[str, typer.Option("--channel", metavar="LIST", help="E.g. awgn,rayleigh:block.")] = "awgn",
+    snr: Annotated[str, typer.Option("--snr", metavar="LIST", help="In dB: 1,4,7 or 0:20:2.")] = "10",
+    ratio: Annotated[
+        str | None, typer.Option("--ratio", metavar="LIST", help="Bandwidth ratios, e.g. 1/16,1/6; else each system's default.")
+    ] = None,
+    metrics: Annotated[str, typer.Option("--metrics", metavar="LIST", help="Of psnr, ssim.")] = "psnr,ssim",
+    trials: Annotated[int, typer.Option("--trials", metavar="N", min=1, help="Repetitions of every picture.")] = 1,
+    limit: Annotated[int | None, typer.Option("--limit", metavar="N", min=1, help="Only the first N pictures.")] = None,
+    seed: Seed = 0,
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", metavar="FILE.json", help="Write the records there, too.")
+    ] = None,
+    force: Force = False,
+    as_json: Json = False,
+) -> None:
+    """Measure systems on a data set: mean, spread and 95 % confidence interval per channel, SNR, ratio and metric.
+
+    A bare architecture means the weight that fits --data and --ratio. Every system, SNR and run meets the same fading and
+    noise for a picture, trial, channel and seed.
+
+    \b
+    openjscc eval --systems adjscc,deepjscc --data kodak --snr 0:20:5 --ratio 1/16,1/6
+    openjscc eval --model adjscc --data ~/photos --channel rayleigh:block --trials 5
+    """
+    from ..bench import Sweep
+    from ..channels import make_channel
+    from ..data.datasets import open_dataset
+    from ..units import parse_ratio
+
+    if output is not None:
+        check_target(output, force, ".json")
+    ratios = [None] if ratio is None else [parse_ratio(text) for text in names(ratio, "ratio list")]
+    sweep = Sweep(
+        channels=tuple(dict.fromkeys(make_channel(spec).name for spec in names(channel, "channel list"))),
+        snr_db=tuple(snr_list(snr)),
+        ratios=tuple(dict.fromkeys(ratios)),
+        metrics=tuple(names(metrics, "metric list")),
+        trials=trials,
+        seed=seed,
+    )
+    asked = names(systems, "list of systems")
+    plan = _plan(asked, sweep, data)
+    dataset = open_dataset(data, data_dir, split="test", limit=limit, cache_mib=0)
+    if dataset.note:
+        say(f"note: {dataset.note}")
+    records, complete = _run(plan, dataset)
+    _report(records, output, as_json)
+    if not complete:
+        say(f"the figures above are of the pictures that were through{' (none)' if not records else ''}")
+        raise typer.Exit(INTERRUPTED)
+
+
+def _plan(asked: list[str], sweep: Sweep, data: str) -> list[tuple[str, str, Sweep]]:
+    """(system as asked, weight, sweep over the ratios that this weight is asked for): all names resolved before any work."""
+    import dataclasses
+
+    from ..data.datasets import DATASETS
+    from ..models import load, resolve
+    from ..models._base import RATIO_TOLERANCE
+    from ..units import format_ratio
+
+    plan = []
+    for system in asked:
+        weights: dict[str, list[float | None]] = {}
+        for ratio in sweep.ratios:
+            weights.setdefault(resolve(system, ratio, data if data in DATASETS else None), []).append(ratio)
+        for weight, ratios in weights.items():
+            known = load(weight, verify=False).ratios
+            for ratio in ratios:
+                if ratio is not None and not any(abs(ratio / other - 1) <= RATIO_TOLERANCE for other in known):
+                    hint = f"it has {', '.join(format_ratio(other) for other in known)}"
+                    raise UsageError(f"{weight} has no bandwidth ratio {format_ratio(ratio)}", hint)
+            plan.append((system, weight, dataclasses.replace(sweep, ratios=tuple(ratios))))
+    return plan
+
+
+def _run(plan: list[tuple[str, str, Sweep]], dataset: PictureDataset) -> tuple[list[Record], bool]:
+    """All records, and whether the run was not interrupted."""
+    from ..bench import Interrupted, evaluate
+    from ..models import load
+
+    records: list[Record] = []
+    total = sum(len(dataset) * len(sweep.points) * sweep.trials for _, _, sweep in plan)
+    try:
+        with progress("pictures sent", total) as advance:
+            for system, weight, sweep in plan:
+                records += evaluate(load(weight), dataset, sweep, system=system, advance=advance)
+    except Interrupted as interruption:
+        return records + interruption.records, False
+    except KeyboardInterrupt:
+        return records, False
+    return records, True
+
+
+def _report(records: list[Record], output: Path | None, as_json: bool) -> None:
+    from ..bench.records import to_json, write_records
+
+    if output is not None:
+        write_records(output, records)
+        say(f"written: {output}")
+    if as_json:
+        print(to_json(records))
+    else:
+        _print_table(records)
+
+
+def _print_table(records: list[Record]) -> None:
+    """One line per system, channel, ratio and SNR; a column per metric: mean ± half width of the 95 % interval."""
+    from ..metrics import METRICS
+    from ..units import format_ratio
+
+    metrics = list(dict.fromkeys(record.metric for record in records))
+    lines: dict[tuple[str, str, float, float], dict[str, Record]] = {}
+    for record in records:
+        lines.setdefault((record.weight, record.channel, record.ratio, record.snr_db), {})[record.metric] = record
+    units = [f"{name} ({METRICS[name].unit})" if METRICS[name].unit else name for name in metrics]
+    rows = []
+    for (weight, channel, ratio, snr_db), line in lines.items():
+        first = next(iter(line.values()))
+        cells = [_cell(line[name], 2 if METRICS[name].unit == "dB" else 4) for name in metrics]
+        where = [weight, channel, f"{snr_db:g}", format_ratio(ratio), f"{first.bandwidth_ratio:.5f}"]
+        rows.append([*where, *cells, str(first.images), str(first.trials)])
+    print_table(["weight", "channel", "snr (dB)", "ratio", "k/n", *units, "images", "trials"], rows)
+
+
+def _cell(record: Record, digits: int) -> str:
+    mean = figure(record.mean, digits)
+    return mean if record.ci95 is None else f"{mean} ± {figure(record.ci95, digits)}"

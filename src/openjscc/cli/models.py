@@ -1,0 +1,145 @@
+"""``openjscc models``: which weights there are, what is known of them, whether they are intact."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ..errors import MissingError, OpenJSCCError
+from .console import one_line, print_json, print_table, report_error, say
+from .options import Json
+
+if TYPE_CHECKING:
+    from ..models import WeightInfo
+
+app = typer.Typer(help="List, describe and verify the released weights.", rich_markup_mode=None, no_args_is_help=False)
+
+HOW_TO_GET = "train one (openjscc train --list), or name a folder of weights in OPENJSCC_WEIGHTS"
+
+Name = Annotated[str, typer.Argument(metavar="NAME", help="ARCH, ARCH.TAG or a .safetensors file.")]
+Names = Annotated[list[str] | None, typer.Argument(metavar="NAME", help="Weights; without one, all of them.")]
+
+
+@app.callback(invoke_without_command=True)
+def _models(context: typer.Context) -> None:
+    if context.invoked_subcommand is None:
+        print(context.get_help())
+
+
+@app.command("list", short_help="List the weights at hand.")
+def list_weights(as_json: Json = False) -> None:
+    """List the weights at hand: those of the package, and those in the folder that OPENJSCC_WEIGHTS names."""
+    from ..models import list_models
+    from ..units import format_ratio
+
+    infos = list_models()
+    if as_json:
+        print_json([dataclasses.asdict(info) for info in infos])
+        return
+    if not infos:
+        say(f"no weights at hand; {HOW_TO_GET}")
+        return
+    rows = [
+        [
+            info.name,
+            f"{info.parameters / 1e6:.2f} M",
+            f"{info.file_bytes / 2**20:.2f} MiB",
+            " ".join(format_ratio(ratio) for ratio in info.ratios),
+            format_ratio(info.default_ratio),
+            info.licence,
+        ]
+        for info in infos
+    ]
+    print_table(["name", "parameters", "file", "bandwidth ratios", "default", "licence"], rows)
+
+
+@app.command("info", short_help="Show the facts of a weight.")
+def info(name: Name, as_json: Json = False) -> None:
+    """Show what a weight file says of itself: paper, licence, training, data, reference results, self-test."""
+    from ..models import load, resolve
+
+    codec = load(resolve(name), verify=False)
+    assert codec.weight is not None
+    if as_json:
+        print_json({**dataclasses.asdict(codec.weight), "macs_per_pixel": codec.macs_per_pixel()})
+    else:
+        _print_facts(codec.weight, codec.macs_per_pixel())
+
+
+@app.command("verify", short_help="Check that weights are intact.")
+def verify(names: Names = None, as_json: Json = False) -> None:
+    """Check weights: checksum of the parameters, and the picture quality that the file promises on a bundled picture."""
+    from ..models import list_models
+    from ..models import resolve as resolve_name
+    from ..models import verify as verify_weight
+
+    wanted = [resolve_name(name) for name in names] if names else [known.name for known in list_models()]
+    if not wanted:
+        raise MissingError("no weights at hand", HOW_TO_GET)
+    results, code = [], 0
+    for name in wanted:
+        try:
+            facts = verify_weight(name)
+        except OpenJSCCError as error:
+            code = max(code, report_error(error.message, error.hint, error.exit_code))
+            results.append({"name": name, "ok": False, "sha256": None})
+            continue
+        results.append({"name": facts.name, "ok": True, "sha256": facts.sha256})
+    if as_json:
+        print_json(results)
+    else:
+        rows = [[str(item["name"]), "ok" if item["ok"] else "FAILED", str(item["sha256"] or "-")] for item in results]
+        print_table(["name", "result", "sha256"], rows)
+    if code:
+        raise typer.Exit(code)
+
+
+def _print_facts(info: WeightInfo, macs_per_pixel: float) -> None:
+    from ..units import format_ratio
+
+    training, test = info.training, info.self_test
+    compute = training.get("compute") or []
+    recipe = training.get("recipe") or {}
+    facts = [
+        ("name", info.name),
+        ("paper", info.paper),
+        ("licence", info.licence),
+        ("parameters", f"{info.parameters:,}"),
+        ("cost", f"{macs_per_pixel / 1e3:.1f} kMAC per pixel, encoder and decoder"),
+        ("ratios", f"{', '.join(format_ratio(ratio) for ratio in info.ratios)} (default {format_ratio(info.default_ratio)})"),
+        ("file", f"{info.path}, {info.file_bytes:,} bytes"),
+        ("sha256", f"{info.sha256} (of the parameters)"),
+        ("trained", _trained(training)),
+        ("on", "; ".join(map(str, compute)) if isinstance(compute, (list, tuple)) else str(compute)),
+        ("data", _joined(training.get("data"))),
+        ("terms", _joined(training.get("terms"))),
+        ("recipe", str(recipe.get("note") or "-") if isinstance(recipe, dict) else str(recipe)),
+        (
+            "self-test",
+            f"{test.get('picture', '?')} at {test.get('snr_db', '?')} dB: "
+            + ", ".join(f"CBR {ratio} {value} dB" for ratio, value in (test.get("psnr_db") or {}).items()),
+        ),
+    ]
+    width = max(len(label) for label, _ in facts)
+    for label, text in facts:
+        print(f"{label:<{width}}  {one_line(text)}".rstrip())
+    if info.reference:
+        print("\nreference results")
+        columns = list(dict.fromkeys(key for record in info.reference for key in record))
+        print_table(columns, [[_short(record.get(column)) for column in columns] for record in info.reference])
+
+
+def _joined(value: object) -> str:
+    return ", ".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value or "-")
+
+
+def _short(value: object) -> str:
+    return f"{value:.6g}" if isinstance(value, float) else str("-" if value is None else value)
+
+
+def _trained(training: dict[str, Any]) -> str:
+    seconds = training.get("seconds")
+    duration = f"{seconds / 60:.0f} min" if isinstance(seconds, (int, float)) else "unknown time"
+    return f"{training.get('steps', '?')} steps, {training.get('images', '?')} images, {duration}"

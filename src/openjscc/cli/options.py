@@ -1,0 +1,82 @@
+"""The options that several verbs share, and what their texts mean."""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ..errors import UsageError
+
+SNR_HINT = "give a finite number of dB between -300 and 300, e.g. 10"
+
+Seed = Annotated[int, typer.Option("--seed", metavar="S", help="Seed of fading and noise.")]
+Json = Annotated[bool, typer.Option("--json", help="Print the report to stdout as JSON.")]
+Force = Annotated[bool, typer.Option("-f", "--force", help="Replace files that exist.")]
+DataDir = Annotated[
+    str | None,
+    typer.Option("--data-dir", metavar="DIR", help="Where named data sets lie (else the environment variable OPENJSCC_DATA)."),
+]
+
+
+def one_snr(text: str) -> float:
+    """An SNR in dB. Raises UsageError for what is no finite number within +-300."""
+    try:
+        value = float(text)
+    except ValueError:
+        raise UsageError(f"SNR {text!r} is no number", "give one number of dB, e.g. 10") from None
+    if not abs(value) <= 300.0:
+        raise UsageError(f"SNR of {text} dB", SNR_HINT)
+    return value
+
+
+def snr_list(text: str) -> list[float]:
+    """``1,4,7`` or ``0:20:2`` in dB, without repetitions."""
+    from ..units import parse_numbers
+
+    if re.search(r"nan|inf", text, re.IGNORECASE):
+        raise UsageError(f"SNR list {text!r} has a value that is no finite number", SNR_HINT)
+    values = parse_numbers(text, "SNR list")
+    for value in values:
+        one_snr(f"{value:g}")
+    return list(dict.fromkeys(values))
+
+
+def names(text: str, what: str) -> list[str]:
+    """A comma-separated list of names, without repetitions. Raises UsageError where there is none, or an empty one."""
+    parts = [part.strip() for part in text.split(",")]
+    if not all(parts):
+        raise UsageError(f"{what} {text!r} has an empty name", "separate names by single commas")
+    return list(dict.fromkeys(parts))
+
+
+def check_target(path: Path, overwrite: bool, suffix: str) -> None:
+    """Refuse a result file before the work that fills it.
+
+    Raises:
+        UsageError: another suffix, the file exists, or its folder is missing or not writable.
+    """
+    folder = Path(os.path.realpath(path)).parent
+    if path.suffix.lower() != suffix:
+        raise UsageError(f"{path} does not end in {suffix}", f"name it {path.stem or 'result'}{suffix}")
+    if os.path.isdir(path):
+        raise UsageError(f"{path} is a folder", f"name a {suffix} file")
+    if os.path.lexists(path) and not overwrite:
+        raise UsageError(f"{path} exists", "add -f to replace it, or name another file")
+    if not folder.is_dir():
+        raise UsageError(f"{path}: no folder {folder}", f"make it first: mkdir -p {folder}")
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise UsageError(f"{path}: no permission to write in {folder}", "choose another place")
+
+
+def figure(value: float | None, digits: int) -> str:
+    """A number for people: infinite and undefined spelled out, ``-`` for nothing."""
+    if value is None:
+        return "-"
+    if math.isnan(value):
+        return "undefined"
+    return f"{value:.{digits}f}" if math.isfinite(value) else "infinite"

@@ -1,0 +1,209 @@
+"""``openjscc train``: run a recipe, go on with it, export the result."""
+
+from __future__ import annotations
+
+import importlib.util
+import math
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ..errors import MissingError, UsageError
+from .console import one_line, print_table, say
+from .options import DataDir, Force, check_target
+
+if TYPE_CHECKING:
+    from ..models import LearnedCodec
+    from ..training.checkpoint import TrainingState
+    from ..training.recipe import Recipe
+
+
+def train(
+    recipe: Annotated[str | None, typer.Argument(metavar="RECIPE", help="Name of a packaged recipe, or a .toml file.")] = None,
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", metavar="DIR", help="Folder of the run. Default: runs/RECIPE.")
+    ] = None,
+    changes: Annotated[
+        list[str] | None, typer.Option("--set", metavar="A.B=V", help="Change one value of the recipe; may be repeated.")
+    ] = None,
+    max_minutes: Annotated[
+        float | None, typer.Option("--max-minutes", metavar="M", min=0, help="Stop after so long, with a checkpoint.")
+    ] = None,
+    max_steps: Annotated[
+        int | None, typer.Option("--max-steps", metavar="N", min=0, help="Stop after so many steps, with a checkpoint.")
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from the checkpoint of the run (or of --travel).")] = False,
+    travel: Annotated[
+        Path | None,
+        typer.Option(
+            "--travel", metavar="DIR", help="Keep a compact state there, to go on elsewhere (half precision, not bit for bit)."
+        ),
+    ] = None,
+    export: Annotated[
+        Path | None, typer.Option("--export", metavar="FILE", help="Write the result as a release file, ARCH.TAG.safetensors.")
+    ] = None,
+    data_dir: DataDir = None,
+    force: Force = False,
+    list_recipes: Annotated[bool, typer.Option("--list", help="List the packaged recipes.")] = False,
+) -> None:
+    """Train a model as a recipe says.
+
+    The run's folder gets its checkpoint (last.ckpt), log.csv and sample pictures. Ctrl-C leaves the last checkpoint; go on
+    with --resume. A run that has reached its end is only exported by --resume --export.
+
+    \b
+    openjscc train --list
+    openjscc train adjscc-photo --data-dir ~/data --max-minutes 60
+    openjscc train adjscc-photo --resume --export adjscc.mine.safetensors
+
+    Fine-tuning of a released weight on your own photographs:
+
+    \b
+    openjscc train adjscc-photo --set model.init=adjscc.photo --set data.train='["/my/photos"]' \\
+        --set data.validate=/my/other/photos --set optimizer.steps=2000 --set optimizer.lr=1e-4 -o runs/mine
+    """
+    from ..training.recipe import load_recipe, packaged_recipes
+
+    if list_recipes:
+        print_table(["recipe", "what it is"], [[name, load_recipe(name).note or "-"] for name in packaged_recipes()])
+        return
+    if recipe is None:
+        raise UsageError("no recipe named", "openjscc train --list shows them")
+    plan = load_recipe(recipe, changes or [])
+    if export is not None:
+        check_target(export, force, ".safetensors")
+    if max_minutes is not None and math.isnan(max_minutes):
+        raise UsageError("--max-minutes nan", "give a number of minutes, e.g. 60")
+    if travel is not None and travel.exists() and not travel.is_dir():
+        raise UsageError(f"{travel} is no folder", "name a folder for --travel")
+    folder = output if output is not None else Path("runs") / Path(recipe).stem
+    _check_run_folder(folder)
+    initial = _initial(plan)
+
+    finished = _finished_state(plan, folder, travel) if resume else None
+    if finished is not None:
+        say(f"{folder} has done its {finished.step} steps already")
+        codec = _codec_of(plan, finished, initial)
+        state, through = finished, True
+    else:
+        codec, state, through = _train(plan, folder, data_dir, resume, max_minutes, max_steps, travel, initial, recipe)
+    if int(os.environ.get("RANK", "0")) != 0:  # under torchrun the first process speaks and writes
+        return
+    _finish(plan, codec, state, through, folder, export, recipe)
+
+
+def _train(
+    plan: Recipe, folder: Path, data_dir: str | None, resume: bool, max_minutes: float | None, max_steps: int | None,
+    travel: Path | None, initial: LearnedCodec | None, name: str,
+) -> tuple[LearnedCodec, TrainingState, bool]:  # fmt: skip
+    if importlib.util.find_spec("lightning_fabric") is None:
+        raise MissingError("training needs lightning-fabric, which is not installed", "pip install 'openjscc[train]'")
+    from ..training.loop import RunOptions
+    from ..training.loop import train as run
+
+    options = RunOptions(
+        out=folder,
+        data_dir=data_dir,
+        resume=resume,
+        max_minutes=math.inf if max_minutes is None else max_minutes,
+        max_steps=max_steps,
+        travel=travel,
+    )
+    try:
+        result = run(plan, options, initial=initial, say=say)
+    except KeyboardInterrupt:
+        if (folder / "last.ckpt").exists():
+            say(f"the last checkpoint is kept in {folder}; go on with: {_again(name, folder)}")
+        else:
+            say(f"no checkpoint was due yet (every {plan.run.checkpoint_every} steps), so nothing is kept")
+        raise
+    return result.codec, result.state, result.finished
+
+
+def _again(name: str, folder: Path, more: str = "") -> str:
+    return f"openjscc train {name} --resume -o {folder} {more}(with the same --set and --data-dir)"
+
+
+def _check_run_folder(folder: Path) -> None:
+    """A folder that can be made or written to, found out before the work."""
+    existing = folder.absolute()
+    while not os.path.lexists(existing):
+        existing = existing.parent
+    if not os.path.isdir(existing):
+        raise UsageError(f"{existing} is no folder", "choose another one with -o")
+    if not os.access(existing, os.W_OK | os.X_OK):
+        raise UsageError(f"{folder}: no permission to write in {existing}", "choose another folder with -o")
+
+
+def _initial(plan: Recipe) -> LearnedCodec | None:
+    """The released codec that fine-tuning starts from, trainable; None where the recipe starts from scratch."""
+    if not plan.model.init:
+        return None
+    from ..models import load, resolve
+
+    codec = load(resolve(plan.model.init))
+    if codec.arch != plan.model.arch:
+        raise UsageError(
+            f"model.init {plan.model.init!r} is of architecture {codec.arch}, the recipe of {plan.model.arch}",
+            f"choose a weight of {plan.model.arch}: openjscc models list",
+        )
+    return codec.requires_grad_(True).train()
+
+
+def _finished_state(plan: Recipe, folder: Path, travel: Path | None) -> TrainingState | None:
+    """The checkpoint of a run that has no step left."""
+    from ..training.checkpoint import CHECKPOINT, load_checkpoint
+
+    source = folder if (folder / CHECKPOINT).exists() or travel is None else travel
+    state = load_checkpoint(source)
+    if state.recipe.get("model") != plan.to_dict()["model"] or state.step < plan.optimizer.steps:
+        return None  # the loop refuses another model, or goes on
+    return state
+
+
+def _codec_of(plan: Recipe, state: TrainingState, initial: LearnedCodec | None) -> LearnedCodec:
+    from ..models import create
+
+    codec = initial if initial is not None else create(plan.model.arch, plan.model.config)
+    codec.load_state_dict(state.part("ema"))
+    return codec.eval()
+
+
+def _finish(
+    plan: Recipe, codec: LearnedCodec, state: TrainingState, through: bool, folder: Path, export: Path | None, name: str
+) -> None:
+    checkpoint = folder / "last.ckpt"
+    if not through:
+        say(f"stopped after step {state.step} of {plan.optimizer.steps}; go on with: {_again(name, folder)}")
+    if export is not None:
+        from ..models import export as write_weight
+
+        info = write_weight(codec, export, tag=_tag(plan, export), training=_facts(plan, state))
+        say(f"exported {info.name}: {info.parameters:,} parameters, {info.file_bytes / 2**20:.2f} MiB")
+        say(f"try it: openjscc send --model {export}")
+        print(one_line(str(export)))
+        return
+    if through:
+        say(f"done: {state.step} steps; export with: {_again(name, folder, f'--export {plan.model.arch}.mine.safetensors ')}")
+    if checkpoint.exists():
+        print(one_line(str(checkpoint)))
+
+
+def _tag(plan: Recipe, path: Path) -> str:
+    """From a file name ``arch.tag.safetensors`` the tag, from any other the name of the configuration."""
+    arch, _, tag = path.stem.partition(".")
+    return tag if arch == plan.model.arch and tag else plan.model.config
+
+
+def _facts(plan: Recipe, state: TrainingState) -> dict[str, object]:
+    return {
+        "steps": state.step,
+        "images": state.step * plan.optimizer.batch,
+        "seconds": round(state.seconds, 1),
+        "compute": state.compute,
+        "data": list(plan.data.train),
+        "terms": plan.data.terms,
+        "recipe": plan.to_dict(),
+    }

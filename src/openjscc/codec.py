@@ -1,0 +1,159 @@
+"""The contracts: what a codec takes and gives, and what travels between transmitter, channel and receiver.
+
+::
+
+    image --Codec.encode--> Frame --channel--> Received --Codec.decode--> Reconstruction
+
+A codec never sees the channel. Shapes: B images, k complex symbols, H x W pixels.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+import torch
+
+from .errors import UsageError
+from .units import bandwidth_ratio
+
+TASKS = ("reconstruction", "segmentation")
+
+
+@dataclass(frozen=True)
+class Conditions:
+    """What both ends agreed before the transmission; none of it is sent.
+
+    Attributes:
+        snr_db: float32 ``(B,)``, the average SNR in dB that the transmitter knows; None where it knows nothing.
+        ratio: the bandwidth ratio asked for, where the codec has several: a number, or one per image ``(B,)``.
+            None: the codec's default.
+        task: what the receiver wants, one of `TASKS`.
+    """
+
+    snr_db: torch.Tensor | None = None
+    ratio: float | torch.Tensor | None = None
+    task: str = "reconstruction"
+
+
+@dataclass(frozen=True)
+class Side:
+    """The header fields that the receiver needs. Their cost is in `Frame.length` (see `openjscc.header`).
+
+    Attributes:
+        height: H of the unpadded image.
+        width: W of the unpadded image.
+        rate: int64 ``(B,)``, index into the codec's ratios; None for a codec with one rate.
+        task: the task that the frame was made for.
+    """
+
+    height: int
+    width: int
+    rate: torch.Tensor | None = None
+    task: str = "reconstruction"
+
+
+@dataclass(frozen=True)
+class Frame:
+    """What the transmitter sends.
+
+    Attributes:
+        symbols: complex64 ``(B, k)``: header, then payload; mean ``|z|^2 = 1`` per image over the first ``length[b]``
+            symbols, zero after them.
+        length: int64 ``(B,)``, channel uses really sent, header included, at most k.
+        side: the header's fields, taken as received without error.
+    """
+
+    symbols: torch.Tensor
+    length: torch.Tensor
+    side: Side
+
+    @property
+    def bandwidth_ratio(self) -> torch.Tensor:
+        """CBR = k/n per image, ``(B,)``: all channel uses, header included, over 3*H*W of the unpadded image."""
+        return self.length / bandwidth_ratio_denominator(self.side)
+
+
+def bandwidth_ratio_denominator(side: Side) -> float:
+    """n = 3*H*W of the unpadded image."""
+    return 1.0 / bandwidth_ratio(1.0, side.height, side.width)
+
+
+@dataclass(frozen=True)
+class Received:
+    """What reaches the receiver.
+
+    Attributes:
+        symbols: complex64 ``(B, k)``.
+        noise_var: float32, noise variance per complex symbol as the receiver knows it: ``(B,)``, or ``(B, k)`` after
+            the equalisation of a channel whose gain changes within the frame.
+        gain: the channel's complex gain or its estimate, ``(B, 1)`` (block fading) or ``(B, k)`` (fast fading);
+            None where there is none (AWGN) or where it has been equalised.
+        length: int64 ``(B,)``, as in `Frame`.
+        side: as in `Frame`.
+    """
+
+    symbols: torch.Tensor
+    noise_var: torch.Tensor
+    gain: torch.Tensor | None
+    length: torch.Tensor
+    side: Side
+
+    def replace(self, **changes: object) -> Received:
+        """A copy with some fields changed."""
+        return dataclasses.replace(self, **changes)  # pyright: ignore[reportArgumentType]
+
+
+@dataclass(frozen=True)
+class Reconstruction:
+    """What came out. A codec fills in what its task produces; the rest is None.
+
+    Attributes:
+        image: float32 ``(B, 3, H, W)`` in [0, 1].
+        segmentation: logits ``(B, classes, H, W)``.
+        ok: bool ``(B,)``; False where a digital link lost the frame. Never a silent substitute.
+    """
+
+    image: torch.Tensor | None = None
+    segmentation: torch.Tensor | None = None
+    ok: torch.Tensor | None = None
+
+
+@runtime_checkable
+class Codec(Protocol):
+    """A communication system without its channel: learned or digital.
+
+    Attributes:
+        name: ``arch.tag``, as users write it.
+        ratios: the bandwidth ratios (payload, on a picture that needs no padding) among which `Conditions.ratio` chooses.
+        tasks: the tasks it can serve.
+        uses_gain: True where `decode` wants the raw symbols and the gain; else the link equalises first.
+    """
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def ratios(self) -> tuple[float, ...]: ...
+    @property
+    def tasks(self) -> tuple[str, ...]: ...
+    @property
+    def uses_gain(self) -> bool: ...
+
+    def encode(self, x: torch.Tensor, conditions: Conditions) -> Frame:
+        """``x`` float32 ``(B, 3, H, W)`` in [0, 1], any size from 1x1 up, to a `Frame`."""
+        ...
+
+    def decode(self, received: Received) -> Reconstruction:
+        """`Received` to what the task asks for, at the size that the side information says."""
+        ...
+
+
+def check_image(x: torch.Tensor) -> None:
+    """Refuse what is no batch of RGB images.
+
+    Raises:
+        UsageError: unless ``x`` is a floating-point ``(B, 3, H, W)`` with B, H, W >= 1.
+    """
+    if x.ndim != 4 or x.shape[1] != 3 or min(x.shape) < 1 or not x.is_floating_point():
+        raise UsageError(f"image tensor of shape {tuple(x.shape)} and type {x.dtype}", "expected float32 (B, 3, H, W) in [0, 1]")

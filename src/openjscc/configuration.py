@@ -1,0 +1,93 @@
+"""Plain data to frozen dataclasses, strictly: an unknown key or a value of the wrong type is an error that names it.
+
+Used for TOML recipes and for the configuration that a weight file carries.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import types
+import typing
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+from .errors import UsageError, unknown_name
+
+Config = TypeVar("Config")
+
+
+def build(cls: type[Config], values: Mapping[str, Any], where: str) -> Config:
+    """An instance of a dataclass from a (nested) mapping.
+
+    Args:
+        cls: a dataclass; fields may be nested dataclasses, ``tuple[X, ...]``, ``tuple[X, Y]``, ``list[X]``,
+            ``dict[str, Any]``, ``X | None``, ``Literal``, ``int``, ``float``, ``bool``, ``str``.
+        values: keys are field names; a missing key takes the field's default.
+        where: what errors name, e.g. the file and the section.
+
+    Raises:
+        UsageError: unknown key, missing key without a default, or a value of the wrong type.
+    """
+    hints = typing.get_type_hints(cls)
+    fields = {field.name: field for field in dataclasses.fields(cls)}  # pyright: ignore[reportArgumentType]
+    arguments: dict[str, Any] = {}
+    for key, value in values.items():
+        if key not in fields:
+            problem = unknown_name("key", key, fields)
+            raise UsageError(f"{where}: {problem.message}", problem.hint)
+        arguments[key] = convert(hints[key], value, f"{where}: {key}")
+    for name, field in fields.items():
+        if name not in arguments and field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING:
+            raise UsageError(f"{where}: key {name!r} is missing", f"add {name} = ...")
+    try:
+        return cls(**arguments)
+    except UsageError as error:
+        raise UsageError(f"{where}: {error.message}", error.hint) from None
+
+
+def convert(kind: Any, value: Any, where: str) -> Any:
+    """``value`` as type ``kind`` (see `build`); integers are accepted for floats, nothing else is coerced."""
+    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
+    if dataclasses.is_dataclass(kind) and isinstance(kind, type):
+        if not isinstance(value, Mapping):
+            raise _wrong(where, value, f"a table of {kind.__name__}")
+        return build(kind, value, where)
+    if kind is Any:
+        return value
+    if origin is dict:
+        if not isinstance(value, Mapping):
+            raise _wrong(where, value, "a table")
+        return dict(value)
+    if origin is list:
+        if not isinstance(value, list):
+            raise _wrong(where, value, "a list")
+        return [convert(arguments[0], item, f"{where}[{i}]") for i, item in enumerate(value)]
+    if origin in (typing.Union, types.UnionType):
+        if value is None and type(None) in arguments:
+            return None
+        (inner,) = [argument for argument in arguments if argument is not type(None)]
+        return convert(inner, value, where)
+    if origin is typing.Literal:
+        if value not in arguments or isinstance(value, bool) != any(value is argument for argument in (True, False)):
+            raise _wrong(where, value, f"one of {', '.join(map(repr, arguments))}")
+        return value
+    if origin is tuple:
+        if not isinstance(value, (list, tuple)):
+            raise _wrong(where, value, "a list")
+        if arguments[-1] is Ellipsis:
+            return tuple(convert(arguments[0], item, f"{where}[{i}]") for i, item in enumerate(value))
+        if len(value) != len(arguments):
+            raise _wrong(where, value, f"a list of {len(arguments)} values")
+        return tuple(convert(inner, item, f"{where}[{i}]") for i, (inner, item) in enumerate(zip(arguments, value, strict=True)))
+    if kind is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if type(value) is not kind:
+        raise _wrong(where, value, _WORDS[kind])
+    return value
+
+
+_WORDS = {int: "an integer", float: "a number", bool: "true or false", str: "a text"}
+
+
+def _wrong(where: str, value: Any, expected: str) -> UsageError:
+    return UsageError(f"{where} is {value!r}", f"expected {expected}")

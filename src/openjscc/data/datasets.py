@@ -1,0 +1,378 @@
+"""Data sets of pictures, read from where the user keeps them.
+
+A data set is a name of `DATASETS`, a folder of pictures, or an npz file. Named ones are looked for in ``--data-dir``, else in
+the folder that the environment variable ``OPENJSCC_DATA`` names, in the layouts they are published in.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from ..errors import IntegrityError, MissingError, UsageError, unknown_name
+from .cifar import ARCHIVE_FOLDER, read_npz, read_python_archive
+from .images import picture_size, read_image, to_uint8
+
+SPLITS = ("train", "test")
+SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".ppm")
+ENVIRONMENT = "OPENJSCC_DATA"
+
+
+@dataclass(frozen=True)
+class DatasetInfo:
+    """One line of the table.
+
+    Attributes:
+        name: as users write it.
+        description: what it is.
+        terms: under which it may be used.
+        layouts: where it is looked for, relative to the data folder.
+        source: where to get it.
+        splits: what it has.
+    """
+
+    name: str
+    description: str
+    terms: str
+    layouts: str
+    source: str
+    splits: tuple[str, ...]
+
+
+DATASETS: dict[str, DatasetInfo] = {
+    info.name: info
+    for info in (
+        DatasetInfo(
+            "kodak",
+            "the 24 lossless Kodak photographs, 768x512 and 512x768; for testing only",
+            "released by Kodak for unrestricted use",
+            "kodak/kodim01.png ... kodim24.png, or a data folder that holds these",
+            "https://r0k.us/graphics/kodak/",
+            ("test",),
+        ),
+        DatasetInfo(
+            "div2k",
+            "DIV2K photographs (2K): the 100 of its validation set for testing, the 800 of its training set for training",
+            "academic research only",
+            "div2k/valid_crops256/*.png (256x256 centre crops), DIV2K_valid_HR/*.png, DIV2K_train_HR/*.png",
+            "https://data.vision.ee.ethz.ch/cvl/DIV2K/",
+            ("train", "test"),
+        ),
+        DatasetInfo(
+            "cifar10",
+            "CIFAR-10: 50,000 training and 10,000 test pictures of 32x32, ten classes",
+            "research",
+            "cifar10/cifar10.npz, cifar-10-batches-py/, cifar-10-python.tar.gz, cifar10/cifar10_mini.npz",
+            "https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz",
+            ("train", "test"),
+        ),
+        DatasetInfo(
+            "voc",
+            "PASCAL VOC 2012, the photographs of its segmentation task: train for training, val for testing",
+            "Flickr terms, research",
+            "voc/ or VOCdevkit/VOC2012/ with JPEGImages/ and ImageSets/Segmentation/ (or ImageSets/) train.txt, val.txt",
+            "http://host.robots.ox.ac.uk/pascal/VOC/voc2012/",
+            ("train", "test"),
+        ),
+        DatasetInfo(
+            "photos",
+            "training photographs of your choice; the released weights used 1,311 of ImageNet, BSDS and free wallpapers",
+            "those of the photographs",
+            "photos/ with pictures at any depth",
+            "any collection of photographs, e.g. DIV2K_train_HR or BSDS500",
+            ("train",),
+        ),
+    )
+}
+
+
+class PictureDataset:
+    """Pictures by number. Safe to read from several threads.
+
+    Attributes:
+        name: the name or path it was opened by.
+        split: ``train`` or ``test``; a folder has no splits and gives all it holds for either.
+        ids: one stable name per picture: the file's path within the data set, or ``test-00042``.
+        labels: int64 ``(N,)`` class numbers, or None.
+        paths: the files, or None where the pictures are one array.
+        note: what a reader of results must know, e.g. that this is a miniature; else empty.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        split: str,
+        ids: Sequence[str],
+        *,
+        paths: Sequence[Path] | None = None,
+        array: np.ndarray | None = None,
+        labels: torch.Tensor | None = None,
+        note: str = "",
+        cache_mib: float = 4096,
+    ) -> None:
+        if (paths is None) == (array is None):
+            raise ValueError("a data set has either paths or an array")
+        self.name = name
+        self.split = split
+        self.ids = tuple(ids)
+        self.paths = None if paths is None else tuple(paths)
+        self.labels = labels
+        self.note = note
+        self._array = array
+        self._cache: dict[int, torch.Tensor] = {}
+        self._cache_room = int(cache_mib * 2**20)
+        self._lock = threading.Lock()
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def __getitem__(self, index: int) -> torch.Tensor:
+        """uint8 ``(3, H, W)`` RGB, the caller's own copy.
+
+        Raises:
+            IndexError: outside ``-N .. N-1``. UsageError, IntegrityError: the file cannot be read, see `read_image`.
+        """
+        index = range(len(self))[index]
+        if self._array is not None:
+            return torch.from_numpy(np.ascontiguousarray(self._array[index].transpose(2, 0, 1)).copy())
+        assert self.paths is not None
+        with self._lock:
+            picture = self._cache.get(index)
+        if picture is not None:
+            return picture.clone()
+        picture = to_uint8(read_image(self.paths[index]).pixels)
+        with self._lock:
+            if index not in self._cache and picture.numel() <= self._cache_room:
+                self._cache[index] = picture
+                self._cache_room -= picture.numel()
+                return picture.clone()
+        return picture
+
+    @cached_property
+    def fixed_size(self) -> tuple[int, int] | None:
+        """``(H, W)`` where all pictures have that size, else None. Reads the headers of all files on first use."""
+        if self._array is not None:
+            return int(self._array.shape[1]), int(self._array.shape[2])
+        assert self.paths is not None
+        first = picture_size(self.paths[0])
+        return first if all(picture_size(path) == first for path in self.paths) else None
+
+    @cached_property
+    def _fingerprint(self) -> str:
+        digest = hashlib.sha256()
+        for index in range(len(self)):
+            content = self._array[index].tobytes() if self._array is not None else _file_bytes(self.paths, index)
+            digest.update(len(content).to_bytes(8, "big"))
+            digest.update(content)
+        if self.labels is not None:
+            digest.update(self.labels.numpy().astype("<i8").tobytes())
+        return digest.hexdigest()
+
+    def fingerprint(self) -> str:
+        """sha256 (hex) over every picture in order: its byte count (8 bytes, big-endian), then the file's bytes, or the
+        uint8 ``(H, W, 3)`` values of an array; then the labels. Computed on first use; file names do not enter."""
+        return self._fingerprint
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {key: value for key, value in self.__dict__.items() if key != "_lock"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._lock = threading.Lock()
+
+    def __repr__(self) -> str:
+        return f"PictureDataset({self.name!r}, {self.split}, {len(self)} pictures{', ' + self.note if self.note else ''})"
+
+
+def open_dataset(
+    name: str | os.PathLike[str],
+    data_dir: str | os.PathLike[str] | None = None,
+    split: str = "test",
+    limit: int | None = None,
+    *,
+    exclude: Sequence[str] = (),
+    cache_mib: float = 4096,
+) -> PictureDataset:
+    """Open a data set by name, or a folder of pictures (at any depth, sorted by path), or an npz file.
+
+    Args:
+        name: a key of `DATASETS`, a folder, or an ``.npz`` file with the keys ``x_train``, ``y_train``, ``x_test``, ``y_test``.
+        data_dir: where named data sets are kept; default: the environment variable ``OPENJSCC_DATA``.
+        split: ``train`` or ``test``.
+        limit: only the first so many pictures.
+        exclude: leave out pictures whose file name (or id, in an array) starts with one of these; before ``limit``.
+        cache_mib: pictures are decoded once and kept as uint8 up to this much memory, later ones decoded at each access.
+
+    Raises:
+        MissingError: the data set is not there; the hint says where it was looked for and how to get it.
+        UsageError: unknown name, a split that it does not have, no picture left.
+        IntegrityError: a damaged archive.
+    """
+    name = os.fspath(name)
+    if split not in SPLITS:
+        raise unknown_name("split", split, SPLITS)
+    if limit is not None and limit < 1:
+        raise UsageError(f"limit {limit}", "use at least one picture")
+    if name in DATASETS:
+        if split not in DATASETS[name].splits:
+            raise UsageError(f"{name} has no {split} pictures", f"it is for {'testing' if split == 'train' else 'training'} only")
+        dataset = _OPENERS[name](_data_root(name, data_dir), split)
+    elif name.lower().endswith(".npz"):
+        if not Path(name).is_file():
+            raise UsageError(f"no file {name}", "check the path")
+        dataset = _from_arrays(name, split, Path(name), *read_npz(Path(name), split))
+    elif os.path.isdir(name):
+        dataset = _from_folder(name, split, Path(name))
+    elif os.sep in name or os.path.exists(name):
+        raise UsageError(f"{name} is no folder of pictures", f"name a folder, an .npz file, or one of {', '.join(DATASETS)}")
+    else:
+        raise unknown_name("data set", name, DATASETS, more="(or the path of a folder of pictures)")
+    return _selected(dataset, exclude, limit, cache_mib)
+
+
+def _selected(dataset: PictureDataset, exclude: Sequence[str], limit: int | None, cache_mib: float) -> PictureDataset:
+    names = [Path(item).name for item in dataset.ids]
+    keep = [i for i, item in enumerate(names) if not item.startswith(tuple(exclude))][:limit]
+    if not keep:
+        raise UsageError(f"{dataset.name}: no picture left", "exclude fewer prefixes")
+    return PictureDataset(
+        dataset.name,
+        dataset.split,
+        [dataset.ids[i] for i in keep],
+        paths=None if dataset.paths is None else [dataset.paths[i] for i in keep],
+        array=None if dataset._array is None else (dataset._array if len(keep) == len(names) else dataset._array[keep]),
+        labels=None if dataset.labels is None else dataset.labels[keep],
+        note=dataset.note,
+        cache_mib=cache_mib,
+    )
+
+
+def _data_root(name: str, data_dir: str | os.PathLike[str] | None) -> Path:
+    given = os.fspath(data_dir) if data_dir is not None else os.environ.get(ENVIRONMENT, "")
+    if not given:
+        raise _missing(name, f"no data folder is set, so {name} cannot be looked for")
+    root = Path(given).expanduser()
+    if not root.is_dir():
+        raise _missing(name, f"the data folder {root} does not exist")
+    return root
+
+
+def _missing(name: str, message: str) -> MissingError:
+    info = DATASETS[name]
+    hint = f"get it from {info.source}, lay it out as {info.layouts}, and name the data folder with --data-dir or {ENVIRONMENT}"
+    return MissingError(message, hint)
+
+
+def _not_found(name: str, split: str, root: Path) -> MissingError:
+    return _missing(name, f"{name} ({split}) is not in {root}")
+
+
+def _listing(folder: Path) -> list[Path]:
+    """Picture files at any depth, sorted by their path within the folder; hidden files and folders are left out."""
+    found: list[Path] = []
+    for parent, folders, files in os.walk(folder):
+        folders[:] = [item for item in folders if not item.startswith((".", "__MACOSX"))]
+        found += [Path(parent, item) for item in files if not item.startswith(".") and item.lower().endswith(SUFFIXES)]
+    return sorted(found, key=lambda path: path.relative_to(folder).as_posix())
+
+
+def _from_folder(name: str, split: str, folder: Path, *, paths: Sequence[Path] | None = None, note: str = "") -> PictureDataset:
+    paths = _listing(folder) if paths is None else paths
+    if not paths:
+        raise UsageError(f"{folder} holds no pictures", f"looked for {' '.join(SUFFIXES)} at any depth")
+    return PictureDataset(name, split, [path.relative_to(folder).as_posix() for path in paths], paths=paths, note=note)
+
+
+def _from_arrays(
+    name: str, split: str, path: Path, pictures: np.ndarray, labels: np.ndarray | None, numbers: np.ndarray | None
+) -> PictureDataset:
+    note = ""
+    if name == "cifar10" and len(pictures) < {"train": 50_000, "test": 10_000}[split]:
+        note = f"{len(pictures):,}-image miniature of CIFAR-10"
+    ids = [f"{split}-{int(number):05d}" for number in (range(len(pictures)) if numbers is None else numbers)]
+    classes = None if labels is None else torch.from_numpy(labels)
+    return PictureDataset(name, split, ids, array=pictures, labels=classes, note=note)
+
+
+def _open_kodak(root: Path, split: str) -> PictureDataset:
+    for folder in (root / "kodak", root / "Kodak", root):
+        paths = sorted(folder.glob("kodim*.png"))
+        if paths:
+            note = "" if len(paths) == 24 else f"{len(paths)} of Kodak's 24 images"
+            return _from_folder("kodak", split, folder, paths=paths, note=note)
+    raise _not_found("kodak", split, root)
+
+
+def _open_div2k(root: Path, split: str) -> PictureDataset:
+    wanted = ("DIV2K_train_HR",) if split == "train" else ("valid_crops256", "DIV2K_valid_HR")
+    for layout in wanted:
+        for folder in (root / "div2k" / layout, root / "DIV2K" / layout, root / layout, root):
+            if folder.name == layout and folder.is_dir():
+                note = "256x256 centre crops of DIV2K's validation images" if layout == "valid_crops256" else ""
+                return _from_folder("div2k", split, folder, note=note)
+    raise _not_found("div2k", split, root)
+
+
+def _open_cifar10(root: Path, split: str) -> PictureDataset:
+    folders = (root / "cifar10", root)
+    candidates = [(folder / item, read) for item, read in _CIFAR_LAYOUTS for folder in folders]
+    for path, read in [*candidates, *((folder / "cifar10_mini.npz", read_npz) for folder in folders)]:
+        if path.exists():
+            return _from_arrays("cifar10", split, path, *read(path, split))
+    if root.name == ARCHIVE_FOLDER:
+        return _from_arrays("cifar10", split, root, *read_python_archive(root, split))
+    raise _not_found("cifar10", split, root)
+
+
+_CIFAR_LAYOUTS: tuple[tuple[str, Callable[[Path, str], tuple[np.ndarray, np.ndarray | None, np.ndarray | None]]], ...] = (
+    ("cifar10.npz", read_npz),
+    (ARCHIVE_FOLDER, read_python_archive),
+    ("cifar-10-python.tar.gz", read_python_archive),
+)
+
+
+def _open_voc(root: Path, split: str) -> PictureDataset:
+    list_name = "train.txt" if split == "train" else "val.txt"
+    for folder in (root / "voc", root / "VOCdevkit" / "VOC2012", root / "voc" / "VOCdevkit" / "VOC2012", root / "VOC2012", root):
+        for listing in (folder / "ImageSets" / "Segmentation" / list_name, folder / "ImageSets" / list_name):
+            if not (listing.is_file() and (folder / "JPEGImages").is_dir()):
+                continue
+            paths = [folder / "JPEGImages" / f"{item}.jpg" for item in listing.read_text(encoding="utf-8").split()]
+            gone = [path for path in paths if not path.is_file()]
+            if gone:
+                message = f"{len(gone)} pictures named in {listing} are missing, the first is {gone[0].name}"
+                raise IntegrityError(message, "unpack the data set again")
+            return _from_folder("voc", split, folder / "JPEGImages", paths=paths)
+    raise _not_found("voc", split, root)
+
+
+def _open_photos(root: Path, split: str) -> PictureDataset:
+    if (root / "photos").is_dir():
+        return _from_folder("photos", split, root / "photos")
+    raise _not_found("photos", split, root)
+
+
+_OPENERS: dict[str, Callable[[Path, str], PictureDataset]] = {
+    "kodak": _open_kodak,
+    "div2k": _open_div2k,
+    "cifar10": _open_cifar10,
+    "voc": _open_voc,
+    "photos": _open_photos,
+}
+
+
+def _file_bytes(paths: tuple[Path, ...] | None, index: int) -> bytes:
+    assert paths is not None
+    try:
+        return paths[index].read_bytes()
+    except OSError as error:
+        raise UsageError(f"{paths[index]} cannot be read: {error.strerror}", "check the path") from None

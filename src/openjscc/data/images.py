@@ -1,0 +1,394 @@
+"""Pictures in and out: any common picture file to float32 RGB in [0, 1], and back to 8 bits.
+
+Nothing here decides silently: whatever was done to make RGB out of a file is in `Picture.notes`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import math
+import os
+import re
+import secrets
+import stat
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image, ImageDraw, ImageFont, UnidentifiedImageError
+
+from ..errors import IntegrityError, OpenJSCCError, UsageError
+
+MAX_PIXELS = 100_000_000
+"""Largest picture that is decoded, in pixels; checked from the header."""
+
+FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "AVIF", "JPEG2000")
+"""What is read. Pillow knows more, but some of those start other programs (EPS) or are hardly tested."""
+
+_WRITERS: dict[str, tuple[str, dict[str, object]]] = {
+    ".png": ("PNG", {}),
+    ".webp": ("WEBP", {"lossless": True}),
+    ".jpg": ("JPEG", {"quality": 95, "subsampling": 0}),
+    ".jpeg": ("JPEG", {"quality": 95, "subsampling": 0}),
+}
+_SIGNATURES = re.compile(rb"\x89PNG\r\n|\xff\xd8\xff|GIF8[79]a|RIFF....WEBP|II\*\0|MM\0\*|....ftypavi|\0\0\0\x0cjP  ", re.DOTALL)
+_READABLE = "PNG, JPEG, WebP, GIF, BMP, TIFF, PPM, AVIF and JPEG 2000 can be read"
+_ORIENTATION_TAG = 0x0112
+_ORIENTATIONS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A decoded picture.
+
+    Attributes:
+        pixels: float32 ``(3, H, W)`` in [0, 1], RGB as stored (colour profiles are not applied).
+        notes: what was done to the file to get there, e.g. ``first of 12 frames``; empty for plain 8-bit RGB.
+        path: where it came from.
+    """
+
+    pixels: torch.Tensor
+    notes: tuple[str, ...]
+    path: Path
+
+
+def read_image(path: str | os.PathLike[str]) -> Picture:
+    """Read a picture file of any common format, size and pixel type.
+
+    The first frame of an animation, upright as EXIF says, grey repeated to three channels, transparency shown on white,
+    16-bit grey kept at full precision. 16-bit RGB comes with 8 bits, as Pillow has no type for more.
+
+    Args:
+        path: the file.
+
+    Raises:
+        UsageError: no such file, a folder, empty, unreadable, not a picture, or more than `MAX_PIXELS`.
+        IntegrityError: a picture, but truncated or corrupt.
+    """
+    path = Path(path)
+    notes: list[str] = []
+    with _opened(path) as image:
+        frames = _frame_count(image)
+        if frames != 1:
+            notes.append(f"first of {frames} frames" if frames else "first of several frames")
+        deep = ";16" in str(getattr(image, "tile", ""))
+        turned = _orientation(image) != 1
+        image.load()
+        upright = image
+        if (orientation := _orientation(image)) != 1:  # TIFF files have been turned by load() already
+            upright = image.transpose(_ORIENTATIONS[orientation])
+        if turned:
+            notes.append("rotated as its EXIF data says")
+        pixels = _to_rgb(upright, deep, notes, path)
+    return Picture(pixels, tuple(notes), path)
+
+
+def picture_size(path: str | os.PathLike[str]) -> tuple[int, int]:
+    """``(H, W)`` of the picture as `read_image` would give it, from the header alone. Raises as `read_image`."""
+    with _opened(Path(path), verify=False) as image:
+        width, height = image.size
+        turned = image.format != "TIFF" and _orientation(image) >= 5
+    return (width, height) if turned else (height, width)
+
+
+def to_uint8(x: torch.Tensor) -> torch.Tensor:
+    """``round(255 * clamp(x, 0, 1))`` as uint8, any shape; exact halves go to the even neighbour, as IEEE 754 rounds.
+
+    uint8 input is returned as it is.
+    """
+    if x.dtype == torch.uint8:
+        return x
+    return x.detach().to(torch.float32).clamp(0.0, 1.0).mul_(255.0).round_().to(torch.uint8)
+
+
+def quantize(x: torch.Tensor) -> torch.Tensor:
+    """What is left of ``x`` after it has been stored with 8 bits a value: float32 multiples of 1/255. No gradient."""
+    return to_uint8(x).to(torch.float32).div_(255.0)
+
+
+def write_png(path: str | os.PathLike[str], pixels: torch.Tensor | Image.Image, overwrite: bool = False) -> Path:
+    """Write a picture whole or not at all: to a temporary file beside the goal, then moved into place.
+
+    Args:
+        path: PNG where it has no suffix or ``.png``; ``.webp`` (lossless) and ``.jpg`` (quality 95, 4:4:4) by the suffix.
+        pixels: ``(3, H, W)``, float in [0, 1] (rounded as `to_uint8`) or uint8; or a Pillow image.
+        overwrite: replace an existing file.
+
+    Returns:
+        The path written.
+
+    Raises:
+        UsageError: the file exists, its folder is missing or not writable, an unknown suffix, or a shape that is no picture.
+    """
+    path = Path(path)
+    check_output(path, overwrite)
+    kind, options = _WRITERS[path.suffix.lower() or ".png"]
+    image = pixels if isinstance(pixels, Image.Image) else to_pil(pixels)
+    target = Path(os.path.realpath(path))  # a link keeps pointing where it points
+    temporary = target.with_name(f".{target.name[:100]}.{secrets.token_hex(4)}.tmp")
+    try:
+        with open(temporary, "xb") as file:
+            image.save(file, format=kind, **options)  # pyright: ignore[reportArgumentType]
+        os.replace(temporary, target)
+    except (OSError, ValueError) as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise _cannot_write(path, error) from None
+        message = f"{path}: {image.width}x{image.height} does not fit into {kind} ({error})"  # the encoder's own complaint
+        raise UsageError(message, "write .png") from None
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+    return path
+
+
+def check_output(path: str | os.PathLike[str], overwrite: bool = False) -> None:
+    """Refuse an output path that `write_png` could not write to; cheap, so call it before the long work.
+
+    Raises:
+        UsageError: as `write_png`.
+    """
+    path = Path(path)
+    try:
+        if path.suffix.lower() not in ("", *_WRITERS):
+            raise UsageError(f"{path}: cannot write {path.suffix!r} files", f"use one of {', '.join(_WRITERS)}")
+        if path.is_dir():
+            raise UsageError(f"{path} is a folder", "name a file, e.g. received.png")
+        if path.exists() and not path.is_file():
+            raise UsageError(f"{path} is not an ordinary file", "name a file, e.g. received.png")
+        if path.exists() and not overwrite:
+            raise UsageError(f"{path} exists", "add -f to replace it, or name another file with -o")
+        folder = Path(os.path.realpath(path)).parent
+        if not folder.is_dir():
+            raise UsageError(f"{path}: no folder {folder}", f"make it first: mkdir -p {folder}")
+        if not os.access(folder, os.W_OK | os.X_OK):
+            raise UsageError(f"{path}: no permission to write in {folder}", "choose another place with -o")
+    except OSError as error:
+        raise _cannot_write(path, error) from None
+    except UsageError:
+        raise
+    except ValueError:  # a NUL character in the path
+        raise UsageError(f"{str(path)!r} is not a file name", "name a file, e.g. received.png") from None
+
+
+def to_pil(pixels: torch.Tensor) -> Image.Image:
+    """``(3, H, W)``, float in [0, 1] or uint8, as a Pillow RGB image of 8 bits.
+
+    Raises:
+        UsageError: another shape, or values that are not finite.
+    """
+    if pixels.ndim != 3 or pixels.shape[0] != 3 or min(pixels.shape) < 1:
+        raise UsageError(f"picture of shape {tuple(pixels.shape)}", "expected (3, H, W)")
+    if pixels.is_floating_point() and not bool(torch.isfinite(pixels).all()):
+        raise UsageError("picture with values that are not finite numbers", "this is a fault of what made it, not of the file")
+    return Image.fromarray(to_uint8(pixels).permute(1, 2, 0).contiguous().cpu().numpy())
+
+
+def side_by_side(pictures: Sequence[tuple[str, torch.Tensor]]) -> Image.Image:
+    """Pictures in one row, each under its caption, e.g. ``sent | received``.
+
+    Pictures under 128 pixels are shown enlarged by a whole factor (each pixel a square), those over 2048 reduced to 2048
+    (long side of the largest picture, one factor for all): made for looking at, not for measuring.
+
+    Args:
+        pictures: caption and ``(3, H, W)`` pixels each, float in [0, 1] or uint8; sizes may differ.
+    """
+    if not pictures:
+        raise UsageError("no pictures to show", "give at least one")
+    scale = _viewing_scale(max(max(pixels.shape[-2:]) for _, pixels in pictures))
+    images = [_scaled(to_pil(pixels), scale) for _, pixels in pictures]
+    captions = [caption for caption, _ in pictures]
+    font, gap, boxes = _fitted(captions, [image.width for image in images], max(max(image.size) for image in images))
+    columns = [max(image.width, width + 1) for image, (width, _) in zip(images, boxes, strict=True)]
+    top = max(height for _, height in boxes) + 1 + gap
+    sheet = Image.new("RGB", (sum(columns) + gap * (len(columns) - 1), top + max(image.height for image in images)), "white")
+    draw = ImageDraw.Draw(sheet)
+    left = 0
+    for caption, image, column in zip(captions, images, columns, strict=True):
+        draw.multiline_text((left, 0), caption, fill="black", font=font)
+        sheet.paste(image, (left, top))
+        left += column + gap
+    return sheet
+
+
+def _viewing_scale(longest: int) -> float:
+    if longest < 128:
+        return -(-128 // max(1, longest))
+    return min(1.0, 2048 / longest)
+
+
+def _scaled(image: Image.Image, scale: float) -> Image.Image:
+    if scale == 1:
+        return image
+    size = max(1, round(image.width * scale)), max(1, round(image.height * scale))
+    if scale > 1:
+        return image.resize(size, Image.Resampling.NEAREST)
+    return image.resize(size, Image.Resampling.LANCZOS, reducing_gap=3.0)
+
+
+Font = ImageFont.ImageFont | ImageFont.FreeTypeFont
+
+
+def _fitted(captions: list[str], widths: list[int], longest: int) -> tuple[Font, int, list[tuple[int, int]]]:
+    """The largest font with which every caption fits its picture, 12 pixels at least; the gap; each caption's (width, height)."""
+    draw = ImageDraw.Draw(Image.new("L", (1, 1)))
+    size = max(14, round(longest / 32))
+    while True:
+        font = _font(size)
+        boxes = [draw.multiline_textbbox((0, 0), caption, font=font) for caption in captions]
+        if size <= 12 or all(box[2] < width for box, width in zip(boxes, widths, strict=True)):
+            return font, max(4, size // 2), [(math.ceil(box[2]), math.ceil(box[3])) for box in boxes]
+        size -= 1
+
+
+def _font(size: int) -> Font:
+    try:
+        return ImageFont.load_default(size)
+    except ImportError:  # a Pillow without FreeType has one small font
+        return ImageFont.load_default()
+
+
+@contextlib.contextmanager
+def _opened(path: Path, verify: bool = True) -> Iterator[Image.Image]:
+    """The file as a Pillow image whose pixels are not decoded yet; every failure in the body as one of our errors."""
+    start = _check_file(path)
+    try:
+        with Image.open(path, formats=FORMATS) as image:
+            _check_size(path, image.size)
+            if verify and image.format == "PNG":  # Pillow decodes pixels without looking at their checksums
+                image.verify()
+        with Image.open(path, formats=FORMATS) as image:
+            yield image
+    except OpenJSCCError:
+        raise
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        count = re.search(r"\d+", str(error))
+        raise _too_large(path, int(count[0]) if count else 0) from None
+    except UnidentifiedImageError:
+        if _SIGNATURES.match(start):
+            raise _corrupt(path, "its header cannot be read") from None
+        raise UsageError(f"{path} is not a picture", _READABLE) from None
+    except Exception as error:  # Pillow's readers raise almost anything on damaged data: struct.error, SyntaxError, KeyError, ...
+        raise _corrupt(path, " ".join(str(error).split())[:120] or type(error).__name__) from None
+
+
+def _check_file(path: Path) -> bytes:
+    """The file's first bytes, or the reason why it cannot be a picture."""
+    try:
+        mode = path.stat().st_mode
+        if stat.S_ISDIR(mode):
+            raise UsageError(f"{path} is a folder, not a picture", "name one picture file")
+        if not stat.S_ISREG(mode):
+            raise UsageError(f"{path} is not an ordinary file", "name one picture file")
+        with open(path, "rb") as file:
+            start = file.read(16)
+    except FileNotFoundError:
+        raise UsageError(f"{path} does not exist", "check the path") from None
+    except PermissionError:
+        raise UsageError(f"{path} cannot be read: permission denied", "check the file's permissions") from None
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read: {error.strerror}", "check the path") from None
+    except UsageError:
+        raise
+    except ValueError:  # a NUL character in the path
+        raise UsageError(f"{str(path)!r} is not a file name", "check the path") from None
+    if not start:
+        raise UsageError(f"{path} is empty", "it has 0 bytes: was it saved or copied completely?")
+    return start
+
+
+def _check_size(path: Path, size: tuple[int, int]) -> None:
+    if min(size) < 1:
+        raise _corrupt(path, f"its header says {size[0]}x{size[1]} pixels")
+    if size[0] * size[1] > MAX_PIXELS:
+        raise _too_large(path, size[0] * size[1])
+
+
+def _too_large(path: Path, count: int) -> UsageError:
+    message = f"{path} has {count / 1e6:.1f} million pixels; at most {MAX_PIXELS // 1_000_000} million are read"
+    return UsageError(message, "scale it down, or crop it")
+
+
+def _corrupt(path: Path, reason: str) -> IntegrityError:
+    return IntegrityError(f"{path} is truncated or corrupt: {reason}", "get the file again")
+
+
+def _cannot_write(path: Path, error: OSError) -> OpenJSCCError:
+    message = f"{path} cannot be written: {error.strerror or error}"
+    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EIO):
+        return OpenJSCCError(message, "make room, or choose another place with -o")
+    return UsageError(message, "choose another place with -o")
+
+
+def _frame_count(image: Image.Image) -> int:
+    """Number of frames; 0 where there are several and a damaged one stops the count."""
+    try:
+        return int(getattr(image, "n_frames", 1))
+    except Exception:  # a damaged later frame is no reason to refuse the first
+        return 0
+    finally:
+        image.seek(0)
+
+
+def _orientation(image: Image.Image) -> int:
+    try:
+        value = image.getexif().get(_ORIENTATION_TAG, 1)
+    except Exception:  # damaged EXIF data is no reason to refuse the picture
+        return 1
+    return value if value in _ORIENTATIONS else 1
+
+
+def _to_rgb(image: Image.Image, deep: bool, notes: list[str], path: Path) -> torch.Tensor:
+    """Float32 ``(3, H, W)`` in [0, 1] from any pixel type."""
+    if image.mode.startswith("I") or image.mode == "F":
+        return _from_wide_grey(np.asarray(image), notes)
+    if deep:
+        notes.append("16 bits a value, read as 8")
+    try:
+        if image.has_transparency_data:
+            image = image.convert("RGBA")
+            if image.getchannel("A").getextrema() != (255, 255):
+                notes.append("transparent pixels shown on white")
+                image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+        elif image.mode not in ("RGB", "L", "1", "P"):
+            notes.append(f"converted from {image.mode} without a colour profile")
+        image = image.convert("RGB")
+    except ValueError:
+        raise UsageError(f"{path} has pixels of type {image.mode}, which cannot be turned into RGB", "save it as RGB") from None
+    values = torch.from_numpy(np.array(image))
+    pixels = torch.empty((3, image.height, image.width), dtype=torch.float32)
+    return pixels.copy_(values.permute(2, 0, 1)).div_(255.0)
+
+
+def _from_wide_grey(values: np.ndarray, notes: list[str]) -> torch.Tensor:
+    """16-bit, 32-bit and floating-point grey."""
+    grey = values.astype(np.float32)
+    if values.dtype.kind == "f":
+        if not np.isfinite(grey).all():
+            notes.append("values that are no finite numbers shown as black")
+            grey = np.nan_to_num(grey, copy=False, nan=0.0, posinf=0.0, neginf=0.0)
+        low, high = float(grey.min()), float(grey.max())
+        if low < 0.0 or high > 1.0:
+            notes.append(f"floating-point values {low:.4g} to {high:.4g} scaled to 0 to 1")
+            span = np.float64(high) - np.float64(low)
+            grey = ((grey - np.float64(low)) / span).astype(np.float32) if span > 0 else np.ones_like(grey)
+        else:
+            notes.append("floating-point values")
+    else:
+        high = float(values.max())
+        if high > 65535:
+            notes.append(f"32 bits a value, scaled by its largest, {high:.0f}")
+        else:
+            notes.append("16 bits a value")
+        grey /= max(high, 65535.0)
+    return torch.from_numpy(grey).clamp_(0.0, 1.0).expand(3, -1, -1).contiguous()

@@ -1,0 +1,140 @@
+"""The whole chain in one place: image, codec, channel, equaliser, codec, image."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import nn
+
+from .channels import EQUALIZERS, Channel, equalize, generators_for, make_channel
+from .codec import TASKS, Codec, Conditions, Frame, Received, Reconstruction, check_image
+from .errors import UsageError, unknown_name
+from .units import snr_tensor
+
+SNR = float | Sequence[float] | torch.Tensor
+
+
+@dataclass(frozen=True)
+class Transmission:
+    """What happened to B images on their way.
+
+    Attributes:
+        reconstruction: all that the receiver made of them.
+        frame: what was sent.
+        received: what the channel made of it, before any equalisation.
+        snr_db: float32 ``(B,)``, the average SNR in dB.
+        encode_ms: time of the whole batch's `Codec.encode`, in milliseconds.
+        decode_ms: time of the whole batch's equalisation and `Codec.decode`, in milliseconds.
+    """
+
+    reconstruction: Reconstruction
+    frame: Frame
+    received: Received
+    snr_db: torch.Tensor
+    encode_ms: float
+    decode_ms: float
+
+    @property
+    def image(self) -> torch.Tensor | None:
+        """The received images ``(B, 3, H, W)``; None where the task makes none."""
+        return self.reconstruction.image
+
+    @property
+    def bandwidth_ratio(self) -> torch.Tensor:
+        """CBR per image ``(B,)``, header included."""
+        return self.frame.bandwidth_ratio
+
+
+def transmit(
+    codec: Codec,
+    channel: str | Channel,
+    image: torch.Tensor | str | os.PathLike[str],
+    snr_db: SNR,
+    *,
+    ratio: float | torch.Tensor | None = None,
+    task: str = "reconstruction",
+    seed: int = 0,
+    trial: int = 0,
+    equalizer: str = "mmse",
+    told_snr_db: SNR | Literal["same"] | None = "same",
+) -> Transmission:
+    """Send images over a channel.
+
+    The channel's draw follows from the image, ``trial``, the channel and ``seed`` alone (`openjscc.channels.draws`): every
+    codec, every SNR and every batch size meets the same one. No gradients are kept.
+
+    Args:
+        codec: the system.
+        channel: a spec such as ``awgn`` or ``rayleigh:block``, or a `Channel`.
+        image: floating point ``(3, H, W)`` or ``(B, 3, H, W)`` in [0, 1], or the path of a picture.
+        snr_db: average SNR (Es/N0) in dB, one value or one per image.
+        ratio: bandwidth ratio k/n, where the codec has several; one, or one per image ``(B,)``. None: its default.
+        task: what the receiver wants, one of `openjscc.codec.TASKS`.
+        seed: the experiment's.
+        trial: number of the repetition.
+        equalizer: one of `openjscc.channels.EQUALIZERS`, for a codec that does not use the gain itself.
+        told_snr_db: the SNR that the transmitter believes in, where that is not ``snr_db``; None: it knows nothing. The
+            receiver always knows its noise variance.
+
+    Raises:
+        UsageError: for an image, SNR, channel, task, ratio or equaliser that cannot be used.
+        OpenJSCCError: for a picture that cannot be read.
+    """
+    channel = make_channel(channel)
+    if equalizer not in EQUALIZERS:
+        raise unknown_name("equalizer", equalizer, EQUALIZERS)
+    if task not in codec.tasks:
+        if task not in TASKS:
+            raise unknown_name("task", task, TASKS)
+        raise UsageError(f"{codec.name} does not serve the task {task!r}", f"it serves {', '.join(codec.tasks)}")
+    x = _as_batch(image)
+    if isinstance(codec, nn.Module):
+        x = x.to(next((parameter.device for parameter in codec.parameters()), x.device))
+    snr = snr_tensor(snr_db, len(x), x.device)
+    told = snr if isinstance(told_snr_db, str) else told_snr_db
+    known = None if told is None else snr_tensor(told, len(x), x.device)
+
+    with torch.no_grad():
+        start = _clock(x.device)
+        frame = codec.encode(x, Conditions(snr_db=known, ratio=ratio, task=task))
+        encoded = _clock(x.device)
+        received = channel(frame, snr, generators_for(x, trial, channel.name, seed))
+        arrived = _clock(x.device)
+        reconstruction = receive(codec, received, equalizer)
+        decoded = _clock(x.device)
+    return Transmission(reconstruction, frame, received, snr, 1e3 * (encoded - start), 1e3 * (decoded - arrived))
+
+
+def receive(codec: Codec, received: Received, equalizer: str) -> Reconstruction:
+    """The receiver: equalisation where the codec leaves that to the link, then `Codec.decode`. Keeps gradients."""
+    return codec.decode(received if codec.uses_gain else equalize(received, equalizer))
+
+
+def _as_batch(image: torch.Tensor | str | os.PathLike[str]) -> torch.Tensor:
+    if isinstance(image, (str, os.PathLike)):
+        from .data.images import read_image
+
+        image = read_image(image).pixels
+    if not isinstance(image, torch.Tensor):
+        raise UsageError(
+            f"an image of type {type(image).__name__}", "give a (3, H, W) or (B, 3, H, W) tensor in [0, 1], or a path"
+        )
+    x = image[None] if image.ndim == 3 else image
+    check_image(x)
+    x = x.float()
+    low, high = (bound.item() for bound in torch.aminmax(x.detach()))
+    if not (low >= -1e-3 and high <= 1 + 1e-3):
+        raise UsageError(f"image values from {low:g} to {high:g}", "expected [0, 1]: divide 8-bit values by 255")
+    return x
+
+
+def _clock(device: torch.device) -> float:
+    """Seconds, once the device has finished what it was given."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return time.perf_counter()

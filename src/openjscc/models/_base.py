@@ -1,0 +1,181 @@
+"""What all learned codecs share: padding, rates, power, header. The networks themselves live in the model files."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from abc import abstractmethod
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from ..codec import Conditions, Frame, Received, Reconstruction, Side, check_image
+from ..errors import UsageError
+from ..header import HeaderFormat, header_symbols
+from ..power import normalize_power, sent_mask
+from ..units import format_ratio, snr_from_noise_var
+
+if TYPE_CHECKING:
+    from ._weights import WeightInfo
+
+RATIO_TOLERANCE = 0.02
+"""A ratio names a rate if it lies within two per cent of it (so 0.0625, 0.063 and 1/16 are one)."""
+
+
+@dataclass(frozen=True)
+class CodecConfig:
+    """What every learned codec is configured by.
+
+    Attributes:
+        rates: real latent channels sent at each rate, ascending and even; the picture's latent has ``rates[-1]``
+            channels and a lower rate sends the first ones only.
+        default_rate: index of the rate that is used when nobody asks for one; -1 the highest.
+        agreed_size: ``(H, W)`` that both ends know (see `openjscc.header.HeaderFormat`), or None.
+        snr_range: lowest and highest SNR in dB that the network was made for; what it is told is clamped to that.
+    """
+
+    rates: tuple[int, ...] = (16,)
+    default_rate: int = -1
+    agreed_size: tuple[int, int] | None = None
+    snr_range: tuple[float, float] = (0.0, 20.0)
+
+    def __post_init__(self) -> None:
+        if not self.rates or list(self.rates) != sorted(set(self.rates)) or any(rate < 2 or rate % 2 for rate in self.rates):
+            raise UsageError(f"rates {self.rates}", "give ascending, even numbers of real latent channels, e.g. [8, 16]")
+
+
+class LearnedCodec(nn.Module):
+    """A learned codec: two networks (`analyse`, `synthesise`) behind the `openjscc.codec.Codec` contract.
+
+    `weight` says where the parameters come from; None where they are untrained.
+
+    A subclass sets `stride` and implements the two networks on latents ``(B, rates[-1], H/stride, W/stride)``.
+
+    Symbols: header, then the latent channels in order; channels 2i and 2i+1 at one position are the real and imaginary
+    part of one symbol, so a lower rate is a prefix, and no symbol mixes images.
+    """
+
+    arch: ClassVar[str] = ""
+    tasks: tuple[str, ...] = ("reconstruction",)
+    uses_gain = False
+    stride: int
+    weight: WeightInfo | None = None
+
+    def __init__(self, config: CodecConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.name = self.arch
+        self.header = HeaderFormat(config.agreed_size, rates=len(config.rates), tasks=len(self.tasks))
+
+    @abstractmethod
+    def analyse(self, x: torch.Tensor, snr_db: torch.Tensor, rate: torch.Tensor) -> torch.Tensor:
+        """Padded image ``(B, 3, H, W)``, SNR in dB ``(B,)``, rate index ``(B,)`` to a latent of any scale."""
+
+    @abstractmethod
+    def synthesise(self, latent: torch.Tensor, snr_db: torch.Tensor, rate: torch.Tensor) -> torch.Tensor:
+        """Received latent (zero where nothing was sent) to an image ``(B, 3, H, W)``, not yet clipped.
+
+        In training mode `decode` leaves it so: a clipped value has no gradient.
+        """
+
+    @property
+    def ratios(self) -> tuple[float, ...]:
+        """Bandwidth ratios of the payload on a picture that needs no padding."""
+        return tuple(channels / 2 / (3 * self.stride**2) for channels in self.config.rates)
+
+    @property
+    def default_ratio(self) -> float:
+        """The ratio used when nobody asks for one."""
+        return self.ratios[self.config.default_rate]
+
+    def rate_index(self, ratio: float | torch.Tensor | None, batch: int, device: torch.device) -> torch.Tensor:
+        """Rate index ``(B,)`` for a ratio (one, or one per image; None the default).
+
+        Raises:
+            UsageError: for a ratio that the codec does not have; the hint lists those it has.
+        """
+        if ratio is None:
+            return torch.full((batch,), range(len(self.ratios))[self.config.default_rate], device=device)
+        asked = torch.as_tensor(ratio, dtype=torch.float64, device=device).expand(batch)
+        known = torch.tensor(self.ratios, dtype=torch.float64, device=device)
+        error = (asked[:, None] / known - 1).abs()
+        if not bool((error.min(1).values <= RATIO_TOLERANCE).all()):
+            worst = asked[error.min(1).values.argmax()].item()
+            raise UsageError(
+                f"{self.name} has no bandwidth ratio {format_ratio(worst)}",
+                f"it has {', '.join(format_ratio(known_ratio) for known_ratio in self.ratios)}",
+            )
+        return error.argmin(1)
+
+    def encode(self, x: torch.Tensor, conditions: Conditions) -> Frame:
+        """Image ``(B, 3, H, W)`` in [0, 1], any size, to symbols ``(B, k)``. See `openjscc.codec.Codec.encode`."""
+        check_image(x)
+        batch, _, height, width = x.shape
+        if conditions.task not in self.tasks:
+            raise UsageError(f"{self.name} does not serve the task {conditions.task!r}", f"it serves {', '.join(self.tasks)}")
+        rate = self.rate_index(conditions.ratio, batch, x.device)
+        side = Side(height, width, rate=rate, task=conditions.task)
+        head = header_symbols(self.header.bits(side, batch, self.tasks.index(conditions.task))).to(x.device)
+        latent = self.analyse(pad_to_multiple(x, self.stride), self._known_snr(conditions.snr_db, batch, x.device), rate)
+        payload = latent.float().unflatten(1, (-1, 2)).movedim(2, -1).flatten(1, 3).contiguous()
+        symbols = torch.view_as_complex(payload)
+        sent = self._channels(rate) // 2 * (latent.shape[2] * latent.shape[3])
+        k = int(sent.max())
+        symbols = normalize_power(symbols[:, :k], sent)
+        return Frame(torch.cat([head, symbols], dim=1), sent + head.shape[1], side)
+
+    def decode(self, received: Received) -> Reconstruction:
+        """Received symbols to an image. See `openjscc.codec.Codec.decode`."""
+        side, batch = received.side, received.symbols.shape[0]
+        rate = side.rate if side.rate is not None else self.rate_index(None, batch, received.symbols.device)
+        grid = (math.ceil(side.height / self.stride), math.ceil(side.width / self.stride))
+        head = self.header.uses(side.height, side.width)
+        payload = received.symbols[:, head:]
+        payload = torch.where(sent_mask(received.length - head, payload.shape[1]), payload, 0)
+        full = self.config.rates[-1] // 2 * grid[0] * grid[1]
+        payload = F.pad(torch.view_as_real(payload), (0, 0, 0, full - payload.shape[1]))
+        latent = payload.unflatten(1, (-1, *grid)).movedim(-1, 2).flatten(1, 2)
+        image = self.synthesise(latent, self._effective_snr(received), rate)
+        image = image[:, :, : side.height, : side.width]
+        return Reconstruction(image=image if self.training else image.clamp(0.0, 1.0))
+
+    def payload_uses(self, height: int, width: int, rate: int) -> int:
+        """Channel uses of the payload of an ``height`` x ``width`` picture at rate index ``rate``."""
+        return self.config.rates[rate] // 2 * math.ceil(height / self.stride) * math.ceil(width / self.stride)
+
+    def _channels(self, rate: torch.Tensor) -> torch.Tensor:
+        return torch.tensor(self.config.rates, device=rate.device)[rate]
+
+    def _known_snr(self, snr_db: torch.Tensor | None, batch: int, device: torch.device) -> torch.Tensor:
+        """What the network is told: the SNR clamped to its range; the middle of the range where nobody knows."""
+        low, high = self.config.snr_range
+        if snr_db is None:
+            return torch.full((batch,), (low + high) / 2, device=device)
+        return snr_db.to(device).expand(batch).clamp(low, high)
+
+    def _effective_snr(self, received: Received) -> torch.Tensor:
+        noise_var = received.noise_var
+        if noise_var.ndim == 2:
+            sent = sent_mask(received.length, noise_var.shape[1])
+            noise_var = torch.where(sent, noise_var, 0.0).sum(1) / received.length
+        return self._known_snr(snr_from_noise_var(noise_var), len(noise_var), noise_var.device)
+
+    def macs_per_pixel(self) -> float:
+        """Multiply-accumulates of encoder and decoder for one pixel, counted on 256x256 at the highest rate."""
+        from ._complexity import macs_per_pixel
+
+        return macs_per_pixel(self)
+
+    def config_dict(self) -> dict[str, object]:
+        """The configuration as plain values, as a weight file stores it."""
+        return dataclasses.asdict(self.config)
+
+
+def pad_to_multiple(x: torch.Tensor, multiple: int) -> torch.Tensor:
+    """Pad right and bottom by repeating the border until both sides divide by ``multiple``."""
+    height, width = x.shape[-2:]
+    bottom, right = -height % multiple, -width % multiple
+    return F.pad(x, (0, right, 0, bottom), mode="replicate") if bottom or right else x

@@ -1,0 +1,339 @@
+"""Released weights: one safetensors file each, which says what it is and tests itself when it is loaded."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+import platform
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ..codec import Conditions, Received
+from ..configuration import build
+from ..errors import IntegrityError, MissingError, OpenJSCCError, UsageError, unknown_name
+from ..units import format_ratio, noise_var_from_snr, psnr_from_mse
+from ._base import RATIO_TOLERANCE, CodecConfig, LearnedCodec
+from ._registry import ARCHITECTURES, create
+
+FORMAT = 1
+SUFFIX = ".safetensors"
+KEY = "openjscc"
+ENVIRONMENT = "OPENJSCC_WEIGHTS"
+SELF_TEST_SNR_DB = 10.0
+SELF_TEST_TOLERANCE_DB = 0.02
+LICENCE = "Apache-2.0"
+
+
+@dataclass(frozen=True)
+class WeightInfo:
+    """The facts of a weight file, as its header has them.
+
+    Attributes:
+        name: ``arch.tag``.
+        arch: architecture.
+        tag: which weight of that architecture.
+        path: the file.
+        parameters: number of parameters.
+        file_bytes: size of the file.
+        config: the architecture's configuration.
+        ratios: bandwidth ratios that it serves.
+        default_ratio: the one used when nobody asks.
+        training: steps, images, seconds, compute, data, terms, recipe.
+        paper: citation of the architecture.
+        licence: of the weight.
+        reference: measured results, one record each (data, channel, snr_db, bandwidth_ratio, metric, value).
+        self_test: PSNR on the bundled probe picture at each ratio, and how it is made.
+        sha256: of the parameters (names, shapes and bytes), checked when loading.
+        format: version of this layout.
+    """
+
+    name: str
+    arch: str
+    tag: str
+    path: str
+    parameters: int
+    file_bytes: int
+    config: dict[str, Any]
+    ratios: list[float]
+    default_ratio: float
+    training: dict[str, Any]
+    paper: str
+    licence: str
+    reference: list[dict[str, Any]]
+    self_test: dict[str, Any]
+    sha256: str
+    format: int = FORMAT
+
+
+def list_models() -> list[WeightInfo]:
+    """All released weights that are at hand: the package's, and those in the folder that ``OPENJSCC_WEIGHTS`` names."""
+    return [read_info(path) for _, path in sorted(_files().items())]
+
+
+def resolve(name: str, ratio: float | None = None, data: str | None = None) -> str:
+    """The full name ``arch.tag`` (or the path) that a user's ``name`` means.
+
+    Args:
+        name: ``arch``, ``arch.tag``, or the path of a weight file.
+        ratio: where given, a bare architecture means a weight that serves this bandwidth ratio.
+        data: where given, a bare architecture prefers the tag of that name (``cifar10``).
+
+    Raises:
+        UsageError: unknown name (with near misses), or no weight of the architecture serves the ratio.
+        MissingError: a known architecture without any weight.
+    """
+    files = _files()
+    if name in files or _is_path(name):
+        return name
+    if name not in ARCHITECTURES:
+        arch = name.partition(".")[0]
+        known = [*files, *ARCHITECTURES] if arch not in ARCHITECTURES else [file for file in files if file.startswith(arch + ".")]
+        raise unknown_name("model", name, known)
+    tags = [file.partition(".")[2] for file in files if file.partition(".")[0] == name]
+    if not tags:
+        raise MissingError(
+            f"{name} has no released weight", f"train one: openjscc train --list; or point {ENVIRONMENT} at a folder"
+        )
+    preferred = [tag for tag in (data, ARCHITECTURES[name].default_tag, *sorted(tags)) if tag in tags]
+    for tag in dict.fromkeys(preferred):
+        if ratio is None or _serves(read_info(files[f"{name}.{tag}"]), ratio):
+            return f"{name}.{tag}"
+    served = "; ".join(
+        f"{name}.{tag}: " + ", ".join(format_ratio(known) for known in read_info(files[f"{name}.{tag}"]).ratios)
+        for tag in sorted(tags)
+    )
+    raise UsageError(f"no weight of {name} has the bandwidth ratio {format_ratio(ratio or 0)}", served)
+
+
+def load(name: str | os.PathLike[str], verify: bool = True) -> LearnedCodec:
+    """A released codec, ready to transmit (evaluation mode, float32, on the CPU).
+
+    Args:
+        name: ``arch.tag``, a bare architecture (its default tag), or the path of an exported ``.safetensors`` file.
+        verify: run the file's self-test; a picture that comes out differently is an error, not a worse picture.
+
+    Raises:
+        UsageError: unknown name. MissingError: no such file. IntegrityError: damaged, foreign, or failing its self-test.
+    """
+    path = _path(name)
+    info = read_info(path)
+    codec = _build(info)
+    codec.load_state_dict({key: value.float() for key, value in _read_tensors(path, info).items()})
+    codec = codec.to(memory_format=torch.channels_last).eval()  # pyright: ignore[reportCallIssue]
+    codec.requires_grad_(False)
+    codec.name, codec.weight = info.name, info
+    if verify:
+        _run_self_test(codec, info)
+    return codec
+
+
+def verify(name: str | os.PathLike[str]) -> WeightInfo:
+    """Load a weight with all its checks and return its facts. Raises as `load` does."""
+    codec = load(name)
+    assert codec.weight is not None
+    return codec.weight
+
+
+def export(
+    codec: LearnedCodec,
+    path: str | os.PathLike[str],
+    *,
+    tag: str,
+    training: Mapping[str, Any],
+    reference: list[dict[str, Any]] | None = None,
+    licence: str = LICENCE,
+) -> WeightInfo:
+    """Write a codec as a release file: half precision, self-describing, self-testing.
+
+    Args:
+        codec: trained codec; what is stored is its parameters rounded to float16.
+        path: ``.safetensors`` file to write (replaced if it exists, atomically).
+        tag: the weight's tag; its name is ``arch.tag``.
+        training: facts of the training (see `WeightInfo.training`).
+        reference: measured results.
+        licence: of the weight.
+
+    Raises:
+        UsageError: a path without the suffix, a folder that cannot be written, or parameters that half precision cannot hold.
+    """
+    from safetensors.torch import save
+
+    path = Path(path)
+    if path.suffix != SUFFIX:
+        raise UsageError(f"{path} does not end in {SUFFIX}", f"name it {path.stem}{SUFFIX}")
+    tensors = {key: value.detach().cpu().to(torch.float16).contiguous() for key, value in codec.state_dict().items()}
+    for key, value in tensors.items():
+        if not bool(torch.isfinite(value).all()):
+            raise UsageError(f"{key} is not finite in half precision", "the training has diverged; take an earlier checkpoint")
+    rounded = create(codec.arch, codec.config)
+    rounded.load_state_dict({key: value.float() for key, value in tensors.items()})
+    rounded.to(memory_format=torch.channels_last).eval()  # pyright: ignore[reportCallIssue]
+    about = {
+        "format": FORMAT,
+        "name": f"{codec.arch}.{tag}",
+        "arch": codec.arch,
+        "tag": tag,
+        "parameters": sum(parameter.numel() for parameter in codec.parameters()),
+        "config": json.loads(json.dumps(codec.config_dict())),
+        "ratios": list(codec.ratios),
+        "default_ratio": codec.default_ratio,
+        "training": dict(training),
+        "paper": _citation(codec),
+        "licence": licence,
+        "reference": reference or [],
+        "self_test": self_test(rounded),
+        "sha256": _digest(tensors),
+    }
+    data = save(tensors, {KEY: json.dumps(about)})
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        temporary.write_bytes(data)
+        os.replace(temporary, path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise UsageError(f"cannot write {path}: {error.strerror}", "choose a folder that you may write to") from None
+    return read_info(path)
+
+
+def read_info(path: str | os.PathLike[str]) -> WeightInfo:
+    """The facts in a weight file's header; the parameters are not read.
+
+    Raises:
+        MissingError: no such file. IntegrityError: not a safetensors file, or none of ours.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    path = Path(path)
+    if not path.is_file():
+        raise MissingError(f"no weight file {path}", "openjscc models list shows what there is")
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+    except (SafetensorError, OSError) as error:
+        raise IntegrityError(f"{path} is not a readable safetensors file ({error})", "get the file again") from None
+    if KEY not in metadata:
+        raise IntegrityError(
+            f"{path} is not an openjscc weight", "it has no 'openjscc' metadata: export one with openjscc train --export"
+        )
+    try:
+        about = json.loads(metadata[KEY])
+        if about["format"] != FORMAT:
+            raise IntegrityError(f"{path} has weight format {about['format']}, this version reads {FORMAT}", "update openjscc")
+        return build(WeightInfo, about | {"path": str(path), "file_bytes": path.stat().st_size}, str(path))
+    except (KeyError, TypeError, ValueError) as error:
+        raise IntegrityError(
+            f"{path} has a damaged header ({error.args[0] if error.args else error})", "get the file again"
+        ) from None
+
+
+def self_test(codec: LearnedCodec) -> dict[str, Any]:
+    """PSNR in dB on the bundled probe picture at every ratio, at 10 dB on a fixed draw of noise."""
+    x = _probe()
+    results: dict[str, float] = {}
+    with torch.no_grad():
+        for ratio in codec.ratios:
+            frame = codec.encode(x, Conditions(snr_db=torch.tensor([SELF_TEST_SNR_DB]), ratio=ratio))
+            noise_var = noise_var_from_snr(torch.tensor([SELF_TEST_SNR_DB]))
+            draw = torch.randn(*frame.symbols.shape, 2, generator=torch.Generator().manual_seed(0))
+            noisy = frame.symbols + torch.view_as_complex(draw) * math.sqrt(float(noise_var) / 2)
+            image = codec.decode(Received(noisy, noise_var, None, frame.length, frame.side)).image
+            assert image is not None
+            error = ((image * 255).round() / 255 - x).square().mean()
+            results[format_ratio(ratio)] = round(float(psnr_from_mse(error)), 4)
+    return {
+        "picture": "probe.png",
+        "snr_db": SELF_TEST_SNR_DB,
+        "psnr_db": results,
+        "torch": torch.__version__,
+        "machine": platform.machine(),
+    }
+
+
+def _run_self_test(codec: LearnedCodec, info: WeightInfo) -> None:
+    expected = info.self_test["psnr_db"]
+    measured = self_test(codec)["psnr_db"]
+    for ratio, value in expected.items():
+        if not abs(measured.get(ratio, math.nan) - value) <= SELF_TEST_TOLERANCE_DB:
+            raise IntegrityError(
+                f"{info.name} fails its self-test: {measured.get(ratio)} dB at CBR {ratio}, expected {value} dB",
+                "get the file again; if it is intact, report that this version of torch computes otherwise than "
+                f"{info.self_test['torch']}",
+            )
+
+
+def _probe() -> torch.Tensor:
+    import numpy as np
+    from PIL import Image
+
+    with (resources.files("openjscc.data") / "samples" / "probe.png").open("rb") as file, Image.open(file) as picture:
+        pixels = np.asarray(picture.convert("RGB")).copy()
+    return torch.from_numpy(pixels).permute(2, 0, 1)[None].float() / 255.0
+
+
+def _build(info: WeightInfo) -> LearnedCodec:
+    if info.arch not in ARCHITECTURES:
+        raise IntegrityError(
+            f"{info.path} is of an unknown architecture {info.arch!r}", f"known: {', '.join(sorted(ARCHITECTURES))}"
+        )
+    kind = type(next(iter(ARCHITECTURES[info.arch].configs.values())))
+    try:
+        config: CodecConfig = build(kind, info.config, f"{info.path}: config")
+    except OpenJSCCError as error:
+        raise IntegrityError(error.message, "the file was made by another version of openjscc") from None
+    return create(info.arch, config)
+
+
+def _read_tensors(path: Path, info: WeightInfo) -> dict[str, torch.Tensor]:
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        tensors = load_file(path)
+    except (SafetensorError, OSError) as error:
+        raise IntegrityError(f"{path} is truncated or damaged ({error})", "get the file again") from None
+    if _digest(tensors) != info.sha256:
+        raise IntegrityError(f"{path}: the checksum of its parameters is wrong", "get the file again")
+    return tensors
+
+
+def _digest(tensors: Mapping[str, torch.Tensor]) -> str:
+    digest = hashlib.sha256()
+    for key in sorted(tensors):
+        digest.update(f"{key}{tuple(tensors[key].shape)}{tensors[key].dtype}".encode())
+        digest.update(tensors[key].contiguous().view(torch.uint8).numpy().tobytes() if tensors[key].numel() else b"")
+    return digest.hexdigest()
+
+
+def _citation(codec: LearnedCodec) -> str:
+    paragraphs = (type(codec).__doc__ or "").split("\n\n")
+    return " ".join(paragraphs[1].split()) if len(paragraphs) > 1 else ""
+
+
+def _files() -> dict[str, Path]:
+    found: dict[str, Path] = {}
+    packaged = resources.files("openjscc") / "weights"
+    for folder in (Path(str(packaged)), Path(os.environ[ENVIRONMENT]) if os.environ.get(ENVIRONMENT) else None):
+        if folder is not None and folder.is_dir():
+            found |= {path.name.removesuffix(SUFFIX): path for path in folder.glob(f"*{SUFFIX}")}
+    return found
+
+
+def _is_path(name: str) -> bool:
+    return name.endswith(SUFFIX) or os.sep in name
+
+
+def _path(name: str | os.PathLike[str]) -> Path:
+    if isinstance(name, os.PathLike) or _is_path(name):
+        return Path(name)
+    return _files()[resolve(name)]
+
+
+def _serves(info: WeightInfo, ratio: float) -> bool:
+    return any(abs(ratio / known - 1) <= RATIO_TOLERANCE for known in info.ratios)

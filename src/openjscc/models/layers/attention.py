@@ -1,0 +1,37 @@
+"""Attention features (AF) of ADJSCC: channels are re-weighted by what the picture and the channel are like.
+
+J. Xu, B. Ai, W. Chen, A. Yang, P. Sun, M. Rodrigues: Wireless image transmission using deep source channel coding with
+attention modules, IEEE Trans. Circuits Syst. Video Technol. 32(4), 2022, section III-B.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+
+class ChannelAttention(nn.Module):
+    """x * sigmoid(FC(ReLU(FC([global average of x, conditions])))).
+
+    Args:
+        channels: C.
+        conditions: number of condition values (1 for the SNR alone).
+        hidden: width between the two linear layers.
+
+    Shapes: x ``(B, C, H, W)``, conditions ``(B, conditions)`` -> ``(B, C, H, W)``.
+    """
+
+    def __init__(self, channels: int, conditions: int, hidden: int) -> None:
+        super().__init__()
+        self.reduce = nn.Linear(channels + conditions, hidden)
+        self.expand = nn.Linear(hidden, channels)
+
+    def scale(self, x: torch.Tensor, conditions: torch.Tensor) -> torch.Tensor:
+        """The weight of every channel, ``(B, C, 1, 1)``."""
+        pooled = x.mean(dim=(2, 3), dtype=torch.float32)
+        context = torch.cat([pooled, conditions.to(pooled.dtype)], dim=1)
+        scale = torch.sigmoid(self.expand(torch.relu(self.reduce(context))))
+        return scale[:, :, None, None].to(x.dtype)
+
+    def forward(self, x: torch.Tensor, conditions: torch.Tensor) -> torch.Tensor:
+        return x * self.scale(x, conditions)

@@ -1,0 +1,149 @@
+"""The convolutional autoencoder that the deep JSCC papers of 2019 to 2022 share, in stages."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import nn
+
+from ...errors import UsageError
+from . import tiling
+from .attention import ChannelAttention
+from .blocks import Bottleneck, Downsample, Upsample
+from .gdn import GDN
+
+
+@dataclass(frozen=True)
+class AutoencoderConfig:
+    """The convolutions of an encoder; the decoder mirrors them.
+
+    Attributes:
+        channels: output channels of every layer but the last (whose output is the latent).
+        kernels: kernel size of every layer.
+        up_kernels: kernel size of every layer's mirror image in the decoder, in the encoder's order; empty: `kernels`.
+        strides: stride of every layer.
+        blocks: residual blocks after every layer but the last; none in the papers.
+        gdn: layers that have GDN after the convolution (the papers: all but the last, or none).
+        attention: layers that are followed by a `ChannelAttention` (only where the codec has conditions to tell).
+        prelu: PReLU after every layer but the last.
+        subpixel: up-sampling by pixel shuffle instead of transposed convolution.
+        output: ``sigmoid`` as in the papers, or ``linear`` (clipped to [0, 1] at the receiver).
+    """
+
+    channels: tuple[int, ...]
+    kernels: tuple[int, ...]
+    strides: tuple[int, ...]
+    blocks: tuple[int, ...]
+    gdn: tuple[bool, ...]
+    attention: tuple[bool, ...]
+    up_kernels: tuple[int, ...] = ()
+    prelu: bool = True
+    subpixel: bool = False
+    output: Literal["sigmoid", "linear"] = "sigmoid"
+
+    def __post_init__(self) -> None:
+        layers = len(self.kernels)
+        if self.up_kernels and len(self.up_kernels) != layers:
+            raise UsageError(f"{len(self.up_kernels)} up_kernels for {layers} layers", "give one a layer, or none")
+        inner = (self.channels, self.blocks, self.gdn, self.attention)
+        if len(self.strides) != layers or any(len(values) != layers - 1 for values in inner):
+            raise UsageError(
+                f"{layers} kernels, {len(self.strides)} strides, {len(self.channels)} channels, {len(self.blocks)} blocks, "
+                f"{len(self.gdn)} gdn, {len(self.attention)} attention",
+                "give one kernel and stride a layer, and one of each of the others a layer but the last",
+            )
+        if self.output not in ("sigmoid", "linear"):
+            raise UsageError(f"output {self.output!r}", "sigmoid or linear")
+
+    @property
+    def stride(self) -> int:
+        """Pixels per latent position."""
+        total = 1
+        for stride in self.strides:
+            total *= stride
+        return total
+
+
+class ConditionedStages(nn.Module):
+    """Stages one after another, with a `ChannelAttention` between two.
+
+    A stage is local (convolutions only); everything that looks at the whole picture sits between two stages. A picture
+    that is too large to be held therefore goes through each stage in tiles (`openjscc.models.layers.tiling`), unless gradients
+    are kept.
+
+    Args:
+        stages: layers of each stage.
+        attention: one less.
+        stride: pixels of the picture per position of the input, along a side.
+    """
+
+    def __init__(self, stages: list[list[nn.Module]], attention: list[ChannelAttention], stride: int) -> None:
+        super().__init__()
+        self.stride = stride
+        self.stages = nn.ModuleList(nn.Sequential(*layers) for layers in stages)
+        self.attention = nn.ModuleList(attention)
+
+    def forward(self, x: torch.Tensor, conditions: torch.Tensor) -> torch.Tensor:
+        width = x.shape[-1] * self.stride
+        if x.shape[-2] * self.stride * width > tiling.WHOLE and not torch.is_grad_enabled():
+            return self._in_tiles(x, conditions, width)
+        for index, stage in enumerate(self.stages):
+            x = self.attention[index - 1](x, conditions) if index else x
+            x = stage(x)
+        return x
+
+    def _in_tiles(self, x: torch.Tensor, conditions: torch.Tensor, width: int) -> torch.Tensor:
+        for index, stage in enumerate(self.stages):
+            scale = self.attention[index - 1].scale(x, conditions) if index else None  # pyright: ignore[reportCallIssue]
+            x = tiling.run_in_tiles(stage, x, scale, tile=tiling.TILE * x.shape[-1] // width)
+        return x
+
+
+def make_encoder(config: AutoencoderConfig, latent: int, conditions: int) -> ConditionedStages:
+    """Image to ``latent`` channels at 1/stride. Without ``conditions`` (0) there is no attention."""
+    stages: list[list[nn.Module]] = [[]]
+    attention: list[ChannelAttention] = []
+    width = 3
+    for i, channels in enumerate(config.channels):
+        stages[-1] += [Downsample(width, channels, config.kernels[i], config.strides[i]), *_after(config, i, inverse=False)]
+        if conditions and config.attention[i]:
+            attention.append(_attention(channels, conditions))
+            stages.append([])
+        width = channels
+    stages[-1].append(Downsample(width, latent, config.kernels[-1], config.strides[-1]))
+    return ConditionedStages(stages, attention, stride=1)
+
+
+def make_decoder(config: AutoencoderConfig, latent: int, conditions: int) -> ConditionedStages:
+    """``latent`` channels back to an image: the encoder's layers in reverse, IGDN for GDN."""
+    stages: list[list[nn.Module]] = [[]]
+    attention: list[ChannelAttention] = []
+    kernels = config.up_kernels or config.kernels
+    width = latent
+    for i in reversed(range(len(config.channels))):
+        channels = config.channels[i]
+        up = Upsample(width, channels, kernels[i + 1], config.strides[i + 1], config.subpixel)
+        stages[-1] += [up, *_after(config, i, inverse=True)]
+        if conditions and config.attention[i]:
+            attention.append(_attention(channels, conditions))
+            stages.append([])
+        width = channels
+    stages[-1].append(Upsample(width, 3, kernels[0], config.strides[0], config.subpixel))
+    if config.output == "sigmoid":
+        stages[-1].append(nn.Sigmoid())
+    return ConditionedStages(stages, attention, stride=config.stride)
+
+
+def _after(config: AutoencoderConfig, i: int, inverse: bool) -> list[nn.Module]:
+    """What follows the convolution of layer i."""
+    channels = config.channels[i]
+    layers: list[nn.Module] = [GDN(channels, inverse=inverse)] if config.gdn[i] else []
+    if config.prelu:
+        layers.append(nn.PReLU())
+    return layers + [Bottleneck(channels) for _ in range(config.blocks[i])]
+
+
+def _attention(channels: int, conditions: int) -> ChannelAttention:
+    return ChannelAttention(channels, conditions, hidden=max(channels // 16, 8))

@@ -1,0 +1,1 @@
+"""Training: recipes, one loop, what a step is, checkpoints."""

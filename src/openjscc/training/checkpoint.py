@@ -1,0 +1,142 @@
+"""Training state on disk: exact checkpoints, written atomically, and compact ones to travel with."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ..errors import IntegrityError, MissingError, UsageError
+
+CHECKPOINT = "last.ckpt"
+FORMAT = 1
+PART_BYTES = 15 * 2**20
+_MANIFEST = "travel.json"
+
+
+@dataclass
+class TrainingState:
+    """Everything that a run needs to go on.
+
+    Attributes:
+        step: updates done.
+        seconds: training time so far, over all sittings.
+        recipe: the recipe as plain values.
+        tensors: ``model.*``, ``ema.*`` and ``optimizer.<index>.*``.
+        compute: what it ran on, one line a sitting, for the card.
+        exact: False after travelling in half precision.
+    """
+
+    step: int
+    seconds: float
+    recipe: dict[str, Any]
+    tensors: dict[str, torch.Tensor]
+    compute: list[str]
+    exact: bool = True
+
+    def part(self, prefix: str) -> dict[str, torch.Tensor]:
+        """The tensors under ``prefix``, without it."""
+        return {key[len(prefix) + 1 :]: value for key, value in self.tensors.items() if key.startswith(prefix + ".")}
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """Write beside the target, flush to the disk, then rename: a reader sees the old file or the new one, never a torn one.
+
+    Raises:
+        UsageError: where the folder cannot be written.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with open(temporary, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise UsageError(f"cannot write {path}: {error.strerror}", "choose a folder that you may write to") from None
+
+
+def save_checkpoint(folder: Path, state: TrainingState) -> Path:
+    """Write the exact state as ``folder/last.ckpt``. A run killed while it writes leaves the previous one untouched."""
+    import io
+
+    buffer = io.BytesIO()
+    torch.save({"format": FORMAT, "about": json.dumps(_about(state)), "tensors": state.tensors}, buffer)
+    path = folder / CHECKPOINT
+    for leftover in folder.glob(f".{CHECKPOINT}.*.tmp"):
+        leftover.unlink(missing_ok=True)
+    write_atomically(path, buffer.getvalue())
+    return path
+
+
+def load_checkpoint(folder: Path) -> TrainingState:
+    """Read ``folder/last.ckpt`` (no pickled code is run), or the travelling state if that is what the folder holds.
+
+    Raises:
+        MissingError: neither is there.
+        IntegrityError: it is damaged or of another format.
+    """
+    path = folder / CHECKPOINT
+    if not path.exists():
+        if (folder / _MANIFEST).exists():
+            return _load_travel(folder)
+        raise MissingError(f"no checkpoint in {folder}", "start without --resume")
+    try:
+        content = torch.load(path, weights_only=True, map_location="cpu")
+        return TrainingState(**json.loads(content["about"]), tensors=content["tensors"])
+    except Exception as error:  # torch.load raises many kinds for a damaged file
+        raise IntegrityError(
+            f"{path} is not a readable checkpoint ({type(error).__name__})", "delete it and start again"
+        ) from None
+
+
+def save_travel(folder: Path, state: TrainingState) -> list[Path]:
+    """Write a compact state in parts of at most 15 MiB: parameters in half precision, Adam's moments in bfloat16.
+
+    Resuming from it is approximate: rounding the state changes the run slightly.
+    """
+    from safetensors.torch import save
+
+    def compact(key: str, value: torch.Tensor) -> torch.Tensor:
+        if not value.is_floating_point() or value.ndim == 0:
+            return value
+        return value.to(torch.bfloat16 if key.startswith("optimizer.") else torch.float16).contiguous()
+
+    data = save({key: compact(key, value) for key, value in state.tensors.items()})
+    folder.mkdir(parents=True, exist_ok=True)
+    for old in folder.glob("travel-*.part"):
+        old.unlink()
+    pieces = [data[start : start + PART_BYTES] for start in range(0, len(data), PART_BYTES)]
+    paths = [folder / f"travel-{index:02d}.part" for index in range(len(pieces))]
+    for path, piece in zip(paths, pieces, strict=True):
+        write_atomically(path, piece)
+    manifest = {"format": FORMAT, "parts": len(pieces), "sha256": hashlib.sha256(data).hexdigest(), "about": _about(state)}
+    write_atomically(folder / _MANIFEST, json.dumps(manifest, indent=1).encode())
+    return [*paths, folder / _MANIFEST]
+
+
+def _load_travel(folder: Path) -> TrainingState:
+    from safetensors.torch import load
+
+    try:
+        manifest = json.loads((folder / _MANIFEST).read_text())
+        data = b"".join((folder / f"travel-{index:02d}.part").read_bytes() for index in range(manifest["parts"]))
+        if hashlib.sha256(data).hexdigest() != manifest["sha256"]:
+            raise ValueError("checksum")
+        tensors = {key: value.float() if value.is_floating_point() else value for key, value in load(data).items()}
+        return TrainingState(**{**manifest["about"], "exact": False}, tensors=tensors)
+    except Exception as error:
+        raise IntegrityError(
+            f"{folder} does not hold a complete travelling state ({type(error).__name__})",
+            "copy all travel-*.part files and travel.json",
+        ) from None
+
+
+def _about(state: TrainingState) -> dict[str, Any]:
+    return {key: getattr(state, key) for key in ("step", "seconds", "recipe", "compute", "exact")}

@@ -1,0 +1,151 @@
+"""What a run shows and leaves behind: a progress bar, ``log.csv``, validation figures and sample pictures."""
+
+from __future__ import annotations
+
+import csv
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+
+from ..data.datasets import open_dataset
+from ..data.images import to_uint8
+from ..link import transmit
+from ..metrics import METRICS
+from ..models import LearnedCodec
+from ..units import format_ratio
+from .recipe import Recipe
+
+if TYPE_CHECKING:
+    from .loop import Clock
+
+LOG_EVERY = 50
+"""Updates between two lines of ``log.csv``."""
+
+FIELDS: tuple[str, ...] = ("step", "seconds", "loss", "lr", "images_per_s", "validation")
+
+
+class RunLog:
+    """``log.csv`` and the progress bar (on a terminal; elsewhere one line a validation)."""
+
+    def __init__(self, folder: Path, start: int, stop: int, clock: Clock, enabled: bool, say: Callable[[str], None]) -> None:
+        self._path, self._start, self._stop = folder / "log.csv", start, stop
+        self._clock, self._enabled, self._say = clock, enabled, say
+        self._losses: list[torch.Tensor] = []
+        self._bar = None
+
+    def __enter__(self) -> RunLog:
+        if not self._enabled:
+            return self
+        kept: list[dict[str, str]] = []
+        if self._path.exists():
+            with self._path.open(newline="") as file:
+                kept = [row for row in csv.DictReader(file) if row["step"].isdigit() and int(row["step"]) <= self._start]
+        self._file = self._path.open("w", newline="")
+        self._rows = csv.DictWriter(self._file, FIELDS, restval="", extrasaction="ignore")
+        self._rows.writeheader()
+        self._rows.writerows(kept)
+        self._mark = time.monotonic()
+        if sys.stderr.isatty():
+            from rich.console import Console
+            from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+            columns = (
+                TextColumn("training"),
+                BarColumn(),
+                MofNCompleteColumn(),
+                TextColumn("{task.fields[rate]}"),
+                TimeRemainingColumn(),
+                TextColumn("{task.fields[figure]}"),
+            )
+            self._bar = Progress(*columns, console=Console(stderr=True))
+            self._task = self._bar.add_task("", total=self._stop, completed=self._start, rate="", figure="")
+            self._bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._enabled:
+            self._file.close()
+            if self._bar is not None:
+                self._bar.stop()
+
+    def update(self, step: int, loss: torch.Tensor, lr: float, batch: int) -> None:
+        """After every update."""
+        if not self._enabled:
+            return
+        self._losses.append(loss.detach())
+        if self._bar is not None:
+            self._bar.update(self._task, completed=step)
+        if step % LOG_EVERY == 0 or step == self._stop:
+            now = time.monotonic()
+            rate = len(self._losses) * batch / (now - self._mark)
+            self._mark = now
+            mean = torch.stack(self._losses).mean().item()
+            self._losses.clear()
+            row: dict[str, object] = {
+                "step": step,
+                "seconds": f"{self._clock.seconds():.1f}",
+                "loss": f"{mean:.6g}",
+                "lr": f"{lr:.4g}",
+            }
+            self._rows.writerow(row | {"images_per_s": f"{rate:.1f}"})
+            self._file.flush()
+            if self._bar is not None:
+                self._bar.update(self._task, rate=f"{rate:.1f} images/s", figure=f"loss {mean:.4g}")
+
+    def validated(self, step: int, figures: dict[str, float]) -> None:
+        """After a validation: ``figures`` by name, PSNR in dB."""
+        text = ", ".join(f"{name} {value:.2f} dB" for name, value in figures.items())
+        self._rows.writerow({"step": step, "seconds": f"{self._clock.seconds():.1f}", "validation": text})
+        self._file.flush()
+        self._mark = time.monotonic()
+        line = f"step {step}, {self._clock.seconds() / 60:.1f} min: {text}"
+        if self._bar is not None:
+            self._bar.console.print(line)
+        else:
+            self._say(line)
+
+
+class Validation:
+    """PSNR of the averaged codec at every rate, and a strip of received pictures, on pictures it is not trained on."""
+
+    def __init__(self, recipe: Recipe, data_dir: str | None, folder: Path) -> None:
+        self._recipe, self._folder = recipe, folder / "samples"
+        dataset = open_dataset(recipe.data.validate, data_dir, split="test")
+        count = min(recipe.data.validate_limit, len(dataset))
+        self._pictures = [dataset[i * len(dataset) // count] for i in range(count)]
+
+    def __call__(self, codec: LearnedCodec, step: int) -> dict[str, float]:
+        """Mean PSNR in dB by bandwidth ratio; writes ``samples/step-*.png``: sent above, received below."""
+        figures: dict[str, float] = {}
+        shown: list[torch.Tensor] = []
+        for ratio in codec.ratios:
+            values = []
+            for picture in self._pictures:
+                x = picture[None].float() / 255.0
+                result = transmit(
+                    codec,
+                    self._recipe.channel.name,
+                    x,
+                    self._recipe.run.validate_snr_db,
+                    ratio=ratio,
+                    equalizer=self._recipe.channel.equalizer,
+                )
+                assert result.image is not None
+                values.append(METRICS["psnr"].function(x, result.image)[0])
+                if len(shown) < 4 and ratio == codec.default_ratio:
+                    shown.append(torch.cat([x[0], result.image[0].float()], dim=1)[:, :, :384])
+            figures[f"CBR {format_ratio(ratio)}"] = torch.stack(values).mean().item()
+        self._write_strip(shown, step)
+        return figures
+
+    def _write_strip(self, shown: list[torch.Tensor], step: int) -> None:
+        from PIL import Image
+
+        self._folder.mkdir(parents=True, exist_ok=True)
+        height = min(strip.shape[1] for strip in shown)
+        strip = torch.cat([piece[:, :height] for piece in shown], dim=2)
+        Image.fromarray(to_uint8(strip).permute(1, 2, 0).numpy()).save(self._folder / f"step-{step:06d}.png")

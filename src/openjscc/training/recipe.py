@@ -1,0 +1,211 @@
+"""Recipes: everything that defines a training run, as frozen dataclasses and as commented TOML files.
+
+A recipe is found by name among the packaged ones (``openjscc train adjscc-photo``) or by path. ``--set a.b=v`` changes
+one value; the whole recipe travels in checkpoints and in the released weight.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import tomllib
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from importlib import resources
+from pathlib import Path
+from typing import Any, Literal
+
+from ..configuration import build
+from ..errors import UsageError, unknown_name
+
+
+@dataclass(frozen=True)
+class ModelSection:
+    """Which network.
+
+    Attributes:
+        arch: architecture, e.g. ``adjscc``.
+        config: name of one of its configurations.
+        init: a released weight (``arch.tag``) or an exported file to start from (fine-tuning); empty: from scratch.
+    """
+
+    arch: str
+    config: str
+    init: str = ""
+
+
+@dataclass(frozen=True)
+class DataSection:
+    """Which pictures.
+
+    Attributes:
+        train: data sets or folders, joined.
+        validate: data set or folder of the validation pictures (never trained on).
+        validate_limit: at most so many of them, evenly spaced.
+        crop: side of the square random crops; pictures that are smaller are enlarged by repeating their border.
+        flip: mirror half of the crops.
+        exclude: file-name prefixes that are held out of the training pictures.
+        terms: under what terms the pictures may be used, for the card.
+    """
+
+    train: tuple[str, ...]
+    validate: str
+    validate_limit: int = 24
+    crop: int = 128
+    flip: bool = True
+    exclude: tuple[str, ...] = ()
+    terms: str = ""
+
+
+@dataclass(frozen=True)
+class ChannelSection:
+    """What lies between the two halves in training.
+
+    Attributes:
+        name: a channel, e.g. ``awgn``.
+        snr_db: lowest and highest SNR; one is drawn uniformly per image.
+        equalizer: ``mmse`` or ``zf``, for channels with a gain.
+    """
+
+    name: str = "awgn"
+    snr_db: tuple[float, float] = (0.0, 20.0)
+    equalizer: Literal["mmse", "zf"] = "mmse"
+
+
+@dataclass(frozen=True)
+class LossSection:
+    """What is minimised.
+
+    Attributes:
+        kind: ``mse``: mean squared error on [0, 1]; ``log_mse``: mean over images of ln(MSE + 1e-5), which is the mean
+            PSNR up to sign and scale.
+        rate_weights: how often each rate is drawn, in the order of the configuration's rates; empty: equally often.
+    """
+
+    kind: Literal["mse", "log_mse"] = "mse"
+    rate_weights: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True)
+class OptimizerSection:
+    """Adam and its schedule.
+
+    Attributes:
+        batch: images a step, over all processes.
+        steps: length of the run.
+        lr: peak learning rate.
+        final_lr: learning rate at the end, for the cosine schedule.
+        warmup: steps of linear warm-up.
+        schedule: ``cosine`` from lr to final_lr, or ``constant``.
+        betas: Adam's.
+        weight_decay: decoupled (AdamW); 0 is Adam.
+        clip: largest gradient norm; 0: no clipping.
+        ema: decay of the exponential moving average of the parameters that is validated and exported; 0: none. It
+            is warmed up as min(ema, (1 + step) / (10 + step)).
+    """
+
+    batch: int
+    steps: int
+    lr: float = 1e-3
+    final_lr: float = 0.0
+    warmup: int = 0
+    schedule: Literal["cosine", "constant"] = "cosine"
+    betas: tuple[float, float] = (0.9, 0.999)
+    weight_decay: float = 0.0
+    clip: float = 0.0
+    ema: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.batch < 1 or self.steps < 1:
+            raise UsageError(f"batch {self.batch}, steps {self.steps}", "both must be at least 1")
+        if not 0 <= self.ema < 1:
+            raise UsageError(f"ema {self.ema}", "a decay in [0, 1), e.g. 0.999")
+
+
+@dataclass(frozen=True)
+class RunSection:
+    """How it is run.
+
+    Attributes:
+        seed: of initialisation and every draw.
+        precision: Lightning Fabric's, e.g. ``32-true`` or ``bf16-mixed``.
+        compile: torch.compile the networks (worth it on a GPU).
+        validate_every: steps between validations.
+        checkpoint_every: steps between checkpoints.
+        validate_snr_db: SNR of the validation, in dB.
+    """
+
+    seed: int = 0
+    precision: Literal["32-true", "bf16-mixed"] = "32-true"
+    compile: bool = False
+    validate_every: int = 1000
+    checkpoint_every: int = 500
+    validate_snr_db: float = 10.0
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A training run. ``note`` is one line for people."""
+
+    model: ModelSection
+    data: DataSection
+    optimizer: OptimizerSection
+    channel: ChannelSection = field(default_factory=ChannelSection)
+    loss: LossSection = field(default_factory=LossSection)
+    run: RunSection = field(default_factory=RunSection)
+    note: str = ""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, from which `recipe_from_dict` makes an equal recipe."""
+        return dataclasses.asdict(self)
+
+
+def recipe_from_dict(values: dict[str, Any], where: str) -> Recipe:
+    """A recipe from plain values. Raises UsageError naming ``where``, the key and the value."""
+    return build(Recipe, values, where)
+
+
+def packaged_recipes() -> list[str]:
+    """Names of the recipes in the package."""
+    folder = resources.files("openjscc.training") / "recipes"
+    return sorted(entry.name.removesuffix(".toml") for entry in folder.iterdir() if entry.name.endswith(".toml"))
+
+
+def load_recipe(name: str, overrides: Sequence[str] = ()) -> Recipe:
+    """A recipe by name or path, with ``a.b=v`` changes applied.
+
+    Raises:
+        UsageError: no such recipe; TOML that does not parse; an unknown key or a value of the wrong type, naming the file,
+            the key and the value.
+    """
+    path = Path(name)
+    if name in packaged_recipes():
+        text = (resources.files("openjscc.training") / "recipes" / f"{name}.toml").read_text("utf-8")
+    elif path.suffix == ".toml" and path.is_file():
+        text = path.read_text("utf-8", errors="replace")
+    else:
+        error = unknown_name("recipe", name, packaged_recipes(), more="(or give the path of a .toml file)")
+        raise error
+    try:
+        values = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise UsageError(f"{name}: not valid TOML: {error}", "see the packaged recipes for the layout") from None
+    for override in overrides:
+        _apply(values, override)
+    return recipe_from_dict(values, name)
+
+
+def _apply(values: dict[str, Any], override: str) -> None:
+    key, separator, text = override.partition("=")
+    path = key.strip().split(".")
+    if not separator or not all(path):
+        raise UsageError(f"--set {override!r}", "write --set section.key=value, e.g. --set optimizer.steps=100")
+    try:
+        value = tomllib.loads(f"value = {text.strip()}")["value"]
+    except tomllib.TOMLDecodeError:
+        value = text.strip()
+    target = values
+    for part in path[:-1]:
+        target = target.setdefault(part, {})
+        if not isinstance(target, dict):
+            raise UsageError(f"--set {override!r}: {part!r} is a value, not a section", "see the recipe for its sections")
+    target[path[-1]] = value

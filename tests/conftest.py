@@ -1,0 +1,132 @@
+"""Fixtures for all tests: small untrained weights, and the command line run in this process."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+
+@dataclass(frozen=True)
+class CommandResult:
+    """What a command left: exit code, stdout, stderr."""
+
+    code: int
+    out: str
+    err: str
+
+    def assert_error(self, code: int, *values: str) -> None:
+        """One ``error:`` line that has the values, a ``hint:`` line, nothing on stdout, no traceback."""
+        assert self.code == code, f"exit code {self.code}\n{self.out}\n{self.err}"
+        lines = self.err.splitlines()
+        errors = [line for line in lines if line.startswith("error: ")]
+        assert len(errors) == 1, self.err
+        for value in values:
+            assert value in errors[0], self.err
+        assert sum(line.startswith("hint: ") and len(line) > 8 for line in lines) == 1, self.err
+        assert lines[-1].startswith("hint: "), self.err
+        assert "Traceback" not in self.err
+        assert self.out == ""
+
+    def assert_ok(self) -> None:
+        assert self.code == 0, f"exit code {self.code}\n{self.out}\n{self.err}"
+        assert "error:" not in self.err
+        assert "Traceback" not in self.err
+
+
+Command = Callable[..., CommandResult]
+
+
+def run_command(*arguments: object) -> CommandResult:
+    """``openjscc ARGUMENTS`` in this process."""
+    from openjscc.cli import main
+
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        code = main([str(argument) for argument in arguments])
+    return CommandResult(code, out.getvalue(), err.getvalue())
+
+
+def tiny_codec(arch: str = "adjscc", agreed_size: tuple[int, int] | None = None):
+    """A codec with a few hundred parameters and CBR 1/12 and 1/6, untrained."""
+    import torch
+
+    from openjscc.models import create
+    from openjscc.models.adjscc import ADJSCCConfig
+    from openjscc.models.deepjscc import DeepJSCCConfig
+    from openjscc.models.layers.autoencoder import AutoencoderConfig
+
+    network = AutoencoderConfig(
+        channels=(8,), kernels=(3, 3), strides=(2, 2), blocks=(0,), gdn=(True,), attention=(True,), prelu=False, subpixel=True,
+        output="linear",
+    )  # fmt: skip
+    config = {"adjscc": ADJSCCConfig, "deepjscc": DeepJSCCConfig}[arch](rates=(8, 16), agreed_size=agreed_size, network=network)
+    torch.manual_seed(0)
+    return create(arch, config).eval()
+
+
+@pytest.fixture(scope="session")
+def tiny_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with untrained weights adjscc.photo, adjscc.cifar10 and deepjscc.photo, for ``OPENJSCC_WEIGHTS``."""
+    from openjscc.models import export
+
+    folder = tmp_path_factory.mktemp("weights")
+    facts = {"steps": 0, "images": 0, "seconds": 0.0, "compute": ["none"], "data": ["none"], "terms": "none", "recipe": {}}
+    for arch, tag, size in (("adjscc", "photo", None), ("adjscc", "cifar10", (32, 32)), ("deepjscc", "photo", None)):
+        export(tiny_codec(arch, size), folder / f"{arch}.{tag}.safetensors", tag=tag, training=facts)
+    return folder
+
+
+@pytest.fixture
+def openjscc(tiny_weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Command:
+    """The command line, in an empty folder, with the small untrained weights in place of the released ones."""
+    monkeypatch.setenv("OPENJSCC_WEIGHTS", str(tiny_weights))
+    monkeypatch.delenv("OPENJSCC_DATA", raising=False)
+    monkeypatch.chdir(tmp_path)
+    return run_command
+
+
+@pytest.fixture
+def photo(tmp_path: Path) -> Path:
+    """A 40x24 picture ``photo.png`` in the test's folder."""
+    return picture_file(tmp_path / "photo.png")
+
+
+def picture_file(path: Path, width: int = 40, height: int = 24, seed: int = 0) -> Path:
+    """A smooth colour picture with a little noise."""
+    y, x = np.mgrid[0:height, 0:width]
+    noise = np.random.default_rng(seed).integers(0, 30, (height, width, 3))
+    pixels = np.stack([x * 200 // max(width, 2), y * 200 // max(height, 2), (x + y) * 100 // (width + height)], axis=-1) + noise
+    Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(path)
+    return path
+
+
+@pytest.fixture
+def make_picture() -> Callable[..., Path]:
+    """`picture_file`."""
+    return picture_file
+
+
+@pytest.fixture
+def make_codec() -> Callable[..., object]:
+    """`tiny_codec`."""
+    return tiny_codec
+
+
+@pytest.fixture
+def locked_folder(tmp_path: Path) -> Iterator[Path]:
+    """A folder that may not be written to. Skips where permissions do not bind (the superuser)."""
+    folder = tmp_path / "locked"
+    folder.mkdir()
+    folder.chmod(0o555)
+    if os.access(folder, os.W_OK):
+        pytest.skip("this user may write everywhere")
+    yield folder
+    folder.chmod(0o755)

@@ -1,0 +1,88 @@
+"""What several tests share: a codec whose PSNR has a closed form, and ways to make frames and pictures."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+
+from openjscc.codec import Conditions, Frame, Received, Reconstruction, Side, check_image
+from openjscc.header import HeaderFormat, header_symbols
+from openjscc.power import normalize_power
+
+SCALES = 2**16
+
+
+def generator(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def pictures(batch: int, height: int = 16, width: int = 16, seed: int = 0) -> torch.Tensor:
+    """Smooth pictures ``(B, 3, H, W)`` of different brightness and contrast."""
+    source = generator(seed)
+    coarse = torch.rand(batch, 3, 4, 4, generator=source) * torch.linspace(0.1, 1.0, batch)[:, None, None, None]
+    return torch.nn.functional.interpolate(coarse, size=(height, width), mode="bilinear", align_corners=False)
+
+
+def random_frame(length: Sequence[int], seed: int = 0) -> Frame:
+    """A frame of Gaussian symbols with unit power per image."""
+    sent = torch.tensor(length)
+    values = torch.randn(len(length), max(length), 2, generator=generator(seed))
+    return Frame(normalize_power(torch.view_as_complex(values), sent), sent, Side(8, 8))
+
+
+class PixelCodec:
+    """Uncoded transmission: pixels ``2x - 1`` as symbols, two to a symbol, at unit power; the received picture is not clipped.
+
+    The power scale of each picture goes into the header as a 16-bit rate index, and is paid for like any other bit. On AWGN
+    the error of a pixel is ``rms * n / 2`` with n of variance ``noise_var / 2`` (see `psnr`).
+    """
+
+    name = "pixels"
+    ratios: tuple[float, ...] = (0.5,)
+    tasks: tuple[str, ...] = ("reconstruction",)
+    uses_gain = False
+    header = HeaderFormat(rates=SCALES)
+
+    def __init__(self) -> None:
+        self.conditions: Conditions | None = None
+
+    def encode(self, x: torch.Tensor, conditions: Conditions) -> Frame:
+        check_image(x)
+        self.conditions = conditions
+        batch, _, height, width = x.shape
+        symbols = self.map_pixels(2 * x - 1)
+        sent = torch.full((batch,), symbols.shape[1])
+        index = (self.rms(symbols) / math.sqrt(2) * (SCALES - 1)).round().long()
+        side = Side(height, width, rate=index)
+        head = header_symbols(self.header.bits(side, batch))
+        return Frame(torch.cat([head, normalize_power(symbols, sent)], dim=1), sent + head.shape[1], side)
+
+    def decode(self, received: Received) -> Reconstruction:
+        side = received.side
+        assert side.rate is not None
+        payload = received.symbols[:, self.header.uses(side.height, side.width) :]
+        rms = side.rate[:, None] / (SCALES - 1) * math.sqrt(2)
+        values = torch.view_as_real(payload).flatten(1)[:, : 3 * side.height * side.width] * rms
+        return Reconstruction(image=(values.reshape(-1, 3, side.height, side.width) + 1) / 2)
+
+    @staticmethod
+    def map_pixels(values: torch.Tensor) -> torch.Tensor:
+        """``(B, 3, H, W)`` to complex ``(B, ceil(3*H*W/2))``: neighbours in one picture make one symbol."""
+        flat = values.flatten(1)
+        flat = torch.nn.functional.pad(flat, (0, flat.shape[1] % 2))
+        return torch.view_as_complex(flat.unflatten(1, (-1, 2)).contiguous())
+
+    @staticmethod
+    def rms(symbols: torch.Tensor) -> torch.Tensor:
+        return symbols.abs().square().mean(1).sqrt()
+
+    def psnr(self, x: torch.Tensor, noise_var: float | torch.Tensor) -> torch.Tensor:
+        """The closed form per picture, ``(B,)``: MSE = rms^2 * noise_var / 8."""
+        return -10 * torch.log10(self.rms(self.map_pixels(2 * x - 1)).square() * noise_var / 8)
+
+
+def measured_psnr(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+    """PSNR per picture ``(B,)`` without rounding or clipping."""
+    return -10 * torch.log10((x - y).double().square().mean((1, 2, 3)))

@@ -1,0 +1,149 @@
+"""All registered models, in every named configuration, and all released weights."""
+
+import dataclasses
+import itertools
+
+import pytest
+import torch
+
+from openjscc.codec import Conditions, Received
+from openjscc.errors import UsageError
+from openjscc.models import ARCHITECTURES, LearnedCodec, create, list_models, load
+from openjscc.models.layers import tiling
+from openjscc.testing import check_codec
+from openjscc.testing.codecs import SIZES
+
+CONFIGURATIONS = [(arch.name, name) for arch in ARCHITECTURES.values() for name in arch.configs]
+
+# Counted from the layers that the papers give (a public re-implementation of ADJSCC has 11.1 M at this bandwidth).
+PARAMETERS = {
+    ("deepjscc", "paper-2019"): 156_251,
+    ("deepjscc", "paper"): 10_688_027,
+    ("deepjscc", "photo"): 1_056_425,
+    ("adjscc", "paper"): 10_755_867,
+    ("adjscc", "cifar10"): 968_220,
+    ("adjscc", "photo"): 1_701_124,
+}
+
+
+def small(arch: str, config: str) -> LearnedCodec:
+    torch.manual_seed(0)
+    return create(arch, config).eval()
+
+
+@pytest.mark.parametrize(("arch", "config"), CONFIGURATIONS)
+def test_parameter_count(arch: str, config: str) -> None:
+    with torch.device("meta"):
+        codec = create(arch, config)
+    assert sum(parameter.numel() for parameter in codec.parameters()) == PARAMETERS[arch, config]
+
+
+def test_paper_2020_count_follows_from_its_layers() -> None:
+    def conv(a: int, b: int, k: int) -> int:
+        return a * b * k * k + b
+
+    gdn = 256 + 256**2
+    prelu = 1
+    encoder = conv(3, 256, 9) + 3 * conv(256, 256, 5) + 4 * (gdn + prelu) + conv(256, 16, 5)
+    decoder = conv(16, 256, 5) + 3 * conv(256, 256, 5) + 4 * (gdn + prelu) + conv(256, 3, 9)
+    assert encoder + decoder == PARAMETERS["deepjscc", "paper"]
+
+
+@pytest.mark.parametrize(("arch", "config"), CONFIGURATIONS)
+def test_contract(arch: str, config: str) -> None:
+    check_codec(small(arch, config), sizes=((32, 32), (17, 40)) if config == "paper" else SIZES)
+
+
+@pytest.mark.parametrize("name", [info.name for info in list_models()])
+def test_released_weight_keeps_the_contract(name: str) -> None:
+    check_codec(load(name))
+
+
+@pytest.mark.parametrize("arch", ["adjscc", "deepjscc"])
+def test_one_symbol_never_mixes_images(arch: str) -> None:
+    """FACTS: I/Q pairs taken across the batch. Changing one image must leave every symbol of the other alone."""
+    codec = small(arch, "photo")
+    x = torch.rand(2, 3, 32, 32)
+    changed = x.clone()
+    changed[1] = 0.5
+    before, after = (codec.encode(pictures, Conditions()).symbols for pictures in (x, changed))
+    assert torch.equal(before[0], after[0])
+    assert not torch.equal(before[1], after[1])
+
+
+def test_lower_rates_are_prefixes_in_the_layout() -> None:
+    codec = small("deepjscc", "photo")  # not told the rate, so that its latent is the same at every rate
+    x = torch.rand(1, 3, 64, 64)
+    head = codec.header.uses(64, 64)
+    sent = [codec.encode(x, Conditions(ratio=ratio)).symbols[0, head:] for ratio in codec.ratios]
+    for lower, higher in itertools.pairwise(sent):
+        start = higher[: len(lower)]
+        assert torch.allclose(start / start.abs().mean(), lower / lower.abs().mean(), atol=1e-4)
+
+
+def test_side_information_is_counted() -> None:
+    """FACTS: free side information. 32 bits of size and 3 of rate are in the length; an agreed size costs one bit."""
+    x = torch.rand(1, 3, 64, 64)
+    frame = small("adjscc", "photo").encode(x, Conditions(ratio=1 / 6))
+    assert int(frame.length[0]) == 3 * 64 * 64 // 6 + 35
+    frame = small("adjscc", "cifar10").encode(x[:, :, :32, :32], Conditions(ratio=1 / 6))
+    assert int(frame.length[0]) == 512 + 2
+
+
+def test_padding_is_counted() -> None:
+    frame = small("adjscc", "photo").encode(torch.rand(1, 3, 1, 1), Conditions(ratio=1 / 6))
+    assert int(frame.length[0]) == 32 + 35
+    assert frame.bandwidth_ratio.item() == pytest.approx(67 / 3)
+
+
+def test_adjscc_hears_the_snr_and_deepjscc_does_not() -> None:
+    x = torch.rand(1, 3, 32, 32)
+    for arch, hears in (("adjscc", True), ("deepjscc", False)):
+        codec = small(arch, "photo")
+        low, high = (codec.encode(x, Conditions(snr_db=torch.tensor([snr]))).symbols for snr in (0.0, 20.0))
+        assert torch.equal(low, high) is not hears
+
+
+def test_ratio_per_image() -> None:
+    codec = small("adjscc", "photo")
+    frame = codec.encode(torch.rand(2, 3, 32, 32), Conditions(ratio=torch.tensor([1 / 48, 1 / 6])))
+    assert frame.length.tolist() == [64 + 35, 512 + 35]
+    with pytest.raises(UsageError, match=r"no bandwidth ratio 1/5") as caught:
+        codec.encode(torch.rand(1, 3, 32, 32), Conditions(ratio=1 / 5))
+    assert "1/48, 1/24, 1/16, 1/12, 1/6" in caught.value.hint
+
+
+@pytest.mark.parametrize(("arch", "config"), [("adjscc", "photo"), ("deepjscc", "photo"), ("deepjscc", "paper-2019")])
+def test_tiles_give_the_same_picture(arch: str, config: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    codec = small(arch, config)
+    x = torch.rand(1, 3, 328, 272, generator=torch.Generator().manual_seed(0))
+
+    def run() -> tuple[torch.Tensor, torch.Tensor]:
+        with torch.no_grad():
+            frame = codec.encode(x, Conditions(snr_db=torch.tensor([7.0])))
+            image = codec.decode(Received(frame.symbols, torch.tensor([0.2]), None, frame.length, frame.side)).image
+        assert image is not None
+        return frame.symbols, image
+
+    symbols, image = run()
+    monkeypatch.setattr(tiling, "WHOLE", 1000)
+    monkeypatch.setattr(tiling, "TILE", 64)
+    tiled_symbols, tiled_image = run()
+    assert (symbols - tiled_symbols).abs().max() < 1e-4
+    assert (image - tiled_image).abs().max() < 1e-4
+    monkeypatch.setattr(tiling, "reach", lambda stage: (0, *tiling_reach(stage)[1:]))  # without margins it must show
+    assert (run()[0] - symbols).abs().max() > 1e-3
+
+
+tiling_reach = tiling.reach
+
+
+def test_macs_of_the_default_photo_model_stay_in_budget() -> None:
+    assert small("adjscc", "photo").macs_per_pixel() * 256**2 == pytest.approx(3.07e9, rel=0.02)
+
+
+def test_bad_configuration_is_refused() -> None:
+    config = ARCHITECTURES["adjscc"].configs["photo"]
+    for rates in ((), (3,), (16, 8), (8, 8)):
+        with pytest.raises(UsageError, match="rates"):
+            dataclasses.replace(config, rates=rates)
