@@ -20,7 +20,7 @@ PARAMETERS = {
     ("deepjscc", "paper-2019"): 156_251,
     ("deepjscc", "paper"): 10_688_027,
     ("deepjscc", "photo"): 1_056_425,
-    ("adjscc", "paper"): 10_755_867,
+    ("adjscc", "paper"): 10_756_151,
     ("adjscc", "cifar10"): 968_220,
     ("adjscc", "photo"): 1_701_124,
 }

@@ -72,7 +72,6 @@ class _Point:
 
     values: dict[str, list[list[float]]]
     ratios: list[float]
-    nominal: float = 0.0
 
 
 def evaluate(
@@ -112,17 +111,23 @@ def evaluate(
                 for name, rows in new.values.items():
                     point.values[name] += rows
                 point.ratios += new.ratios
-                point.nominal = new.nominal
     except KeyboardInterrupt:
         raise Interrupted(_records(codec, dataset, sweep, points, system)) from None
     return _records(codec, dataset, sweep, points, system)
+
+
+def nominal_ratio(codec: Codec, asked: float | None) -> float:
+    """The one of the codec's ratios that ``asked`` means; None its default."""
+    if asked is None:
+        return getattr(codec, "default_ratio", codec.ratios[0])
+    return min(codec.ratios, key=lambda known: abs(asked / known - 1))
 
 
 def _measure(
     codec: Codec, x: torch.Tensor, sweep: Sweep, channel: str, ratio: float | None, snr_db: float, advance: Callable[[int], None]
 ) -> _Point:
     columns: dict[str, list[torch.Tensor]] = {name: [] for name in sweep.metrics}
-    ratios, nominal = torch.zeros(len(x), dtype=torch.float64), 0.0
+    ratios = torch.zeros(len(x), dtype=torch.float64)
     for trial in range(sweep.trials):
         result = transmit(codec, channel, x, snr_db, ratio=ratio, seed=sweep.seed, trial=trial)
         if result.image is None:
@@ -131,10 +136,8 @@ def _measure(
         for name, column in columns.items():
             column.append(get_metric(name).function(x, received).cpu())
         ratios += result.frame.length.cpu().double() / (x[0].numel() * sweep.trials)
-        rate = result.frame.side.rate
-        nominal = codec.ratios[int(rate[0]) if rate is not None else 0]
         advance(len(x))
-    return _Point({name: torch.stack(column, dim=1).tolist() for name, column in columns.items()}, ratios.tolist(), nominal)
+    return _Point({name: torch.stack(column, dim=1).tolist() for name, column in columns.items()}, ratios.tolist())
 
 
 def _batches(dataset: PictureDataset, pixels: int) -> Iterator[torch.Tensor]:
@@ -156,7 +159,7 @@ def _records(codec: Codec, dataset: PictureDataset, sweep: Sweep, points: list[_
     parameters = sum(parameter.numel() for parameter in codec.parameters()) if isinstance(codec, nn.Module) else None
     macs = codec.macs_per_pixel() if hasattr(codec, "macs_per_pixel") else None  # pyright: ignore[reportAttributeAccessIssue]
     records = []
-    for (channel, _, snr_db), point in zip(sweep.points, points, strict=True):
+    for (channel, asked, snr_db), point in zip(sweep.points, points, strict=True):
         for metric, rows in point.values.items():
             if not rows:
                 continue
@@ -168,7 +171,7 @@ def _records(codec: Codec, dataset: PictureDataset, sweep: Sweep, points: list[_
                     metric=metric,
                     channel=make_channel(channel).name,
                     snr_db=snr_db,
-                    ratio=point.nominal,
+                    ratio=nominal_ratio(codec, asked),
                     mean=summary.mean,
                     std=summary.std,
                     ci95=summary.ci95,

@@ -122,6 +122,7 @@ def _send_one(
 ) -> dict[str, Any]:  # fmt: skip
     import torch
 
+    from ..bench import nominal_ratio
     from ..data.images import read_image, side_by_side, write_png
     from ..link import transmit
     from ..metrics import psnr, ssim
@@ -132,7 +133,7 @@ def _send_one(
     height, width = x.shape[-2:]
     result = transmit(codec, channel, x, snr_db, ratio=ratio, task=task, seed=seed, equalizer=equalizer)
     uses = int(result.frame.length[0])
-    nominal = format_ratio(_nominal_ratio(codec, result))
+    nominal = format_ratio(nominal_ratio(codec, ratio))
     exact = bandwidth_ratio(uses, height, width)
     encode_ms, decode_ms = result.encode_ms, result.decode_ms
     arrived = result.reconstruction.ok is None or bool(result.reconstruction.ok[0])
@@ -170,12 +171,6 @@ def _send_one(
         "decode_ms": round(decode_ms, 3),
         "output": str(target),
     }
-
-
-def _nominal_ratio(codec: Codec, result: Transmission) -> float:
-    """The codec's ratio that the frame was made at."""
-    rate = result.frame.side.rate
-    return codec.ratios[int(rate[0]) if rate is not None else 0]
 
 
 def _shown(result: Transmission, x: torch.Tensor) -> torch.Tensor:

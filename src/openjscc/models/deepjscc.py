@@ -16,7 +16,7 @@ NETWORK_2019 = AutoencoderConfig(
     kernels=(5, 5, 5, 5, 5),
     strides=(2, 2, 1, 1, 1),
     blocks=(0, 0, 0, 0),
-    gdn=(False, False, False, False),
+    gdn=(False, False, False, False, False),
     attention=(False, False, False, False),
 )
 NETWORK_2020 = AutoencoderConfig(
@@ -24,7 +24,7 @@ NETWORK_2020 = AutoencoderConfig(
     kernels=(9, 5, 5, 5, 5),
     strides=(2, 2, 1, 1, 1),
     blocks=(0, 0, 0, 0),
-    gdn=(True, True, True, True),
+    gdn=(True, True, True, True, False),
     attention=(False, False, False, False),
 )
 NETWORK_PHOTO = AutoencoderConfig(
@@ -32,7 +32,7 @@ NETWORK_PHOTO = AutoencoderConfig(
     kernels=(5, 5, 5, 3),
     strides=(2, 2, 2, 1),
     blocks=(0, 0, 0),
-    gdn=(True, True, True),
+    gdn=(True, True, True, False),
     attention=(False, False, False),
     subpixel=False,
     output="linear",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import logging
 import math
 import os
 import platform
@@ -87,6 +88,7 @@ def train(
             checkpoint of another recipe.
         MissingError: data that is not there.
     """
+    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
     fabric = Fabric(accelerator="auto", devices=int(os.environ.get("LOCAL_WORLD_SIZE", 1)), precision=recipe.run.precision)
     fabric.launch()
     section, run = recipe.optimizer, recipe.run
@@ -145,8 +147,8 @@ def train(
             rate = learning_rate(section, step)
             for group in optimizer.param_groups:
                 group["lr"] = rate
-            snr_db, ratio, realisation = draw_conditions(recipe, codec, channel, samples, x)
-            loss = model(x.contiguous(memory_format=torch.channels_last), snr_db, ratio, realisation).mean()
+            snr_db, ratio, draw = draw_conditions(recipe, codec, channel, samples, x)
+            loss = model(x.contiguous(memory_format=torch.channels_last), snr_db, ratio, draw.noise, draw.gain).mean()
             fabric.backward(loss)
             if section.clip:
                 fabric.clip_gradients(model, optimizer, max_norm=section.clip)

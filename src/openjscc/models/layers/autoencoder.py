@@ -25,7 +25,7 @@ class AutoencoderConfig:
         up_kernels: kernel size of every layer's mirror image in the decoder, in the encoder's order; empty: `kernels`.
         strides: stride of every layer.
         blocks: residual blocks after every layer but the last; none in the papers.
-        gdn: layers that have GDN after the convolution (the papers: all but the last, or none).
+        gdn: layers that have GDN after the convolution, the last one included.
         attention: layers that are followed by a `ChannelAttention` (only where the codec has conditions to tell).
         prelu: PReLU after every layer but the last.
         subpixel: up-sampling by pixel shuffle instead of transposed convolution.
@@ -47,12 +47,12 @@ class AutoencoderConfig:
         layers = len(self.kernels)
         if self.up_kernels and len(self.up_kernels) != layers:
             raise UsageError(f"{len(self.up_kernels)} up_kernels for {layers} layers", "give one a layer, or none")
-        inner = (self.channels, self.blocks, self.gdn, self.attention)
-        if len(self.strides) != layers or any(len(values) != layers - 1 for values in inner):
+        inner = (self.channels, self.blocks, self.attention)
+        if len(self.strides) != layers or len(self.gdn) != layers or any(len(values) != layers - 1 for values in inner):
             raise UsageError(
                 f"{layers} kernels, {len(self.strides)} strides, {len(self.channels)} channels, {len(self.blocks)} blocks, "
                 f"{len(self.gdn)} gdn, {len(self.attention)} attention",
-                "give one kernel and stride a layer, and one of each of the others a layer but the last",
+                "give one kernel, stride and gdn a layer, and one of each of the others a layer but the last",
             )
         if self.output not in ("sigmoid", "linear"):
             raise UsageError(f"output {self.output!r}", "sigmoid or linear")
@@ -113,6 +113,8 @@ def make_encoder(config: AutoencoderConfig, latent: int, conditions: int) -> Con
             stages.append([])
         width = channels
     stages[-1].append(Downsample(width, latent, config.kernels[-1], config.strides[-1]))
+    if config.gdn[-1]:
+        stages[-1].append(GDN(latent))
     return ConditionedStages(stages, attention, stride=1)
 
 
@@ -131,6 +133,8 @@ def make_decoder(config: AutoencoderConfig, latent: int, conditions: int) -> Con
             stages.append([])
         width = channels
     stages[-1].append(Upsample(width, 3, kernels[0], config.strides[0], config.subpixel))
+    if config.gdn[-1]:
+        stages[-1].append(GDN(3, inverse=True))
     if config.output == "sigmoid":
         stages[-1].append(nn.Sigmoid())
     return ConditionedStages(stages, attention, stride=config.stride)

@@ -30,9 +30,14 @@ class ReconstructionStep(nn.Module):
         self.codec = codec
         self._channel, self._loss, self._equalizer = channel, loss, equalizer
 
-    def forward(self, x: torch.Tensor, snr_db: torch.Tensor, ratio: torch.Tensor, realisation: Realisation) -> torch.Tensor:
-        """Loss per image ``(B,)`` for images ``(B, 3, H, W)``, their SNR ``(B,)``, ratio ``(B,)`` and channel draw."""
+    def forward(
+        self, x: torch.Tensor, snr_db: torch.Tensor, ratio: torch.Tensor, noise: torch.Tensor, gain: torch.Tensor | None
+    ) -> torch.Tensor:
+        """Loss per image ``(B,)`` for images ``(B, 3, H, W)``, their SNR ``(B,)``, ratio ``(B,)`` and channel draw.
+
+        The draw comes as its two tensors: Fabric converts what it finds in the arguments, and refuses frozen dataclasses.
+        """
         frame = self.codec.encode(x, Conditions(snr_db=snr_db, ratio=ratio))
-        image = receive(self.codec, self._channel.apply(frame, snr_db, realisation), self._equalizer).image
+        image = receive(self.codec, self._channel.apply(frame, snr_db, Realisation(noise, gain)), self._equalizer).image
         assert image is not None
         return self._loss(x, image)

@@ -1,0 +1,271 @@
+"""The training loop: recipes, exact resume, a kill during a checkpoint, two processes, travelling state."""
+
+import csv
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from openjscc.errors import IntegrityError, UsageError
+from openjscc.models import create, export, load
+from openjscc.training.batches import CropSource
+from openjscc.training.checkpoint import PART_BYTES, TrainingState, load_checkpoint, save_checkpoint, save_travel
+from openjscc.training.loop import RunOptions, draw_conditions, learning_rate, train
+from openjscc.training.recipe import OptimizerSection, Recipe, load_recipe, packaged_recipes, recipe_from_dict
+
+fabric = pytest.importorskip("lightning_fabric")
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("pictures")
+    rng = np.random.default_rng(0)
+    for index in range(5):
+        small = rng.integers(0, 256, (6, 7, 3), dtype=np.uint8)
+        Image.fromarray(small).resize((60 + index, 50)).save(folder / f"{index}.png")
+    return folder
+
+
+def overrides(pictures: Path, **more: object) -> list[str]:
+    settings: dict[str, object] = {
+        "data.train": [str(pictures)],
+        "data.validate": str(pictures),
+        "data.validate_limit": 1,
+        "data.crop": 32,
+        "optimizer.batch": 4,
+        "optimizer.steps": 6,
+        "run.validate_every": 1000,
+        "run.checkpoint_every": 2,
+    } | {key.replace("__", "."): value for key, value in more.items()}
+    return [f"{key}={value!r}" for key, value in settings.items()]
+
+
+def recipe(pictures: Path, **more: object) -> Recipe:
+    return load_recipe("deepjscc-paper-2019", overrides(pictures, **{"optimizer__ema": 0.9, "data__exclude": [], **more}))
+
+
+def silent(text: str) -> None:
+    pass
+
+
+@pytest.mark.parametrize("name", packaged_recipes())
+def test_every_packaged_recipe_takes_two_steps(name: str, pictures: Path, tmp_path: Path) -> None:
+    plan = load_recipe(name, overrides(pictures, data__exclude=[], optimizer__batch=2))
+    result = train(plan, RunOptions(out=tmp_path, max_steps=2), say=silent)
+    assert result.state.step == 2
+    assert not result.finished
+    assert all(torch.isfinite(value).all() for value in result.codec.state_dict().values())
+
+
+@pytest.mark.parametrize("name", packaged_recipes())
+def test_every_line_of_a_packaged_recipe_is_read(name: str) -> None:
+    plan = load_recipe(name)
+    assert recipe_from_dict(plan.to_dict(), name) == plan
+    assert plan.note
+
+
+def test_learning_goes_down_and_is_logged(pictures: Path, tmp_path: Path) -> None:
+    plan = recipe(pictures, optimizer__steps=150, optimizer__lr=3e-3, run__validate_every=75)
+    lines: list[str] = []
+    result = train(plan, RunOptions(out=tmp_path), say=lines.append)
+    assert result.finished
+    with (tmp_path / "log.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    losses = [float(row["loss"]) for row in rows if row["loss"]]
+    assert [row["step"] for row in rows if row["loss"]] == ["50", "100", "150"]
+    assert losses[-1] < 0.8 * losses[0]
+    assert sum("CBR 1/6" in line for line in lines) == 2
+    assert len(list((tmp_path / "samples").glob("*.png"))) == 2
+
+
+def states_equal(one: TrainingState, two: TrainingState) -> bool:
+    return one.step == two.step and all(torch.equal(value, two.tensors[key]) for key, value in one.tensors.items())
+
+
+def test_resume_continues_bit_for_bit(pictures: Path, tmp_path: Path) -> None:
+    plan = recipe(pictures, optimizer__clip=1.0, optimizer__warmup=2)
+    whole = train(plan, RunOptions(out=tmp_path / "whole"), say=silent)
+    train(plan, RunOptions(out=tmp_path / "parts", max_steps=3), say=silent)
+    rest = train(plan, RunOptions(out=tmp_path / "parts", resume=True), say=silent)
+    assert states_equal(whole.state, rest.state)
+    assert states_equal(load_checkpoint(tmp_path / "whole"), load_checkpoint(tmp_path / "parts"))
+
+
+def test_a_run_in_the_way_is_not_overwritten(pictures: Path, tmp_path: Path) -> None:
+    train(recipe(pictures), RunOptions(out=tmp_path, max_steps=1), say=silent)
+    with pytest.raises(UsageError, match="already holds a run"):
+        train(recipe(pictures), RunOptions(out=tmp_path, max_steps=1), say=silent)
+
+
+KILLED = """
+import os, sys, time
+from pathlib import Path
+from openjscc.training import checkpoint
+from openjscc.training.loop import RunOptions, train
+from openjscc.training.recipe import load_recipe
+
+calls = 0
+real = os.fsync
+def slow(descriptor):
+    global calls
+    calls += 1
+    if calls == 2:  # the second checkpoint is written but not in place
+        Path(sys.argv[2]).touch()
+        time.sleep(120)
+    real(descriptor)
+checkpoint.os.fsync = slow
+train(load_recipe("deepjscc-paper-2019", sys.argv[3:]), RunOptions(out=Path(sys.argv[1])), say=lambda text: None)
+"""
+
+
+def test_a_kill_while_a_checkpoint_is_written_loses_nothing(pictures: Path, tmp_path: Path) -> None:
+    marker = tmp_path / "writing"
+    settings = overrides(pictures, optimizer__ema=0.9, data__exclude=[])
+    process = subprocess.Popen([sys.executable, "-c", KILLED, str(tmp_path / "run"), str(marker), *settings])
+    deadline = time.monotonic() + 120
+    while not marker.exists():
+        assert process.poll() is None, "the run ended before its second checkpoint"
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert list((tmp_path / "run").glob(".last.ckpt.*.tmp")), "it was not killed while writing"
+    assert load_checkpoint(tmp_path / "run").step == 2
+    resumed = train(recipe(pictures), RunOptions(out=tmp_path / "run", resume=True), say=silent)
+    whole = train(recipe(pictures), RunOptions(out=tmp_path / "whole"), say=silent)
+    assert states_equal(whole.state, resumed.state)
+    assert not list((tmp_path / "run").glob("*.tmp")) + list((tmp_path / "run").glob(".*.tmp"))
+
+
+def test_two_processes_give_one_process_gradients(pictures: Path, tmp_path: Path) -> None:
+    settings = overrides(pictures, data__exclude=[], optimizer__steps=1)
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+    arguments = ["-m", "openjscc", "train", "deepjscc-paper-2019", "-o", str(tmp_path / "two")]
+    arguments += [part for setting in settings for part in ("--set", setting)]
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    done = subprocess.run([*launcher, *arguments], env=environment, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    one = train(load_recipe("deepjscc-paper-2019", settings), RunOptions(out=tmp_path / "one"), say=silent).state
+    two = load_checkpoint(tmp_path / "two")
+    for key, value in one.part("optimizer").items():
+        if key.endswith("exp_avg"):  # after one update: (1 - beta1) times the gradient
+            assert value.abs().max() > 0
+            assert torch.allclose(value, two.part("optimizer")[key], rtol=1e-3, atol=1e-6 * float(value.abs().max()) + 1e-9), key
+
+
+def test_draws_do_not_depend_on_the_share(pictures: Path) -> None:
+    from openjscc.channels import make_channel
+    from openjscc.data.datasets import open_dataset
+
+    plan = load_recipe("adjscc-photo", overrides(pictures, data__exclude=[]))
+    source = CropSource([open_dataset(str(pictures), split="train")], 32, True, 0, torch.device("cpu"))
+    codec, channel = create("adjscc", "photo"), make_channel("rayleigh:fast")
+    whole, half = source.batch(range(8)), source.batch(range(4, 8))
+    assert torch.equal(whole[4:], half)
+    assert not torch.equal(whole[0], whole[5])
+    snr, ratio, realisation = draw_conditions(plan, codec, channel, range(8), whole)
+    snr_half, ratio_half, realisation_half = draw_conditions(plan, codec, channel, range(4, 8), half)
+    assert torch.equal(snr[4:], snr_half)
+    assert torch.equal(ratio[4:], ratio_half)
+    assert torch.equal(realisation.noise[4:], realisation_half.noise)
+    assert len(set(snr.tolist())) == 8
+
+
+def test_rates_are_drawn_as_often_as_asked(pictures: Path) -> None:
+    from openjscc.channels import make_channel
+
+    plan = load_recipe("adjscc-photo", overrides(pictures, loss__rate_weights=[0, 0, 1, 0, 3]))
+    codec = create("adjscc", "photo")
+    _, ratio, _ = draw_conditions(plan, codec, make_channel("awgn"), range(4000), torch.zeros(4000, 3, 8, 8))
+    assert set(ratio.tolist()) == {torch.tensor(codec.ratios[2]).item(), torch.tensor(codec.ratios[4]).item()}
+    assert (ratio > 0.1).float().mean().item() == pytest.approx(0.75, abs=0.03)
+    wrong = load_recipe("adjscc-photo", overrides(pictures, loss__rate_weights=[1, 2]))
+    with pytest.raises(UsageError, match="rate_weights"):
+        draw_conditions(wrong, codec, make_channel("awgn"), range(2), torch.zeros(2, 3, 8, 8))
+
+
+def test_travel_state_is_compact_and_resumes_nearly(pictures: Path, tmp_path: Path) -> None:
+    travel = tmp_path / "travel"
+    train(recipe(pictures), RunOptions(out=tmp_path / "here", max_steps=3, travel=travel), say=silent)
+    state = load_checkpoint(travel)
+    exact = load_checkpoint(tmp_path / "here")
+    assert not state.exact
+    assert state.step == 3
+    for key, value in exact.tensors.items():
+        assert torch.allclose(value.float(), state.tensors[key].float(), rtol=1e-2, atol=1e-3), key
+    rest = train(recipe(pictures), RunOptions(out=tmp_path / "there", resume=True, travel=travel), say=silent)
+    assert rest.finished
+    assert not rest.state.exact
+    (travel / "travel-00.part").write_bytes((travel / "travel-00.part").read_bytes()[:-1])
+    with pytest.raises(IntegrityError, match="travelling"):
+        load_checkpoint(travel)
+
+
+def test_travel_state_comes_in_parts(tmp_path: Path) -> None:
+    big = {"model.a": torch.randn(10 * 2**20), "optimizer.0.step": torch.tensor(3.0)}
+    files = save_travel(tmp_path, TrainingState(1, 0.0, {}, big, []))
+    assert [file.name for file in files] == ["travel-00.part", "travel-01.part", "travel.json"]
+    assert all(file.stat().st_size <= PART_BYTES for file in files)
+    assert torch.equal(load_checkpoint(tmp_path).tensors["model.a"], big["model.a"].half().float())
+
+
+def test_a_damaged_checkpoint_is_said_to_be_so(tmp_path: Path) -> None:
+    path = save_checkpoint(tmp_path, TrainingState(1, 0.0, {}, {"model.a": torch.zeros(1000)}, []))
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(IntegrityError, match=r"last\.ckpt"):
+        load_checkpoint(tmp_path)
+
+
+def test_fine_tuning_starts_from_a_released_weight(pictures: Path, tmp_path: Path) -> None:
+    start = create("deepjscc", "paper-2019")
+    export(start, tmp_path / "deepjscc.start.safetensors", tag="start", training={})
+    initial = load(tmp_path / "deepjscc.start.safetensors").requires_grad_(True)
+    plan = recipe(pictures, optimizer__lr=0.0)
+    result = train(plan, RunOptions(out=tmp_path / "run", max_steps=1), initial=initial, say=silent)
+    for key, value in load(tmp_path / "deepjscc.start.safetensors").state_dict().items():
+        assert torch.equal(value, result.codec.state_dict()[key]), key
+
+
+def test_schedule() -> None:
+    section = OptimizerSection(batch=1, steps=110, lr=1.0, final_lr=0.1, warmup=10)
+    assert learning_rate(section, 0) == pytest.approx(0.1)
+    assert learning_rate(section, 9) == pytest.approx(1.0)
+    assert learning_rate(section, 60) == pytest.approx(0.55)
+    assert learning_rate(section, 110) == pytest.approx(0.1)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ("optimizer.stepz=3", "unknown key 'stepz'"),
+        ("optimizer.steps=abc", "'abc'"),
+        ("optimizer.steps=2.5", "2.5"),
+        ("optimizer.steps=true", "True"),
+        ("loss.kind=l7", "'l7'"),
+        ("channel.snr_db=[1]", "snr_db"),
+        ("optimiser.lr=1", "unknown key 'optimiser'"),
+        ("optimizer.ema=1.5", "ema"),
+        ("steps", "--set"),
+    ],
+)
+def test_recipe_errors_name_file_key_and_value(change: str, message: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        load_recipe("adjscc-photo", [change])
+    assert message in caught.value.message
+    assert caught.value.hint
+
+
+def test_recipe_files(tmp_path: Path) -> None:
+    broken = tmp_path / "broken.toml"
+    broken.write_text("[model\narch = 3")
+    with pytest.raises(UsageError, match="not valid TOML"):
+        load_recipe(str(broken))
+    with pytest.raises(UsageError, match="unknown recipe"):
+        load_recipe("adjscc-foto")

@@ -1,0 +1,140 @@
+"""Weight files: they say what they are, test themselves, and no damage goes unnoticed."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+import openjscc.models._weights as weights
+from openjscc.codec import Conditions
+from openjscc.errors import IntegrityError, MissingError, UsageError
+from openjscc.models import create, export, list_models, load, resolve, verify
+
+FACTS = {"steps": 0, "data": ["none"], "compute": ["none"]}
+
+
+@pytest.fixture(scope="module")
+def released(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    torch.manual_seed(1)
+    path = tmp_path_factory.mktemp("weight") / "deepjscc.test.safetensors"
+    export(create("deepjscc", "paper-2019"), path, tag="test", training=FACTS)
+    return path
+
+
+def rewritten(source: Path, target: Path, about: dict | None = None, change: float = 0.0) -> Path:
+    """The file with other facts or other parameters."""
+    from safetensors import safe_open
+
+    with safe_open(source, framework="pt") as file:
+        facts = json.loads(file.metadata()["openjscc"])
+    tensors = load_file(source)
+    for value in tensors.values():
+        value += change
+    save_file(tensors, target, {"openjscc": json.dumps(facts | (about or {}))})
+    return target
+
+
+def test_round_trip(released: Path) -> None:
+    torch.manual_seed(1)
+    original = create("deepjscc", "paper-2019")
+    codec = load(released)
+    assert codec.name == "deepjscc.test"
+    assert codec.weight is not None
+    assert codec.weight.parameters == 156_251
+    assert codec.weight.training["data"] == ["none"]
+    assert "Bourtsoulatze" in codec.weight.paper
+    assert not codec.training
+    for key, value in original.state_dict().items():
+        assert torch.equal(value.half().float(), codec.state_dict()[key])
+    assert verify(released).self_test["psnr_db"].keys() == {"1/6"}
+
+
+def test_half_precision_halves_the_file(released: Path) -> None:
+    assert released.stat().st_size < 156_251 * 2 + 10_000
+
+
+@pytest.mark.parametrize("keep", [0, 4, 100, 1000, 200_000])
+def test_truncated(released: Path, tmp_path: Path, keep: int) -> None:
+    path = tmp_path / "t.safetensors"
+    path.write_bytes(released.read_bytes()[:keep])
+    with pytest.raises(IntegrityError):
+        load(path)
+
+
+@pytest.mark.parametrize("position", [12, 3000, 100_000, -1])
+def test_one_flipped_bit(released: Path, tmp_path: Path, position: int) -> None:
+    data = bytearray(released.read_bytes())
+    data[position] ^= 0x10
+    path = tmp_path / "t.safetensors"
+    path.write_bytes(bytes(data))
+    with pytest.raises(IntegrityError):
+        load(path)
+
+
+def test_foreign_safetensors(tmp_path: Path) -> None:
+    path = tmp_path / "t.safetensors"
+    save_file({"a": torch.zeros(3)}, path)
+    with pytest.raises(IntegrityError, match="not an openjscc weight"):
+        load(path)
+
+
+def test_changed_behaviour_is_an_error(released: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """FACTS: a checkpoint that loses decibels on a newer torch without an error."""
+    monkeypatch.setattr(weights, "_digest", lambda tensors: json.dumps("same"))
+    path = rewritten(released, tmp_path / "t.safetensors", {"sha256": '"same"'}, change=0.01)
+    with pytest.raises(IntegrityError, match=r"fails its self-test: .* dB at CBR 1/6, expected"):
+        load(path)
+    assert load(path, verify=False).name == "deepjscc.test"
+
+
+@pytest.mark.parametrize(
+    ("about", "message"),
+    [
+        ({"format": 99}, "format 99"),
+        ({"arch": "nonesuch"}, "unknown architecture"),
+        ({"config": {"rates": [16], "surprise": 1}}, "surprise"),
+        ({"sha256": "0"}, "checksum"),
+        ({"parameters": "many"}, "parameters"),
+    ],
+)
+def test_facts_that_do_not_fit(released: Path, tmp_path: Path, about: dict, message: str) -> None:
+    with pytest.raises(IntegrityError, match=message):
+        load(rewritten(released, tmp_path / "t.safetensors", about))
+
+
+def test_names(released: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for tag, config in (("photo", "photo"), ("cifar10", "cifar10")):
+        export(create("adjscc", config), tmp_path / f"adjscc.{tag}.safetensors", tag=tag, training=FACTS)
+    monkeypatch.setenv("OPENJSCC_WEIGHTS", str(tmp_path))
+    assert {"adjscc.photo", "adjscc.cifar10"} <= {info.name for info in list_models()}
+    assert resolve("adjscc") == "adjscc.photo"
+    assert resolve("adjscc", data="cifar10") == "adjscc.cifar10"
+    assert resolve("adjscc", ratio=1 / 48, data="cifar10") == "adjscc.photo"
+    assert resolve(str(released)) == str(released)
+    with pytest.raises(UsageError, match="1/5") as caught:
+        resolve("adjscc", ratio=1 / 5)
+    assert "adjscc.photo: 1/48, 1/24, 1/16, 1/12, 1/6" in caught.value.hint
+    for wrong, near in (("adjsc", "adjscc"), ("adjscc.foto", "adjscc.photo"), ("ADJSCC.photo", "adjscc.photo")):
+        with pytest.raises(UsageError) as caught:
+            resolve(wrong)
+        assert near in caught.value.hint
+    with pytest.raises(MissingError):
+        load(tmp_path / "none.safetensors")
+
+
+def test_export_refuses_what_half_precision_cannot_hold(tmp_path: Path) -> None:
+    codec = create("deepjscc", "paper-2019")
+    with torch.no_grad():
+        next(codec.parameters()).fill_(1e6)
+    with pytest.raises(UsageError, match="half precision"):
+        export(codec, tmp_path / "t.safetensors", tag="t", training=FACTS)
+    assert not list(tmp_path.iterdir())
+    with pytest.raises(UsageError, match="safetensors"):
+        export(create("deepjscc", "paper-2019"), tmp_path / "t.pt", tag="t", training=FACTS)
+
+
+def test_a_weight_serves_unseen_sizes_with_its_facts_attached(released: Path) -> None:
+    frame = load(released).encode(torch.rand(1, 3, 33, 50), Conditions())
+    assert frame.side.height == 33
