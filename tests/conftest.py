@@ -64,9 +64,16 @@ def tiny_codec(arch: str = "adjscc", agreed_size: tuple[int, int] | None = None)
     from openjscc.models.layers.autoencoder import AutoencoderConfig
 
     network = AutoencoderConfig(
-        channels=(8,), kernels=(3, 3), strides=(2, 2), blocks=(0,), gdn=(True, False), attention=(True,), prelu=False, subpixel=True,
+        channels=(8,),
+        kernels=(3, 3),
+        strides=(2, 2),
+        blocks=(0,),
+        gdn=(True, False),
+        attention=(True,),
+        prelu=False,
+        subpixel=True,
         output="linear",
-    )  # fmt: skip
+    )
     config = {"adjscc": ADJSCCConfig, "deepjscc": DeepJSCCConfig}[arch](rates=(8, 16), agreed_size=agreed_size, network=network)
     torch.manual_seed(0)
     return create(arch, config).eval()

@@ -46,12 +46,15 @@ class Side:
         width: W of the unpadded image.
         rate: int64 ``(B,)``, index into the codec's ratios; None for a codec with one rate.
         task: the task that the frame was made for.
+        scale: float32 ``(B,)``, root mean square of the symbols before their power was normalised, as the header has it
+            (`openjscc.header.quantize_scale`); None for a codec that does not send it.
     """
 
     height: int
     width: int
     rate: torch.Tensor | None = None
     task: str = "reconstruction"
+    scale: torch.Tensor | None = None
 
 
 @dataclass(frozen=True)

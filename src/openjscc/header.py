@@ -17,11 +17,26 @@ from .errors import UsageError
 
 SIZE_BITS = 16
 MAX_SIDE = 2**SIZE_BITS
+SCALE_BITS = 10
+SCALE_LOWEST_DB = -40.0
+SCALE_STEP_DB = 1 / 16
 
 
 def index_bits(count: int) -> int:
     """Bits that tell ``count`` possibilities apart (0 for one)."""
     return math.ceil(math.log2(count)) if count > 1 else 0
+
+
+def scale_index(scale: torch.Tensor) -> torch.Tensor:
+    """The header's number for a positive scale ``(B,)``: int64, steps of 1/16 dB from -40 dB, 1024 of them."""
+    steps = (20 * torch.log10(scale.clamp(min=1e-9)) - SCALE_LOWEST_DB) / SCALE_STEP_DB
+    return steps.round().clamp(0, 2**SCALE_BITS - 1).long()
+
+
+def quantize_scale(scale: torch.Tensor) -> torch.Tensor:
+    """The scale ``(B,)`` that the receiver reads from the header; the gradient is that of the unrounded one."""
+    read = 10 ** ((SCALE_LOWEST_DB + SCALE_STEP_DB * scale_index(scale.detach())) / 20)
+    return scale + (read.to(scale.dtype) - scale).detach()
 
 
 @dataclass(frozen=True)
@@ -33,21 +48,23 @@ class HeaderFormat:
             size; every other costs the flag and 2 x 16 bits. None: no flag, always 2 x 16 bits.
         rates: number of rates that the codec chooses from.
         tasks: number of tasks that the codec chooses from.
+        scale: the scale of the symbols is sent, in 10 bits.
     """
 
     agreed_size: tuple[int, int] | None = None
     rates: int = 1
     tasks: int = 1
+    scale: bool = False
 
     def uses(self, height: int, width: int) -> int:
         """Channel uses of the header of an ``height`` x ``width`` picture."""
         size = 2 * SIZE_BITS
         if self.agreed_size is not None:
             size = 1 if (height, width) == tuple(self.agreed_size) else size + 1
-        return size + index_bits(self.rates) + index_bits(self.tasks)
+        return size + index_bits(self.rates) + index_bits(self.tasks) + (SCALE_BITS if self.scale else 0)
 
     def bits(self, side: Side, batch: int, task_index: int = 0) -> torch.Tensor:
-        """The header as bits, uint8 ``(B, uses)``: [size flag] [H-1, W-1] [rate] [task], most significant bit first.
+        """The header as bits, uint8 ``(B, uses)``: [size flag] [H-1, W-1] [rate] [task] [scale], most significant bit first.
 
         Raises:
             UsageError: for a picture of more than 65536 pixels on a side.
@@ -64,6 +81,8 @@ class HeaderFormat:
             fields += [(side.height - 1, SIZE_BITS), (side.width - 1, SIZE_BITS)]
         fields.append((side.rate.cpu() if side.rate is not None else 0, index_bits(self.rates)))
         fields.append((task_index, index_bits(self.tasks)))
+        if self.scale and side.scale is not None:
+            fields.append((scale_index(side.scale.detach()).cpu(), SCALE_BITS))
         columns = [
             (torch.as_tensor(value).expand(batch) >> shift) & 1 for value, width in fields for shift in reversed(range(width))
         ]

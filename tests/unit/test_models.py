@@ -22,13 +22,18 @@ PARAMETERS = {
     ("deepjscc", "photo"): 1_056_425,
     ("adjscc", "paper"): 10_756_151,
     ("adjscc", "cifar10"): 968_220,
-    ("adjscc", "photo"): 1_701_124,
+    ("adjscc", "photo"): 1_730_156,
 }
 
 
 def small(arch: str, config: str) -> LearnedCodec:
+    """Untrained, and moved a little off every start at zero."""
     torch.manual_seed(0)
-    return create(arch, config).eval()
+    codec = create(arch, config).eval()
+    with torch.no_grad():
+        for parameter in codec.parameters():
+            parameter.add_(0.01 * torch.randn_like(parameter))
+    return codec
 
 
 @pytest.mark.parametrize(("arch", "config"), CONFIGURATIONS)
@@ -72,7 +77,7 @@ def test_one_symbol_never_mixes_images(arch: str) -> None:
 
 
 def test_lower_rates_are_prefixes_in_the_layout() -> None:
-    codec = small("deepjscc", "photo")  # not told the rate, so that its latent is the same at every rate
+    codec = small("deepjscc", "photo")  # not told the rate: the same latent at every rate
     x = torch.rand(1, 3, 64, 64)
     head = codec.header.uses(64, 64)
     sent = [codec.encode(x, Conditions(ratio=ratio)).symbols[0, head:] for ratio in codec.ratios]
@@ -82,18 +87,18 @@ def test_lower_rates_are_prefixes_in_the_layout() -> None:
 
 
 def test_side_information_is_counted() -> None:
-    """FACTS: free side information. 32 bits of size and 3 of rate are in the length; an agreed size costs one bit."""
+    """FACTS: free side information. 32 bits of size, 3 of rate and 10 of scale are in the length; an agreed size costs one bit."""
     x = torch.rand(1, 3, 64, 64)
     frame = small("adjscc", "photo").encode(x, Conditions(ratio=1 / 6))
-    assert int(frame.length[0]) == 3 * 64 * 64 // 6 + 35
+    assert int(frame.length[0]) == 3 * 64 * 64 // 6 + 45
     frame = small("adjscc", "cifar10").encode(x[:, :, :32, :32], Conditions(ratio=1 / 6))
     assert int(frame.length[0]) == 512 + 2
 
 
 def test_padding_is_counted() -> None:
     frame = small("adjscc", "photo").encode(torch.rand(1, 3, 1, 1), Conditions(ratio=1 / 6))
-    assert int(frame.length[0]) == 32 + 35
-    assert frame.bandwidth_ratio.item() == pytest.approx(67 / 3)
+    assert int(frame.length[0]) == 32 + 45
+    assert frame.bandwidth_ratio.item() == pytest.approx(77 / 3)
 
 
 def test_adjscc_hears_the_snr_and_deepjscc_does_not() -> None:
@@ -107,7 +112,7 @@ def test_adjscc_hears_the_snr_and_deepjscc_does_not() -> None:
 def test_ratio_per_image() -> None:
     codec = small("adjscc", "photo")
     frame = codec.encode(torch.rand(2, 3, 32, 32), Conditions(ratio=torch.tensor([1 / 48, 1 / 6])))
-    assert frame.length.tolist() == [64 + 35, 512 + 35]
+    assert frame.length.tolist() == [64 + 45, 512 + 45]
     with pytest.raises(UsageError, match=r"no bandwidth ratio 1/5") as caught:
         codec.encode(torch.rand(1, 3, 32, 32), Conditions(ratio=1 / 5))
     assert "1/48, 1/24, 1/16, 1/12, 1/6" in caught.value.hint
@@ -139,7 +144,7 @@ tiling_reach = tiling.reach
 
 
 def test_macs_of_the_default_photo_model_stay_in_budget() -> None:
-    assert small("adjscc", "photo").macs_per_pixel() * 256**2 == pytest.approx(3.07e9, rel=0.02)
+    assert small("adjscc", "photo").macs_per_pixel() * 256**2 == pytest.approx(3.09e9, rel=0.02)
 
 
 def test_bad_configuration_is_refused() -> None:

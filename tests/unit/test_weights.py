@@ -63,7 +63,7 @@ def test_truncated(released: Path, tmp_path: Path, keep: int) -> None:
         load(path)
 
 
-@pytest.mark.parametrize("position", [12, 3000, 100_000, -1])
+@pytest.mark.parametrize("position", [12, 300, 1000, 3000, 100_000, -1])
 def test_one_flipped_bit(released: Path, tmp_path: Path, position: int) -> None:
     data = bytearray(released.read_bytes())
     data[position] ^= 0x10
@@ -82,8 +82,8 @@ def test_foreign_safetensors(tmp_path: Path) -> None:
 
 def test_changed_behaviour_is_an_error(released: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """FACTS: a checkpoint that loses decibels on a newer torch without an error."""
-    monkeypatch.setattr(weights, "_digest", lambda tensors: json.dumps("same"))
-    path = rewritten(released, tmp_path / "t.safetensors", {"sha256": '"same"'}, change=0.01)
+    monkeypatch.setattr(weights, "_digest", lambda facts, tensors: "same")
+    path = rewritten(released, tmp_path / "t.safetensors", {"sha256": "same"}, change=0.01)
     with pytest.raises(IntegrityError, match=r"fails its self-test: .* dB at CBR 1/6, expected"):
         load(path)
     assert load(path, verify=False).name == "deepjscc.test"

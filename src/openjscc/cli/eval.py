@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ..errors import UsageError
 from .console import print_table, progress, say
-from .options import DataDir, Force, Json, Seed, check_target, figure, names, snr_list
+from .options import DataDir, Force, Json, Seed, check_target, figure, names, snr_list, whole
 
 if TYPE_CHECKING:
     from ..bench import Record, Sweep
@@ -32,8 +31,8 @@ def evaluate(
         str | None, typer.Option("--ratio", metavar="LIST", help="Bandwidth ratios, e.g. 1/16,1/6; else each system's default.")
     ] = None,
     metrics: Annotated[str, typer.Option("--metrics", metavar="LIST", help="Of psnr, ssim.")] = "psnr,ssim",
-    trials: Annotated[int, typer.Option("--trials", metavar="N", min=1, help="Repetitions of every picture.")] = 1,
-    limit: Annotated[int | None, typer.Option("--limit", metavar="N", min=1, help="Only the first N pictures.")] = None,
+    trials: Annotated[int, typer.Option("--trials", metavar="N", parser=whole(1), help="Repetitions of every picture.")] = 1,
+    limit: Annotated[int | None, typer.Option("--limit", metavar="N", parser=whole(1), help="Only the first N pictures.")] = None,
     seed: Seed = 0,
     output: Annotated[
         Path | None, typer.Option("-o", "--output", metavar="FILE.json", help="Write the records there, too.")
@@ -82,10 +81,10 @@ def _plan(asked: list[str], sweep: Sweep, data: str) -> list[tuple[str, str, Swe
     """(system as asked, weight, sweep over the ratios that this weight is asked for): all names resolved before any work."""
     import dataclasses
 
+    import torch
+
     from ..data.datasets import DATASETS
     from ..models import load, resolve
-    from ..models._base import RATIO_TOLERANCE
-    from ..units import format_ratio
 
     plan = []
     for system in asked:
@@ -93,11 +92,9 @@ def _plan(asked: list[str], sweep: Sweep, data: str) -> list[tuple[str, str, Swe
         for ratio in sweep.ratios:
             weights.setdefault(resolve(system, ratio, data if data in DATASETS else None), []).append(ratio)
         for weight, ratios in weights.items():
-            known = load(weight, verify=False).ratios
+            codec = load(weight, verify=False)
             for ratio in ratios:
-                if ratio is not None and not any(abs(ratio / other - 1) <= RATIO_TOLERANCE for other in known):
-                    hint = f"it has {', '.join(format_ratio(other) for other in known)}"
-                    raise UsageError(f"{weight} has no bandwidth ratio {format_ratio(ratio)}", hint)
+                codec.rate_index(ratio, 1, torch.device("cpu"))  # raises for one that it does not have
             plan.append((system, weight, dataclasses.replace(sweep, ratios=tuple(ratios))))
     return plan
 

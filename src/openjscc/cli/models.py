@@ -102,6 +102,8 @@ def _print_facts(info: WeightInfo, macs_per_pixel: float) -> None:
     training, test = info.training, info.self_test
     compute = training.get("compute") or []
     recipe = training.get("recipe") or {}
+    promised = test.get("psnr_db")
+    promised = promised if isinstance(promised, dict) else {}
     facts = [
         ("name", info.name),
         ("paper", info.paper),
@@ -119,7 +121,7 @@ def _print_facts(info: WeightInfo, macs_per_pixel: float) -> None:
         (
             "self-test",
             f"{test.get('picture', '?')} at {test.get('snr_db', '?')} dB: "
-            + ", ".join(f"CBR {ratio} {value} dB" for ratio, value in (test.get("psnr_db") or {}).items()),
+            + ", ".join(f"CBR {ratio} {value} dB" for ratio, value in promised.items()),
         ),
     ]
     width = max(len(label) for label, _ in facts)

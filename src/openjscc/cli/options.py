@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
@@ -14,7 +15,34 @@ from ..errors import UsageError
 
 SNR_HINT = "give a finite number of dB between -300 and 300, e.g. 10"
 
-Seed = Annotated[int, typer.Option("--seed", metavar="S", help="Seed of fading and noise.")]
+
+def whole(minimum: int | None = None) -> Callable[[str], int]:
+    """Reads a whole number, from ``minimum`` up, and names the text that is none."""
+
+    def read(text: str) -> int:
+        try:
+            value = int(text)
+        except ValueError:
+            raise typer.BadParameter(f"{text!r} is no whole number") from None
+        if minimum is not None and value < minimum:
+            raise typer.BadParameter(f"{text!r} is below {minimum}")
+        return value
+
+    return read
+
+
+def minutes(text: str) -> float:
+    """Reads a number of minutes."""
+    try:
+        value = float(text)
+    except ValueError:
+        raise typer.BadParameter(f"{text!r} is no number of minutes") from None
+    if not value >= 0:
+        raise typer.BadParameter(f"{text!r} is no number of minutes")
+    return value
+
+
+Seed = Annotated[int, typer.Option("--seed", metavar="S", parser=whole(), help="Seed of fading and noise.")]
 Json = Annotated[bool, typer.Option("--json", help="Print the report to stdout as JSON.")]
 Force = Annotated[bool, typer.Option("-f", "--force", help="Replace files that exist.")]
 DataDir = Annotated[

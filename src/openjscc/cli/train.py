@@ -12,7 +12,7 @@ import typer
 
 from ..errors import MissingError, UsageError
 from .console import one_line, print_table, say
-from .options import DataDir, Force, check_target
+from .options import DataDir, Force, check_target, minutes, whole
 
 if TYPE_CHECKING:
     from ..models import LearnedCodec
@@ -29,10 +29,10 @@ def train(
         list[str] | None, typer.Option("--set", metavar="A.B=V", help="Change one value of the recipe; may be repeated.")
     ] = None,
     max_minutes: Annotated[
-        float | None, typer.Option("--max-minutes", metavar="M", min=0, help="Stop after so long, with a checkpoint.")
+        float | None, typer.Option("--max-minutes", metavar="M", parser=minutes, help="Stop after so long, with a checkpoint.")
     ] = None,
     max_steps: Annotated[
-        int | None, typer.Option("--max-steps", metavar="N", min=0, help="Stop after so many steps, with a checkpoint.")
+        int | None, typer.Option("--max-steps", metavar="N", parser=whole(0), help="Stop after so many steps, with a checkpoint.")
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the checkpoint of the run (or of --travel).")] = False,
     travel: Annotated[
@@ -74,8 +74,6 @@ def train(
     plan = load_recipe(recipe, changes or [])
     if export is not None:
         check_target(export, force, ".safetensors")
-    if max_minutes is not None and math.isnan(max_minutes):
-        raise UsageError("--max-minutes nan", "give a number of minutes, e.g. 60")
     if travel is not None and travel.exists() and not travel.is_dir():
         raise UsageError(f"{travel} is no folder", "name a folder for --travel")
     folder = output if output is not None else Path("runs") / Path(recipe).stem

@@ -14,8 +14,8 @@ from torch.nn import functional as F
 
 from ..codec import Conditions, Frame, Received, Reconstruction, Side, check_image
 from ..errors import UsageError
-from ..header import HeaderFormat, header_symbols
-from ..power import normalize_power, sent_mask
+from ..header import HeaderFormat, header_symbols, quantize_scale
+from ..power import mean_power, normalize_power, sent_mask
 from ..units import format_ratio, snr_from_noise_var
 
 if TYPE_CHECKING:
@@ -35,12 +35,15 @@ class CodecConfig:
         default_rate: index of the rate that is used when nobody asks for one; -1 the highest.
         agreed_size: ``(H, W)`` that both ends know (see `openjscc.header.HeaderFormat`), or None.
         snr_range: lowest and highest SNR in dB that the network was made for; what it is told is clamped to that.
+        send_scale: the header carries the scale that the symbols had before their power was normalised, and the decoder
+            gets its latent at that scale.
     """
 
     rates: tuple[int, ...] = (16,)
     default_rate: int = -1
     agreed_size: tuple[int, int] | None = None
     snr_range: tuple[float, float] = (0.0, 20.0)
+    send_scale: bool = False
 
     def __post_init__(self) -> None:
         if not self.rates or list(self.rates) != sorted(set(self.rates)) or any(rate < 2 or rate % 2 for rate in self.rates):
@@ -68,15 +71,17 @@ class LearnedCodec(nn.Module):
         super().__init__()
         self.config = config
         self.name = self.arch
-        self.header = HeaderFormat(config.agreed_size, rates=len(config.rates), tasks=len(self.tasks))
+        self.header = HeaderFormat(config.agreed_size, len(config.rates), len(self.tasks), config.send_scale)
 
     @abstractmethod
     def analyse(self, x: torch.Tensor, snr_db: torch.Tensor, rate: torch.Tensor) -> torch.Tensor:
         """Padded image ``(B, 3, H, W)``, SNR in dB ``(B,)``, rate index ``(B,)`` to a latent of any scale."""
 
     @abstractmethod
-    def synthesise(self, latent: torch.Tensor, snr_db: torch.Tensor, rate: torch.Tensor) -> torch.Tensor:
+    def synthesise(self, latent: torch.Tensor, snr_db: torch.Tensor, rate: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
         """Received latent (zero where nothing was sent) to an image ``(B, 3, H, W)``, not yet clipped.
+
+        The latent comes at the scale ``(B,)`` that it had at the transmitter, where that is sent; else scale is 1.
 
         In training mode `decode` leaves it so: a clipped value has no gradient.
         """
@@ -117,14 +122,15 @@ class LearnedCodec(nn.Module):
         if conditions.task not in self.tasks:
             raise UsageError(f"{self.name} does not serve the task {conditions.task!r}", f"it serves {', '.join(self.tasks)}")
         rate = self.rate_index(conditions.ratio, batch, x.device)
-        side = Side(height, width, rate=rate, task=conditions.task)
-        head = header_symbols(self.header.bits(side, batch, self.tasks.index(conditions.task))).to(x.device)
         latent = self.analyse(pad_to_multiple(x, self.stride), self._known_snr(conditions.snr_db, batch, x.device), rate)
         payload = latent.float().unflatten(1, (-1, 2)).movedim(2, -1).flatten(1, 3).contiguous()
         symbols = torch.view_as_complex(payload)
         sent = self._channels(rate) // 2 * (latent.shape[2] * latent.shape[3])
         k = int(sent.max())
+        scale = quantize_scale(mean_power(symbols[:, :k], sent).sqrt()) if self.config.send_scale else None
         symbols = normalize_power(symbols[:, :k], sent)
+        side = Side(height, width, rate=rate, task=conditions.task, scale=scale)
+        head = header_symbols(self.header.bits(side, batch, self.tasks.index(conditions.task))).to(x.device)
         return Frame(torch.cat([head, symbols], dim=1), sent + head.shape[1], side)
 
     def decode(self, received: Received) -> Reconstruction:
@@ -138,7 +144,8 @@ class LearnedCodec(nn.Module):
         full = self.config.rates[-1] // 2 * grid[0] * grid[1]
         payload = F.pad(torch.view_as_real(payload), (0, 0, 0, full - payload.shape[1]))
         latent = payload.unflatten(1, (-1, *grid)).movedim(-1, 2).flatten(1, 2)
-        image = self.synthesise(latent, self._effective_snr(received), rate)
+        scale = torch.ones(batch, device=latent.device) if side.scale is None else side.scale
+        image = self.synthesise(latent * scale[:, None, None, None], self._effective_snr(received), rate, scale)
         image = image[:, :, : side.height, : side.width]
         return Reconstruction(image=image if self.training else image.clamp(0.0, 1.0))
 

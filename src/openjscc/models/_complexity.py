@@ -24,5 +24,5 @@ def macs_per_pixel(codec: LearnedCodec) -> float:
         snr_db = torch.zeros(1)
         rate = torch.zeros(1, dtype=torch.int64)
         latent = model.analyse(torch.zeros(1, 3, SIDE, SIDE), snr_db, rate)
-        model.synthesise(latent, snr_db, rate)
+        model.synthesise(latent, snr_db, rate, torch.ones(1))
     return counter.get_total_flops() / 2 / SIDE**2

@@ -8,7 +8,7 @@ import math
 import os
 import platform
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -50,7 +50,7 @@ class WeightInfo:
         licence: of the weight.
         reference: measured results, one record each (data, channel, snr_db, bandwidth_ratio, metric, value).
         self_test: PSNR on the bundled probe picture at each ratio, and how it is made.
-        sha256: of the parameters (names, shapes and bytes), checked when loading.
+        sha256: of all these facts and the parameters, checked when loading.
         format: version of this layout.
     """
 
@@ -189,8 +189,8 @@ def export(
         "licence": licence,
         "reference": reference or [],
         "self_test": self_test(rounded),
-        "sha256": _digest(tensors),
     }
+    about["sha256"] = _digest(about, tensors)
     data = save(tensors, {KEY: json.dumps(about)})
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
@@ -298,16 +298,17 @@ def _read_tensors(path: Path, info: WeightInfo) -> dict[str, torch.Tensor]:
         tensors = load_file(path)
     except (SafetensorError, OSError) as error:
         raise IntegrityError(f"{path} is truncated or damaged ({error})", "get the file again") from None
-    if _digest(tensors) != info.sha256:
-        raise IntegrityError(f"{path}: the checksum of its parameters is wrong", "get the file again")
+    facts = {key: value for key, value in asdict(info).items() if key not in ("path", "file_bytes", "sha256")}
+    if _digest(facts, tensors) != info.sha256:
+        raise IntegrityError(f"{path}: its checksum is wrong", "get the file again")
     return tensors
 
 
-def _digest(tensors: Mapping[str, torch.Tensor]) -> str:
-    digest = hashlib.sha256()
+def _digest(facts: Mapping[str, Any], tensors: Mapping[str, torch.Tensor]) -> str:
+    digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode())
     for key in sorted(tensors):
         digest.update(f"{key}{tuple(tensors[key].shape)}{tensors[key].dtype}".encode())
-        digest.update(tensors[key].contiguous().view(torch.uint8).numpy().tobytes() if tensors[key].numel() else b"")
+        digest.update(tensors[key].contiguous().view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()
 
 

@@ -42,6 +42,7 @@ NETWORK_PHOTO = AutoencoderConfig(
     attention=(False, True, True),
     prelu=False,
     subpixel=True,
+    shortcut=True,
     output="linear",
 )
 
@@ -59,7 +60,7 @@ class ADJSCCConfig(DeepJSCCConfig):
     configs={
         "paper": ADJSCCConfig(rates=(16,), agreed_size=(32, 32), network=NETWORK_PAPER),
         "cifar10": ADJSCCConfig(rates=(8, 16), agreed_size=(32, 32), network=NETWORK_CIFAR10),
-        "photo": ADJSCCConfig(rates=(8, 16, 24, 32, 64), network=NETWORK_PHOTO),
+        "photo": ADJSCCConfig(rates=(8, 16, 24, 32, 64), send_scale=True, network=NETWORK_PHOTO),
     },
 )
 class ADJSCC(DeepJSCC):
@@ -80,6 +81,8 @@ class ADJSCC(DeepJSCC):
       The SNR is scaled to [-1, 1] over the range that the network was made for.
     * ``cifar10`` and ``photo``, the released ones, are smaller: residual bottleneck blocks instead of more 5x5 layers,
       up-sampling by pixel shuffle, linear output; ``photo`` works at 1/8 of the picture's size.
+    * ``photo`` has a linear block transform beside the network (an 8x8 DCT at the start, then learned), and its header carries
+      the scale of the symbols (10 bits, counted), which the receiver needs to undo the power normalisation.
     * They serve several bandwidth ratios with one weight: a lower ratio sends the first latent channels only, and the
       attention modules are also told the ratio (one-hot; the receiver reads it from the header).
     """
@@ -89,10 +92,13 @@ class ADJSCC(DeepJSCC):
     @property
     def conditions(self) -> int:
         rates = len(self.config.rates)
-        return 1 + (rates if rates > 1 else 0)
+        return 1 + (rates if rates > 1 else 0) + (1 if self.config.send_scale else 0)
 
-    def tell(self, snr_db: torch.Tensor, rate: torch.Tensor) -> torch.Tensor:
+    def tell(self, snr_db: torch.Tensor, rate: torch.Tensor, scale: torch.Tensor | None = None) -> torch.Tensor:
         low, high = self.config.snr_range
-        told = (2 * (snr_db - low) / max(high - low, 1e-6) - 1)[:, None]
-        rates = len(self.config.rates)
-        return torch.cat([told, F.one_hot(rate, rates).to(told.dtype)], dim=1) if rates > 1 else told
+        told = [(2 * (snr_db - low) / max(high - low, 1e-6) - 1)[:, None]]
+        if len(self.config.rates) > 1:
+            told.append(F.one_hot(rate, len(self.config.rates)).float())
+        if self.config.send_scale:  # the transmitter does not know it yet
+            told.append(torch.zeros_like(told[0]) if scale is None else scale.log()[:, None])
+        return torch.cat(told, dim=1)

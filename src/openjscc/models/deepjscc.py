@@ -9,7 +9,9 @@ import torch
 
 from ._base import CodecConfig, LearnedCodec
 from ._registry import register
+from .layers import ChannelAttention
 from .layers.autoencoder import AutoencoderConfig, make_decoder, make_encoder
+from .layers.shortcut import block_analysis, block_synthesis
 
 NETWORK_2019 = AutoencoderConfig(
     channels=(16, 32, 32, 32),
@@ -79,23 +81,36 @@ class DeepJSCC(LearnedCodec):
 
     def __init__(self, config: DeepJSCCConfig) -> None:
         super().__init__(config)
-        self.stride = config.network.stride
-        self.linear = config.network.output == "linear"
-        self.encoder = make_encoder(config.network, config.rates[-1], self.conditions)
-        self.decoder = make_decoder(config.network, config.rates[-1], self.conditions)
+        network, latent = config.network, config.rates[-1]
+        self.stride = network.stride
+        self.linear = network.output == "linear"
+        self.encoder = make_encoder(network, latent, self.conditions)
+        self.decoder = make_decoder(network, latent, self.conditions)
+        self.block_analysis = self.block_synthesis = self.block_attention = None
+        if network.shortcut:
+            self.block_analysis = block_analysis(latent, self.stride)
+            self.block_synthesis = block_synthesis(latent, self.stride)
+            if self.conditions:
+                self.block_attention = ChannelAttention(latent, self.conditions, hidden=max(latent // 2, 8), start=0.95)
 
     @property
     def conditions(self) -> int:
         """Number of values that the attention modules are told; 0 without such modules."""
         return 0
 
-    def tell(self, snr_db: torch.Tensor, rate: torch.Tensor) -> torch.Tensor:
+    def tell(self, snr_db: torch.Tensor, rate: torch.Tensor, scale: torch.Tensor | None = None) -> torch.Tensor:
         """What the attention modules are told, ``(B, conditions)``."""
         return torch.zeros(len(rate), 0, device=rate.device)
 
     def analyse(self, x: torch.Tensor, snr_db: torch.Tensor, rate: torch.Tensor) -> torch.Tensor:
-        return self.encoder(2 * x - 1 if self.linear else x, self.tell(snr_db, rate))
+        x = 2 * x - 1 if self.linear else x
+        latent = self.encoder(x, self.tell(snr_db, rate))
+        return latent if self.block_analysis is None else latent + self.block_analysis(x)
 
-    def synthesise(self, latent: torch.Tensor, snr_db: torch.Tensor, rate: torch.Tensor) -> torch.Tensor:
-        y = self.decoder(latent, self.tell(snr_db, rate)).float()
+    def synthesise(self, latent: torch.Tensor, snr_db: torch.Tensor, rate: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
+        told = self.tell(snr_db, rate, scale)
+        y = self.decoder(latent, told).float()
+        if self.block_synthesis is not None:
+            blocks = latent if self.block_attention is None else self.block_attention(latent, told)
+            y = y + self.block_synthesis(blocks).float()
         return (y + 1) / 2 if self.linear else y

@@ -113,8 +113,12 @@ def check_ratios(codec: Codec) -> None:
 
 
 def check_gradients(codec: nn.Module) -> None:
-    """A loss on the received picture moves every parameter."""
+    """A loss on the received picture moves every parameter (each first moved a little, off any start at zero)."""
     model = copy.deepcopy(codec).train().requires_grad_(True)
+    generator = torch.Generator().manual_seed(2)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(0.01 * torch.randn(parameter.shape, generator=generator))
     ratios = torch.tensor([*model.ratios] * 2)  # pyright: ignore[reportGeneralTypeIssues, reportArgumentType]
     x = _pictures(len(ratios), (32, 32))
     _, reconstruction = _send(model, x, ratios, torch.linspace(0, 20, len(ratios)))  # pyright: ignore[reportArgumentType]

@@ -8,6 +8,8 @@ import logging
 import math
 import os
 import platform
+import signal
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -87,6 +89,7 @@ def train(
         UsageError: a folder that already holds a run (without ``resume``), a batch that the processes cannot share, a
             checkpoint of another recipe.
         MissingError: data that is not there.
+        KeyboardInterrupt: Ctrl-C, after a checkpoint.
     """
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
     fabric = Fabric(accelerator="auto", devices=int(os.environ.get("LOCAL_WORLD_SIZE", 1)), precision=recipe.run.precision)
@@ -142,7 +145,7 @@ def train(
                 save_travel(options.travel, current(step))
 
     step = start
-    with log:
+    with log, Interruption() as interruption:
         for step, (samples, x) in enumerate(prefetched(source, shares), start=start):
             rate = learning_rate(section, step)
             for group in optimizer.param_groups:
@@ -157,7 +160,7 @@ def train(
             _update_average(average, codec, min(section.ema, (1 + step) / (10 + step)) if section.ema else 0.0)
             step += 1
             log.update(step, loss, rate, section.batch)
-            out_of_time = fabric.broadcast(clock.out_of_time())
+            out_of_time = fabric.broadcast(clock.out_of_time() or interruption.asked)
             last = step == stop or out_of_time
             if step % run.validate_every == 0 or (last and step == section.steps):
                 if fabric.is_global_zero:
@@ -167,6 +170,8 @@ def train(
                 checkpoint(step)
             if last:
                 break
+        if interruption.asked:
+            raise KeyboardInterrupt
     return RunResult(average, current(step), finished=step >= section.steps)
 
 
@@ -181,6 +186,27 @@ class Clock:
 
     def out_of_time(self) -> bool:
         return time.monotonic() - self._start > 60 * self._minutes
+
+
+class Interruption:
+    """Turns the first Ctrl-C into a wish to stop after the current update, with a checkpoint; a second one stops at once."""
+
+    asked = False
+
+    def __enter__(self) -> Interruption:
+        self._main = threading.current_thread() is threading.main_thread()
+        if self._main:
+            self._previous = signal.signal(signal.SIGINT, self._ask)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._main:
+            signal.signal(signal.SIGINT, self._previous)
+
+    def _ask(self, *_: object) -> None:
+        if self.asked:
+            raise KeyboardInterrupt
+        self.asked = True
 
 
 def draw_conditions(recipe: Recipe, codec: LearnedCodec, channel: Channel, samples: range, x: torch.Tensor):

@@ -6,6 +6,8 @@ attention modules, IEEE Trans. Circuits Syst. Video Technol. 32(4), 2022, sectio
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import nn
 
@@ -17,14 +19,18 @@ class ChannelAttention(nn.Module):
         channels: C.
         conditions: number of condition values (1 for the SNR alone).
         hidden: width between the two linear layers.
+        start: the weight that every channel starts with; None: about 1/2, as the layers happen to give it.
 
     Shapes: x ``(B, C, H, W)``, conditions ``(B, conditions)`` -> ``(B, C, H, W)``.
     """
 
-    def __init__(self, channels: int, conditions: int, hidden: int) -> None:
+    def __init__(self, channels: int, conditions: int, hidden: int, start: float | None = None) -> None:
         super().__init__()
         self.reduce = nn.Linear(channels + conditions, hidden)
         self.expand = nn.Linear(hidden, channels)
+        if start is not None:
+            nn.init.zeros_(self.expand.weight)
+            nn.init.constant_(self.expand.bias, math.log(start / (1 - start)))
 
     def scale(self, x: torch.Tensor, conditions: torch.Tensor) -> torch.Tensor:
         """The weight of every channel, ``(B, C, 1, 1)``."""

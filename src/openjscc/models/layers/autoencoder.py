@@ -29,6 +29,8 @@ class AutoencoderConfig:
         attention: layers that are followed by a `ChannelAttention` (only where the codec has conditions to tell).
         prelu: PReLU after every layer but the last.
         subpixel: up-sampling by pixel shuffle instead of transposed convolution.
+        shortcut: a linear block transform beside encoder and decoder (`openjscc.models.layers.shortcut`); the networks'
+            own output starts at zero.
         output: ``sigmoid`` as in the papers, or ``linear`` (clipped to [0, 1] at the receiver).
     """
 
@@ -41,6 +43,7 @@ class AutoencoderConfig:
     up_kernels: tuple[int, ...] = ()
     prelu: bool = True
     subpixel: bool = False
+    shortcut: bool = False
     output: Literal["sigmoid", "linear"] = "sigmoid"
 
     def __post_init__(self) -> None:
@@ -112,7 +115,10 @@ def make_encoder(config: AutoencoderConfig, latent: int, conditions: int) -> Con
             attention.append(_attention(channels, conditions))
             stages.append([])
         width = channels
-    stages[-1].append(Downsample(width, latent, config.kernels[-1], config.strides[-1]))
+    last = Downsample(width, latent, config.kernels[-1], config.strides[-1])
+    if config.shortcut:
+        nn.init.zeros_(last.weight)
+    stages[-1].append(last)
     if config.gdn[-1]:
         stages[-1].append(GDN(latent))
     return ConditionedStages(stages, attention, stride=1)
@@ -132,7 +138,10 @@ def make_decoder(config: AutoencoderConfig, latent: int, conditions: int) -> Con
             attention.append(_attention(channels, conditions))
             stages.append([])
         width = channels
-    stages[-1].append(Upsample(width, 3, kernels[0], config.strides[0], config.subpixel))
+    last = Upsample(width, 3, kernels[0], config.strides[0], config.subpixel)
+    if config.shortcut:
+        nn.init.zeros_(next(last.parameters()))
+    stages[-1].append(last)
     if config.gdn[-1]:
         stages[-1].append(GDN(3, inverse=True))
     if config.output == "sigmoid":

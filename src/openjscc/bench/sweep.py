@@ -15,6 +15,7 @@ from ..data.datasets import PictureDataset
 from ..errors import UsageError
 from ..link import transmit
 from ..metrics import get_metric
+from ..models import LearnedCodec
 from ..units import snr_tensor
 from .records import Record
 from .statistics import summarise
@@ -157,7 +158,7 @@ def _batches(dataset: PictureDataset, pixels: int) -> Iterator[torch.Tensor]:
 def _records(codec: Codec, dataset: PictureDataset, sweep: Sweep, points: list[_Point], system: str | None) -> list[Record]:
     weight = getattr(codec, "weight", None)
     parameters = sum(parameter.numel() for parameter in codec.parameters()) if isinstance(codec, nn.Module) else None
-    macs = codec.macs_per_pixel() if hasattr(codec, "macs_per_pixel") else None  # pyright: ignore[reportAttributeAccessIssue]
+    macs = codec.macs_per_pixel() if isinstance(codec, LearnedCodec) else None
     records = []
     for (channel, asked, snr_db), point in zip(sweep.points, points, strict=True):
         for metric, rows in point.values.items():

@@ -1,0 +1,239 @@
+"""``openjscc eval`` and the sweep behind it: records, statistics, independence of the batch."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from openjscc.bench import Interrupted, Record, Sweep, evaluate, read_records, summarise, write_records
+from openjscc.bench.statistics import student_t_975
+from openjscc.data.datasets import open_dataset
+from openjscc.errors import IntegrityError, UsageError
+
+KEYS = [
+    "system", "weight", "metric", "channel", "snr_db", "ratio", "mean", "std", "ci95", "images", "trials", "bandwidth_ratio",
+    "parameters", "macs_per_pixel", "data", "seed",
+]  # fmt: skip
+
+
+@pytest.fixture
+def pictures(tmp_path: Path, make_picture: Callable[..., Path]) -> Path:
+    """A folder with four pictures, three of one size."""
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    for number, size in enumerate([(16, 16), (16, 16), (24, 20), (16, 16)]):
+        make_picture(folder / f"{number}.png", *size, seed=number)
+    return folder
+
+
+@pytest.fixture
+def codec(tiny_weights: Path):
+    from openjscc import load
+
+    return load(tiny_weights / "adjscc.photo.safetensors")
+
+
+def test_table(openjscc, pictures: Path) -> None:
+    result = openjscc("eval", "--data", pictures, "--systems", "adjscc,deepjscc", "--snr", "0,10", "--ratio", "1/12,1/6")
+    result.assert_ok()
+    lines = result.out.splitlines()
+    assert len(lines) == 1 + 2 * 2 * 2
+    assert "psnr (dB)" in lines[0]
+    assert "ssim" in lines[0]
+    assert lines[1].split()[:4] == ["adjscc.photo", "awgn", "0", "1/12"]
+    assert "±" in lines[1]
+    assert "\x1b" not in result.out + result.err
+
+
+def test_json_records(openjscc, pictures: Path) -> None:
+    arguments = ["--snr", "0:10:5", "--channel", "awgn,rician:4", "--trials", 2, "--seed", 5, "--limit", 3, "--metrics", "psnr"]
+    result = openjscc("eval", "--data", pictures, *arguments, "--json", "-o", "records.json")
+    result.assert_ok()
+    records = json.loads(result.out)
+    assert len(records) == 2 * 3
+    assert all(list(record) == KEYS for record in records)
+    first = records[0]
+    expected = {"system": "adjscc", "weight": "adjscc.photo", "metric": "psnr", "channel": "awgn", "snr_db": 0.0, "images": 3}
+    assert first.items() >= (expected | {"trials": 2, "data": str(pictures), "seed": 5}).items()
+    assert first["ratio"] == pytest.approx(1 / 6)
+    uses = [33 + 8 * 16, 33 + 8 * 16, 33 + 8 * 30]
+    ratio = np.mean([k / (3 * pixels) for k, pixels in zip(uses, (256, 256, 480), strict=True)])
+    assert first["bandwidth_ratio"] == pytest.approx(ratio, rel=1e-12)
+    assert first["parameters"] > 0
+    assert first["macs_per_pixel"] > 0
+    assert json.loads(Path("records.json").read_text()) == records
+    assert [record.to_dict() for record in read_records(Path("records.json"))] == records
+
+
+def test_the_figures_are_those_of_transmit(codec, pictures: Path) -> None:
+    from openjscc import transmit
+    from openjscc.metrics import psnr
+
+    dataset = open_dataset(pictures)
+    (record,) = evaluate(codec, dataset, Sweep(("rayleigh:block",), (7.0,), (1 / 12,), ("psnr",), trials=2, seed=3))
+    values = []
+    for number in range(len(dataset)):
+        x = dataset[number][None].float() / 255
+        images = [transmit(codec, "rayleigh:block", x, 7.0, ratio=1 / 12, seed=3, trial=trial).image for trial in range(2)]
+        values.append([psnr(x, image).item() for image in images if image is not None])
+    expected = summarise(values)
+    assert record.mean == pytest.approx(expected.mean, abs=1e-3)
+    assert record.std == pytest.approx(expected.std, abs=1e-3)
+    assert record.ci95 == pytest.approx(expected.ci95, abs=1e-3)
+    assert (record.images, record.trials) == (4, 2)
+
+
+@pytest.mark.parametrize("channel", ["awgn", "rayleigh:fast"])
+def test_figures_do_not_depend_on_the_batch(codec, pictures: Path, channel: str) -> None:
+    sweep = Sweep((channel,), (0.0, 10.0), (1 / 12, 1 / 6), trials=2)
+    dataset = open_dataset(pictures)
+    one, many = (evaluate(codec, dataset, sweep, batch_pixels=pixels) for pixels in (1, 2**20))
+    assert len(one) == len(many) == 8
+    for a, b in zip(one, many, strict=True):
+        assert a.mean == pytest.approx(b.mean, abs=1e-3)
+        assert a.ci95 == pytest.approx(b.ci95, abs=1e-3)
+        assert dataclasses.replace(a, mean=0, std=0, ci95=0) == dataclasses.replace(b, mean=0, std=0, ci95=0)
+
+
+def test_batches_hold_neighbours_of_one_size(codec, pictures: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shapes = []
+    encode = type(codec).encode
+    monkeypatch.setattr(
+        type(codec), "encode", lambda self, x, conditions: shapes.append(tuple(x.shape)) or encode(self, x, conditions)
+    )
+    counted = []
+    evaluate(codec, open_dataset(pictures), Sweep(), advance=counted.append)
+    assert shapes == [(2, 3, 16, 16), (1, 3, 20, 24), (1, 3, 16, 16)]
+    assert sum(counted) == 4
+
+
+def test_data_chooses_the_weight(openjscc, tmp_path: Path) -> None:
+    (tmp_path / "cifar10").mkdir()
+    pictures = np.random.default_rng(0).integers(0, 256, (5, 32, 32, 3), dtype=np.uint8)
+    labels = np.zeros(5, dtype=np.int64)
+    np.savez(tmp_path / "cifar10" / "cifar10.npz", x_train=pictures, y_train=labels, x_test=pictures, y_test=labels)
+    result = openjscc("eval", "--data", "cifar10", "--data-dir", tmp_path, "--json")
+    result.assert_ok()
+    assert {record["weight"] for record in json.loads(result.out)} == {"adjscc.cifar10"}
+    assert {record["system"] for record in json.loads(result.out)} == {"adjscc"}
+    assert "miniature" in result.err
+
+
+def test_one_picture_has_no_interval(openjscc, photo: Path) -> None:
+    records = json.loads(openjscc("eval", "--data", photo.parent, "--json", "--trials", 3).out)
+    assert all(record["ci95"] is None and record["std"] is not None for record in records)
+    table = openjscc("eval", "--data", photo.parent)
+    table.assert_ok()
+    assert "±" not in table.out
+
+
+def test_infinite_figures_are_null(openjscc, pictures: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from openjscc.metrics import METRICS
+
+    broken = dataclasses.replace(METRICS["psnr"], function=lambda x, y: torch.full((len(x),), math.inf))
+    monkeypatch.setitem(METRICS, "psnr", broken)
+    result = openjscc("eval", "--data", pictures, "--metrics", "psnr", "--json")
+    result.assert_ok()
+    (record,) = json.loads(result.out)
+    assert record["mean"] is None
+    assert record["ci95"] is None
+    assert "infinite" in openjscc("eval", "--data", pictures, "--metrics", "psnr").out
+
+
+def test_existing_records_are_refused_before_any_work(openjscc, pictures: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    Path("r.json").write_text("mine")
+    with monkeypatch.context() as patch:
+        patch.setattr("openjscc.models.load", lambda *_: pytest.fail("loaded a model"))
+        openjscc("eval", "--data", pictures, "-o", "r.json").assert_error(2, "r.json")
+    assert Path("r.json").read_text() == "mine"
+    openjscc("eval", "--data", pictures, "-o", "r.json", "-f").assert_ok()
+    assert len(read_records(Path("r.json"))) == 2
+
+
+def test_an_interruption_keeps_what_is_through(openjscc, pictures: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from openjscc.link import transmit
+
+    calls = []
+
+    def interrupted(*arguments, **options):
+        calls.append(1)
+        if len(calls) == 4:  # the second batch, its second SNR
+            raise KeyboardInterrupt
+        return transmit(*arguments, **options)
+
+    monkeypatch.setattr("openjscc.bench.sweep.transmit", interrupted)
+    result = openjscc("eval", "--data", pictures, "--snr", "0,10", "--metrics", "psnr", "--json", "-o", "part.json")
+    assert result.code == 130
+    records = json.loads(result.out)
+    assert [(record["snr_db"], record["images"]) for record in records] == [(0.0, 2), (10.0, 2)]
+    assert json.loads(Path("part.json").read_text()) == records
+    assert "interrupted" in result.err
+
+
+def test_interrupted_is_a_keyboard_interrupt() -> None:
+    assert issubclass(Interrupted, KeyboardInterrupt)
+
+
+def test_summary_of_a_known_table() -> None:
+    summary = summarise([[1.0, 3.0], [5.0, 7.0], [9.0, 11.0]])
+    assert summary.mean == 6.0
+    assert summary.std == pytest.approx(np.std([1, 3, 5, 7, 9, 11], ddof=1))
+    assert summary.ci95 == pytest.approx(4.302652729911275 * 4.0 / math.sqrt(3))  # means 2, 6, 10
+    assert (summary.images, summary.trials) == (3, 2)
+
+
+def test_trials_of_one_picture_do_not_count_as_pictures() -> None:
+    rng = np.random.default_rng(0)
+    hard = rng.normal(30, 3, size=(20, 1))
+    few, many = (summarise(hard + rng.normal(0, 0.1, size=(20, trials))) for trials in (1, 200))
+    assert few.ci95 is not None
+    assert many.ci95 is not None
+    assert many.ci95 == pytest.approx(few.ci95, rel=0.1)  # taking all values for independent would give a fourteenth
+
+
+def test_the_interval_holds_its_promise() -> None:
+    rng = np.random.default_rng(1)
+    held = 0
+    for _ in range(1000):
+        summary = summarise(rng.normal(0, 1, size=(5, 1)) + rng.normal(0, 0.5, size=(5, 3)))
+        assert summary.ci95 is not None
+        held += abs(summary.mean) <= summary.ci95
+    assert 0.93 < held / 1000 < 0.97
+
+
+@pytest.mark.parametrize("degrees", [1, 2, 3, 4, 5, 10, 23, 30, 99, 100, 999, 1000, 1001, 9999])
+def test_students_quantile(degrees: int) -> None:
+    stats = pytest.importorskip("scipy.stats")
+    assert student_t_975(degrees) == pytest.approx(stats.t.ppf(0.975, degrees), rel=1e-6)
+
+
+@pytest.mark.parametrize("values", [[], [[]], [1.0, 2.0]])
+def test_no_table_no_summary(values: list) -> None:
+    with pytest.raises(ValueError, match="images, trials"):
+        summarise(values)
+
+
+def test_record_files(tmp_path: Path) -> None:
+    record = Record("a", "a.b", "psnr", "awgn", 1.0, 0.5, math.inf, math.nan, None, 2, 1, 0.51, None, None, "d", 0)
+    path = tmp_path / "r.json"
+    write_records(path, [record])
+    assert read_records(path) == [dataclasses.replace(record, mean=None, std=None)]
+    with pytest.raises(UsageError, match="absent"):
+        read_records(tmp_path / "absent.json")
+    for content in ("[", "{}", "[1]", '[{"system": 3}]', '[{"colour": "red"}]'):
+        path.write_text(content)
+        with pytest.raises(IntegrityError, match=r"r\.json"):
+            read_records(path)
+
+
+@pytest.mark.parametrize("change", [{"trials": 0}, {"metrics": ("beauty",)}, {"channels": ("wire",)}, {"snr_db": (math.nan,)}])
+def test_a_sweep_refuses_what_cannot_be_measured(change: dict) -> None:
+    with pytest.raises(UsageError):
+        Sweep(**change)
