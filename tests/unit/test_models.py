@@ -66,7 +66,7 @@ def test_released_weight_keeps_the_contract(name: str) -> None:
 
 @pytest.mark.parametrize("arch", ["adjscc", "deepjscc"])
 def test_one_symbol_never_mixes_images(arch: str) -> None:
-    """FACTS: I/Q pairs taken across the batch. Changing one image must leave every symbol of the other alone."""
+    """A trap of the field: I/Q pairs taken across the batch. Changing one image must leave every symbol of the other alone."""
     codec = small(arch, "photo")
     x = torch.rand(2, 3, 32, 32)
     changed = x.clone()
@@ -87,7 +87,7 @@ def test_lower_rates_are_prefixes_in_the_layout() -> None:
 
 
 def test_side_information_is_counted() -> None:
-    """FACTS: free side information. 32 bits of size, 3 of rate and 10 of scale are in the length; an agreed size costs one bit."""
+    """32 bits of size, 3 of rate and 10 of scale are in the length; an agreed size costs one bit."""
     x = torch.rand(1, 3, 64, 64)
     frame = small("adjscc", "photo").encode(x, Conditions(ratio=1 / 6))
     assert int(frame.length[0]) == 3 * 64 * 64 // 6 + 45

@@ -107,7 +107,7 @@ def test_a_run_in_the_way_is_not_overwritten(pictures: Path, tmp_path: Path) -> 
 KILLED = """
 import os, sys, time
 from pathlib import Path
-from openjscc.training import checkpoint
+from openjscc import files
 from openjscc.training.loop import RunOptions, train
 from openjscc.training.recipe import load_recipe
 
@@ -120,7 +120,7 @@ def slow(descriptor):
         Path(sys.argv[2]).touch()
         time.sleep(120)
     real(descriptor)
-checkpoint.os.fsync = slow
+files.os.fsync = slow
 train(load_recipe("deepjscc-paper-2019", sys.argv[3:]), RunOptions(out=Path(sys.argv[1])), say=lambda text: None)
 """
 

@@ -81,7 +81,7 @@ def test_foreign_safetensors(tmp_path: Path) -> None:
 
 
 def test_changed_behaviour_is_an_error(released: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """FACTS: a checkpoint that loses decibels on a newer torch without an error."""
+    """A trap of the field: a checkpoint that loses decibels on a newer torch without an error."""
     monkeypatch.setattr(weights, "_digest", lambda facts, tensors: "same")
     path = rewritten(released, tmp_path / "t.safetensors", {"sha256": "same"}, change=0.01)
     with pytest.raises(IntegrityError, match=r"fails its self-test: .* dB at CBR 1/6, expected"):

@@ -12,7 +12,7 @@ from typing import Any
 
 from ..configuration import build
 from ..errors import IntegrityError, OpenJSCCError, UsageError
-from ..training.checkpoint import write_atomically
+from ..files import write_atomically
 
 
 @dataclass(frozen=True)

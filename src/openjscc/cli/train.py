@@ -177,8 +177,9 @@ def _finish(
         say(f"stopped after step {state.step} of {plan.optimizer.steps}; go on with: {_again(name, folder)}")
     if export is not None:
         from ..models import export as write_weight
+        from ..training.facts import training_facts
 
-        info = write_weight(codec, export, tag=_tag(plan, export), training=_facts(plan, state))
+        info = write_weight(codec, export, tag=_tag(plan, export), training=training_facts(plan, state))
         say(f"exported {info.name}: {info.parameters:,} parameters, {info.file_bytes / 2**20:.2f} MiB")
         say(f"try it: openjscc send --model {export}")
         print(one_line(str(export)))
@@ -193,15 +194,3 @@ def _tag(plan: Recipe, path: Path) -> str:
     """From a file name ``arch.tag.safetensors`` the tag, from any other the name of the configuration."""
     arch, _, tag = path.stem.partition(".")
     return tag if arch == plan.model.arch and tag else plan.model.config
-
-
-def _facts(plan: Recipe, state: TrainingState) -> dict[str, object]:
-    return {
-        "steps": state.step,
-        "images": state.step * plan.optimizer.batch,
-        "seconds": round(state.seconds, 1),
-        "compute": state.compute,
-        "data": list(plan.data.train),
-        "terms": plan.data.terms,
-        "recipe": plan.to_dict(),
-    }

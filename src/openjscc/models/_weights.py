@@ -18,6 +18,7 @@ import torch
 from ..codec import Conditions, Received
 from ..configuration import build
 from ..errors import IntegrityError, MissingError, OpenJSCCError, UsageError, unknown_name
+from ..files import write_atomically
 from ..units import format_ratio, noise_var_from_snr, psnr_from_mse
 from ._base import RATIO_TOLERANCE, CodecConfig, LearnedCodec
 from ._registry import ARCHITECTURES, create
@@ -191,14 +192,7 @@ def export(
         "self_test": self_test(rounded),
     }
     about["sha256"] = _digest(about, tensors)
-    data = save(tensors, {KEY: json.dumps(about)})
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        temporary.write_bytes(data)
-        os.replace(temporary, path)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise UsageError(f"cannot write {path}: {error.strerror}", "choose a folder that you may write to") from None
+    write_atomically(path, save(tensors, {KEY: json.dumps(about)}))
     return read_info(path)
 
 

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from ..errors import IntegrityError, MissingError, UsageError
+from ..errors import IntegrityError, MissingError
+from ..files import write_atomically
 
 CHECKPOINT = "last.ckpt"
 FORMAT = 1
@@ -44,28 +45,8 @@ class TrainingState:
         return {key[len(prefix) + 1 :]: value for key, value in self.tensors.items() if key.startswith(prefix + ".")}
 
 
-def write_atomically(path: Path, data: bytes) -> None:
-    """Write beside the target, flush to the disk, then rename: a reader sees the old file or the new one, never a torn one.
-
-    Raises:
-        UsageError: where the folder cannot be written.
-    """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with open(temporary, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise UsageError(f"cannot write {path}: {error.strerror}", "choose a folder that you may write to") from None
-
-
 def save_checkpoint(folder: Path, state: TrainingState) -> Path:
     """Write the exact state as ``folder/last.ckpt``. A run killed while it writes leaves the previous one untouched."""
-    import io
-
     buffer = io.BytesIO()
     torch.save({"format": FORMAT, "about": json.dumps(_about(state)), "tensors": state.tensors}, buffer)
     path = folder / CHECKPOINT

@@ -1,0 +1,130 @@
+"""From a training run to a released weight: export, measure on the standard test set, write weight, records and card.
+
+    python scripts/release.py runs/adjscc-photo adjscc.photo --data-dir DATA
+
+Writes src/openjscc/weights/NAME.safetensors, results/NAME.json (every metric, ratio and SNR, as `openjscc eval` writes them)
+and cards/NAME.md. The figures of the card and those in the weight's header are read from the records.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+from pathlib import Path
+
+from openjscc.bench import Record, Sweep, evaluate
+from openjscc.bench.records import write_records
+from openjscc.data.datasets import open_dataset
+from openjscc.models import WeightInfo, create, export, load
+from openjscc.training.checkpoint import TrainingState, load_checkpoint
+from openjscc.training.facts import training_facts
+from openjscc.training.recipe import recipe_from_dict
+from openjscc.units import format_ratio
+
+ROOT = Path(__file__).resolve().parents[1]
+SNR_DB = (0.0, 5.0, 10.0, 15.0, 20.0)
+TEST_SET = {"cifar10": "cifar10"}
+"""Standard test set by tag; Kodak for all others."""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("run", type=Path, help="folder of the run, with last.ckpt")
+    parser.add_argument("name", help="arch.tag")
+    parser.add_argument("--data-dir", help="where the data sets lie; else OPENJSCC_DATA")
+    parser.add_argument("--limit", type=int, help="only the first pictures, to try the command out; writes nothing")
+    options = parser.parse_args()
+
+    state = load_checkpoint(options.run)
+    recipe = recipe_from_dict(state.recipe, str(options.run))
+    arch, _, tag = options.name.partition(".")
+    codec = create(arch, recipe.model.config)
+    codec.load_state_dict(state.part("ema"))
+    facts = training_facts(recipe, state)
+
+    data = TEST_SET.get(tag, "kodak")
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / f"{options.name}.safetensors"
+        export(codec, path, tag=tag, training=facts)
+        rounded = load(path)
+        sweep = Sweep(snr_db=SNR_DB, ratios=rounded.ratios, metrics=("psnr", "ssim"))
+        dataset = open_dataset(data, options.data_dir, split="test", limit=options.limit)
+        records = evaluate(rounded, dataset, sweep, system=arch)
+    reference = [
+        {"data": data, "channel": record.channel, "snr_db": record.snr_db, "ratio": format_ratio(record.ratio),
+         "metric": record.metric, "mean": round(record.mean or 0.0, 4)}
+        for record in records if record.snr_db == 10.0
+    ]  # fmt: skip
+    print(table(records, "psnr"))
+    if options.limit is not None:
+        return
+    write_records(ROOT / "results" / f"{options.name}.json", [named(record, options.name) for record in records])
+    target = ROOT / "src" / "openjscc" / "weights" / f"{options.name}.safetensors"
+    info = export(codec, target, tag=tag, training=facts, reference=reference)
+    (ROOT / "cards" / f"{options.name}.md").write_text(card(info, state, records))
+
+
+def named(record: Record, name: str) -> Record:
+    """The record with the weight's name instead of the temporary file's."""
+    from dataclasses import replace
+
+    return replace(record, weight=name)
+
+
+def table(records: list[Record], metric: str) -> str:
+    """Mean of a metric: ratios down, SNRs across."""
+    lines = ["| CBR | " + " | ".join(f"{snr:g} dB" for snr in SNR_DB) + " |", "|---" * (len(SNR_DB) + 1) + "|"]
+    places = 2 if metric == "psnr" else 4
+    for ratio in sorted({record.ratio for record in records}):
+        row = [record for record in records if record.metric == metric and record.ratio == ratio]
+        cells = [f"{record.mean:.{places}f}" for record in sorted(row, key=lambda record: record.snr_db)]
+        lines.append(f"| {format_ratio(ratio)} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def card(info: WeightInfo, state: TrainingState, records: list[Record]) -> str:
+    """The page about a weight."""
+    training, recipe = info.training, info.training["recipe"]
+    first = records[0]
+    compute = "\n".join(f"- {line}" for line in training["compute"])
+    return f"""# {info.name}
+
+{info.paper}
+
+| | |
+|---|---|
+| parameters | {info.parameters:,} ({info.file_bytes / 2**20:.2f} MiB in half precision) |
+| multiply-accumulates | {first.macs_per_pixel:,.0f} per pixel, encoder and decoder |
+| bandwidth ratios | {", ".join(format_ratio(ratio) for ratio in info.ratios)} (default {format_ratio(info.default_ratio)}) |
+| trained for | {recipe["channel"]["name"]}, SNR {recipe["channel"]["snr_db"][0]:g} to {recipe["channel"]["snr_db"][1]:g} dB |
+| training data | {", ".join(training["data"])} |
+| terms of the data | {training["terms"]} |
+| training | {training["steps"]:,} steps, {training["images"]:,} crops of {recipe["data"]["crop"]}x{recipe["data"]["crop"]}, \
+{training["seconds"] / 60:.0f} minutes, seed {recipe["run"]["seed"]}, {recipe["run"]["precision"]} |
+| licence of the weight | {info.licence} |
+
+Trained on:
+
+{compute}
+
+Recipe: `{training["recipe_name"]}` with the values stored in the weight's header (`openjscc models info {info.name} --json`).
+
+## Measured
+
+{first.data}, {first.images:,} pictures, AWGN, {first.trials} draw of noise per picture, seed {first.seed}, weights as released
+(half precision). Bandwidth ratios are nominal; the header is counted on top (`bandwidth_ratio` in `results/{info.name}.json`).
+
+PSNR in dB:
+
+{table(records, "psnr")}
+
+SSIM:
+
+{table(records, "ssim")}
+
+Made by `python scripts/release.py RUN {info.name}`.
+"""
+
+
+if __name__ == "__main__":
+    main()
