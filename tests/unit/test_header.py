@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from helpers import PixelCodec, pictures
 from openjscc.codec import Conditions, Side
 from openjscc.errors import UsageError
-from openjscc.header import MAX_SIDE, SIZE_BITS, HeaderFormat, header_symbols, index_bits
+from openjscc.header import HeaderFormat, header_symbols, index_bits, quantize_scale, scale_index
 from openjscc.power import mean_power
 
 
@@ -82,3 +82,18 @@ def test_header_leads_the_frame_and_is_counted(height: int, width: int):
     assert torch.equal(frame.symbols[:, :head], header_symbols(codec.header.bits(frame.side, 2)))
     assert frame.bandwidth_ratio.tolist() == pytest.approx([(head + payload) / (3 * height * width)] * 2)
     assert torch.allclose(mean_power(frame.symbols, frame.length), torch.ones(2), atol=1e-4)
+
+
+def test_scale_goes_through_the_header():
+    """Ten bits carry it to 1/32 dB, and its gradient is that of the unrounded value."""
+    scale = torch.tensor([0.02, 0.5, 1.0, 7.3], requires_grad=True)
+    read = quantize_scale(scale)
+    assert (20 * torch.log10(read / scale)).abs().max() <= 1 / 32 + 1e-4
+    assert torch.autograd.grad(read.sum(), scale)[0].tolist() == [1.0] * 4
+    assert torch.equal(quantize_scale(read), read)
+    header = HeaderFormat(scale=True)
+    bits = header.bits(Side(8, 8, scale=read), 4)
+    assert bits.shape == (4, header.uses(8, 8)) == (4, 42)
+    weights = 2 ** torch.arange(9, -1, -1)
+    assert torch.equal((bits[:, -10:].long() * weights).sum(1), scale_index(read))
+    assert scale_index(torch.tensor([0.0, 1e9])).tolist() == [0, 1023]

@@ -7,7 +7,10 @@ import pytest
 import torch
 
 from openjscc.codec import Conditions, Received
+from openjscc.data.bundled import probe
 from openjscc.errors import UsageError
+from openjscc.link import transmit
+from openjscc.metrics.fidelity import psnr
 from openjscc.models import ARCHITECTURES, LearnedCodec, create, list_models, load
 from openjscc.models.layers import tiling
 from openjscc.testing import check_codec
@@ -145,6 +148,16 @@ tiling_reach = tiling.reach
 
 def test_macs_of_the_default_photo_model_stay_in_budget() -> None:
     assert small("adjscc", "photo").macs_per_pixel() * 256**2 == pytest.approx(3.09e9, rel=0.02)
+
+
+def test_the_photo_model_starts_as_linear_transmission() -> None:
+    """Untrained, the DCT shortcut alone sends the probe picture; with a ratio too small it must be worse."""
+    x = probe()
+    codec = create("adjscc", "photo").eval()
+    results = [transmit(codec, "awgn", x, 20.0, ratio=ratio).image for ratio in (1 / 48, 1 / 6)]
+    low, high = (float(psnr(x, image)) for image in results if image is not None)
+    assert low > 12
+    assert high > low + 4
 
 
 def test_bad_configuration_is_refused() -> None:
