@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from helpers import PixelCodec, pictures
 from openjscc.codec import Conditions, Side
 from openjscc.errors import UsageError
-from openjscc.header import HeaderFormat, header_symbols, index_bits, quantize_scale, scale_index
+from openjscc.header import MAX_SIDE, SIZE_BITS, HeaderFormat, header_symbols, index_bits, quantize_scale, scale_index
 from openjscc.power import mean_power
 
 
