@@ -96,7 +96,7 @@ def _train(
     plan: Recipe, folder: Path, data_dir: str | None, resume: bool, max_minutes: float | None, max_steps: int | None,
     travel: Path | None, initial: LearnedCodec | None, name: str,
 ) -> tuple[LearnedCodec, TrainingState, bool]:  # fmt: skip
-    if importlib.util.find_spec("lightning_fabric") is None:
+    if not any(importlib.util.find_spec(name) for name in ("lightning_fabric", "lightning")):
         raise MissingError("training needs lightning-fabric, which is not installed", "pip install 'openjscc[train]'")
     from ..training.loop import RunOptions
     from ..training.loop import train as run

@@ -16,7 +16,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from lightning_fabric import Fabric
 from torch import nn
 
 from ..channels import Channel, make_channel
@@ -30,6 +29,11 @@ from .losses import LOSSES
 from .progress import RunLog, Validation
 from .recipe import OptimizerSection, Recipe
 from .steps import ReconstructionStep
+
+try:
+    from lightning_fabric import Fabric
+except ImportError:  # the all-in-one package carries it under another name
+    from lightning.fabric import Fabric  # pyright: ignore[reportMissingImports]
 
 STREAM_SNR, STREAM_RATE, STREAM_CHANNEL = 2, 3, 4
 
@@ -91,7 +95,8 @@ def train(
         MissingError: data that is not there.
         KeyboardInterrupt: Ctrl-C, after a checkpoint.
     """
-    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
+    for name in ("lightning_fabric", "lightning.fabric"):
+        logging.getLogger(name).setLevel(logging.WARNING)
     fabric = Fabric(accelerator="auto", devices=int(os.environ.get("LOCAL_WORLD_SIZE", 1)), precision=recipe.run.precision)
     fabric.launch()
     section, run = recipe.optimizer, recipe.run
