@@ -1,7 +1,7 @@
 """Fills README's results table from the records in results/, between its markers.
 
-    python scripts/readme.py            # rewrite README.md
-    python scripts/readme.py --check    # exit 1 if it does not match the records
+python scripts/readme.py            # rewrite README.md
+python scripts/readme.py --check    # exit 1 if it does not match the records
 """
 
 from __future__ import annotations
@@ -28,7 +28,8 @@ def table() -> str:
         records = [record for record in read_records(ROOT / "results" / f"{weight}.json") if record.metric == "psnr"]
         snrs = sorted({record.snr_db for record in records})
         if not lines:
-            lines = ["| data | weight | CBR | " + " | ".join(f"{snr:g} dB" for snr in snrs) + " |", "|---" * (len(snrs) + 3) + "|"]
+            lines = ["| data | weight | CBR | " + " | ".join(f"{snr:g} dB" for snr in snrs) + " |"]
+            lines.append("|---" * (len(snrs) + 3) + "|")
         for ratio in ratios:
             row = {record.snr_db: record.mean for record in records if abs(record.ratio / ratio - 1) < 0.01}
             cells = " | ".join(f"{row[snr]:.2f}" for snr in snrs)

@@ -116,7 +116,7 @@ real = os.fsync
 def slow(descriptor):
     global calls
     calls += 1
-    if calls == 2:  # the second checkpoint is written but not in place
+    if calls == 3:  # after the log and the first checkpoint: the second one is written but not in place
         Path(sys.argv[2]).touch()
         time.sleep(120)
     real(descriptor)

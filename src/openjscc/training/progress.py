@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import sys
 import time
 from collections.abc import Callable
@@ -13,6 +14,7 @@ import torch
 
 from ..data.datasets import open_dataset
 from ..data.images import to_uint8
+from ..files import write_atomically
 from ..link import transmit
 from ..metrics import METRICS
 from ..models import LearnedCodec
@@ -44,10 +46,13 @@ class RunLog:
         if self._path.exists():
             with self._path.open(newline="") as file:
                 kept = [row for row in csv.DictReader(file) if row["step"].isdigit() and int(row["step"]) <= self._start]
-        self._file = self._path.open("w", newline="")
+        beginning = io.StringIO(newline="")
+        rows = csv.DictWriter(beginning, FIELDS, restval="", extrasaction="ignore")
+        rows.writeheader()
+        rows.writerows(kept)
+        write_atomically(self._path, beginning.getvalue().encode())
+        self._file = self._path.open("a", newline="")
         self._rows = csv.DictWriter(self._file, FIELDS, restval="", extrasaction="ignore")
-        self._rows.writeheader()
-        self._rows.writerows(kept)
         self._mark = time.monotonic()
         if sys.stderr.isatty():
             from rich.console import Console
