@@ -27,7 +27,7 @@ class AutoencoderConfig:
         blocks: residual blocks after every layer but the last; none in the papers.
         gdn: layers that have GDN after the convolution, the last one included.
         attention: layers that are followed by a `ChannelAttention` (only where the codec has conditions to tell).
-        prelu: PReLU after every layer but the last.
+        prelu: PReLU, one slope a channel, after every layer but the last.
         subpixel: up-sampling by pixel shuffle instead of transposed convolution.
         shortcut: a linear block transform beside encoder and decoder (`openjscc.models.layers.shortcut`); the networks'
             own output starts at zero.
@@ -154,7 +154,7 @@ def _after(config: AutoencoderConfig, i: int, inverse: bool) -> list[nn.Module]:
     channels = config.channels[i]
     layers: list[nn.Module] = [GDN(channels, inverse=inverse)] if config.gdn[i] else []
     if config.prelu:
-        layers.append(nn.PReLU())
+        layers.append(nn.PReLU(channels))
     return layers + [Bottleneck(channels) for _ in range(config.blocks[i])]
 
 
