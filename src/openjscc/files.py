@@ -23,4 +23,6 @@ def write_atomically(path: Path, data: bytes) -> None:
         os.replace(temporary, path)
     except OSError as error:
         temporary.unlink(missing_ok=True)
-        raise UsageError(f"cannot write {path}: {error.strerror}", "choose a folder that you may write to") from None
+        raise UsageError(
+            f"cannot write {path}: {error.strerror}", "choose a folder that you may write to and that has room"
+        ) from None

@@ -30,7 +30,7 @@ def normalize_power(symbols: torch.Tensor, length: torch.Tensor) -> torch.Tensor
     """
     sent = sent_mask(length, symbols.shape[1])
     power = mean_power(symbols, length)[:, None]
-    silent = ~(power > 1e-20)
+    silent = power <= 1e-20  # not a NaN: that has to show
     scaled = symbols * torch.where(silent, torch.ones_like(power), power).rsqrt()
     scaled = torch.where(silent, torch.ones_like(scaled), scaled)
     return torch.where(sent, scaled, torch.zeros_like(scaled))

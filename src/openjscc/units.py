@@ -14,8 +14,8 @@ from .errors import UsageError
 
 Real = TypeVar("Real", float, torch.Tensor)
 
-SNR_LIMIT_DB = 300.0
-"""Largest |SNR| in dB that single precision can carry through the chain; anything beyond is a slip of the pen."""
+SNR_LIMIT_DB = 100.0
+"""Largest |SNR| in dB: what networks in single precision can take; anything beyond is a slip of the pen."""
 
 
 def db_to_linear(value_db: Real) -> Real:

@@ -94,7 +94,7 @@ def test_any_bytes_as_a_weight(tiny_weights: Path, content: bytes, position: int
         (folder / "p.png").write_bytes(PNG)
         (folder / "any.safetensors").write_bytes(content if whole else good)
         code = _check("p.png", "--model", "any.safetensors")
-        assert code == 4 or (code == 0 and not whole)  # a changed letter of the citation is no damage
+        assert code == 4
 
 
 TEXT = st.text(max_size=12)
@@ -132,7 +132,7 @@ def test_any_flags(options: list[tuple[str, ...]]) -> None:
 
 @BOUNDED
 @given(
-    st.floats(-300, 300),
+    st.floats(-100, 100),
     st.sampled_from(["awgn", "rayleigh:block", "rayleigh:fast", "rician:3"]),
     st.sampled_from(["1/6", "1/12"]),
 )

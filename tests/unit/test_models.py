@@ -98,6 +98,14 @@ def test_side_information_is_counted() -> None:
     assert int(frame.length[0]) == 512 + 2
 
 
+@pytest.mark.parametrize("snr_db", [-100.0, 100.0])
+@pytest.mark.parametrize("config", ["photo", "cifar10"])
+def test_any_allowed_snr_gives_a_picture(config: str, snr_db: float) -> None:
+    image = transmit(small("adjscc", config), "rayleigh:fast", probe(), snr_db).image
+    assert image is not None
+    assert torch.isfinite(image).all()
+
+
 def test_padding_is_counted() -> None:
     frame = small("adjscc", "photo").encode(torch.rand(1, 3, 1, 1), Conditions(ratio=1 / 6))
     assert int(frame.length[0]) == 32 + 45
@@ -119,6 +127,9 @@ def test_ratio_per_image() -> None:
     with pytest.raises(UsageError, match=r"no bandwidth ratio 1/5") as caught:
         codec.encode(torch.rand(1, 3, 32, 32), Conditions(ratio=1 / 5))
     assert "1/48, 1/24, 1/16, 1/12, 1/6" in caught.value.hint
+    for wrong in (float("nan"), float("inf"), torch.ones(3), torch.ones(2, 2), "1/6"):
+        with pytest.raises(UsageError):
+            codec.encode(torch.rand(1, 3, 32, 32), Conditions(ratio=wrong))  # pyright: ignore[reportArgumentType]
 
 
 @pytest.mark.parametrize(("arch", "config"), [("adjscc", "photo"), ("deepjscc", "photo"), ("deepjscc", "paper-2019")])

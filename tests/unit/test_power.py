@@ -70,3 +70,10 @@ def test_differentiable_even_for_a_silent_image():
 def test_gradient_matches_finite_differences():
     z = symbols(2, 5).to(torch.complex128).requires_grad_()
     assert torch.autograd.gradcheck(lambda value: torch.view_as_real(normalize_power(value, torch.tensor([5, 3]))), (z,))
+
+
+def test_a_broken_network_is_not_hidden():
+    """NaN stays NaN: only a silent image is replaced by a constant."""
+    symbols = torch.full((1, 4), float("nan"), dtype=torch.complex64)
+    assert torch.isnan(normalize_power(symbols, torch.tensor([4])).abs()).all()
+    assert torch.equal(normalize_power(torch.zeros(1, 4, dtype=torch.complex64), torch.tensor([4])), torch.ones(1, 4) + 0j)

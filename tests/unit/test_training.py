@@ -13,11 +13,11 @@ import pytest
 import torch
 from PIL import Image
 
-from openjscc.errors import IntegrityError, UsageError
+from openjscc.errors import IntegrityError, OpenJSCCError, UsageError
 from openjscc.models import create, export, load
 from openjscc.training.batches import CropSource
 from openjscc.training.checkpoint import PART_BYTES, TrainingState, load_checkpoint, save_checkpoint, save_travel
-from openjscc.training.loop import RunOptions, draw_conditions, learning_rate, train
+from openjscc.training.loop import RunOptions, draw_conditions, learning_rate, rate_shares, train
 from openjscc.training.recipe import OptimizerSection, Recipe, load_recipe, packaged_recipes, recipe_from_dict
 
 fabric = pytest.importorskip("lightning_fabric")
@@ -65,7 +65,7 @@ def test_every_packaged_recipe_takes_two_steps(name: str, pictures: Path, tmp_pa
 
 
 @pytest.mark.parametrize("name", packaged_recipes())
-def test_every_line_of_a_packaged_recipe_is_read(name: str) -> None:
+def test_a_packaged_recipe_survives_the_way_through_plain_values(name: str) -> None:
     plan = load_recipe(name)
     assert recipe_from_dict(plan.to_dict(), name) == plan
     assert plan.note
@@ -170,8 +170,9 @@ def test_draws_do_not_depend_on_the_share(pictures: Path) -> None:
     whole, half = source.batch(range(8)), source.batch(range(4, 8))
     assert torch.equal(whole[4:], half)
     assert not torch.equal(whole[0], whole[5])
-    snr, ratio, realisation = draw_conditions(plan, codec, channel, range(8), whole)
-    snr_half, ratio_half, realisation_half = draw_conditions(plan, codec, channel, range(4, 8), half)
+    rates = rate_shares(plan, codec)
+    snr, ratio, realisation = draw_conditions(plan, codec, channel, rates, range(8), whole)
+    snr_half, ratio_half, realisation_half = draw_conditions(plan, codec, channel, rates, range(4, 8), half)
     assert torch.equal(snr[4:], snr_half)
     assert torch.equal(ratio[4:], ratio_half)
     assert torch.equal(realisation.noise[4:], realisation_half.noise)
@@ -183,12 +184,13 @@ def test_rates_are_drawn_as_often_as_asked(pictures: Path) -> None:
 
     plan = load_recipe("adjscc-photo", overrides(pictures, loss__rate_weights=[0, 0, 1, 0, 3]))
     codec = create("adjscc", "photo")
-    _, ratio, _ = draw_conditions(plan, codec, make_channel("awgn"), range(4000), torch.zeros(4000, 3, 8, 8))
+    x = torch.zeros(4000, 3, 8, 8)
+    _, ratio, _ = draw_conditions(plan, codec, make_channel("awgn"), rate_shares(plan, codec), range(4000), x)
     assert set(ratio.tolist()) == {torch.tensor(codec.ratios[2]).item(), torch.tensor(codec.ratios[4]).item()}
     assert (ratio > 0.1).float().mean().item() == pytest.approx(0.75, abs=0.03)
     wrong = load_recipe("adjscc-photo", overrides(pictures, loss__rate_weights=[1, 2]))
     with pytest.raises(UsageError, match="rate_weights"):
-        draw_conditions(wrong, codec, make_channel("awgn"), range(2), torch.zeros(2, 3, 8, 8))
+        rate_shares(wrong, codec)
 
 
 def test_travel_state_is_compact_and_resumes_nearly(pictures: Path, tmp_path: Path) -> None:
@@ -203,7 +205,8 @@ def test_travel_state_is_compact_and_resumes_nearly(pictures: Path, tmp_path: Pa
     rest = train(recipe(pictures), RunOptions(out=tmp_path / "there", resume=True, travel=travel), say=silent)
     assert rest.finished
     assert not rest.state.exact
-    (travel / "travel-00.part").write_bytes((travel / "travel-00.part").read_bytes()[:-1])
+    (part,) = travel.glob("travel-*.part")
+    part.write_bytes(part.read_bytes()[:-1])
     with pytest.raises(IntegrityError, match="travelling"):
         load_checkpoint(travel)
 
@@ -211,7 +214,7 @@ def test_travel_state_is_compact_and_resumes_nearly(pictures: Path, tmp_path: Pa
 def test_travel_state_comes_in_parts(tmp_path: Path) -> None:
     big = {"model.a": torch.randn(10 * 2**20), "optimizer.0.step": torch.tensor(3.0)}
     files = save_travel(tmp_path, TrainingState(1, 0.0, {}, big, []))
-    assert [file.name for file in files] == ["travel-00.part", "travel-01.part", "travel.json"]
+    assert [file.name for file in files] == ["travel-1-00.part", "travel-1-01.part", "travel.json"]
     assert all(file.stat().st_size <= PART_BYTES for file in files)
     assert torch.equal(load_checkpoint(tmp_path).tensors["model.a"], big["model.a"].half().float())
 
@@ -233,6 +236,42 @@ def test_fine_tuning_starts_from_a_released_weight(pictures: Path, tmp_path: Pat
         assert torch.equal(value, result.codec.state_dict()[key]), key
 
 
+def test_fine_tuning_gives_gradients_to_clipped_pixels(pictures: Path, tmp_path: Path) -> None:
+    """`load` returns a codec in evaluation mode, which clips; the loop must not train through that."""
+    initial = create("deepjscc", "photo").eval().requires_grad_(False)
+    with torch.no_grad():
+        list(initial.decoder.parameters())[-1].fill_(50.0)  # every pixel far above 1
+    plan = load_recipe("deepjscc-photo", overrides(pictures, data__exclude=[], optimizer__warmup=0))
+    before = {key: value.clone() for key, value in initial.state_dict().items()}
+    state = train(plan, RunOptions(out=tmp_path, max_steps=1), initial=initial, say=silent).state
+    assert any(not torch.equal(value, before[key]) for key, value in state.part("model").items())
+
+
+def test_a_diverged_run_keeps_its_last_good_checkpoint(pictures: Path, tmp_path: Path) -> None:
+    train(recipe(pictures), RunOptions(out=tmp_path, max_steps=2), say=silent)
+    with pytest.raises(OpenJSCCError, match="diverged by step 4"):
+        train(recipe(pictures, optimizer__lr=1e30, optimizer__clip=1.0), RunOptions(out=tmp_path, resume=True), say=silent)
+    assert load_checkpoint(tmp_path).step == 2
+
+
+def test_resuming_otherwise_is_said(pictures: Path, tmp_path: Path) -> None:
+    train(recipe(pictures), RunOptions(out=tmp_path, max_steps=2), say=silent)
+    lines: list[str] = []
+    state = train(recipe(pictures, optimizer__batch=2), RunOptions(out=tmp_path, resume=True), say=lines.append).state
+    assert "note: optimizer.batch was 4, is now 2" in lines
+    assert state.images == 2 * 4 + 4 * 2
+    with pytest.raises(UsageError, match="holds a run of"):
+        train(load_recipe("adjscc-photo", overrides(pictures)), RunOptions(out=tmp_path, resume=True), say=silent)
+
+
+def test_a_checkpoint_of_another_format(tmp_path: Path) -> None:
+    path = save_checkpoint(tmp_path, TrainingState(1, 0.0, {}, {"model.a": torch.zeros(3)}, []))
+    content = torch.load(path, weights_only=True)
+    torch.save(content | {"format": 99}, path)
+    with pytest.raises(IntegrityError):
+        load_checkpoint(tmp_path)
+
+
 def test_schedule() -> None:
     section = OptimizerSection(batch=1, steps=110, lr=1.0, final_lr=0.1, warmup=10)
     assert learning_rate(section, 0) == pytest.approx(0.1)
@@ -252,6 +291,15 @@ def test_schedule() -> None:
         ("channel.snr_db=[1]", "snr_db"),
         ("optimiser.lr=1", "unknown key 'optimiser'"),
         ("optimizer.ema=1.5", "ema"),
+        ("optimizer.clip=-1.0", "clip -1.0"),
+        ("optimizer.lr=nan", "lr nan"),
+        ("optimizer.betas=[1.5, 0.9]", "betas"),
+        ("run.validate_every=0", "validate_every 0"),
+        ("run.checkpoint_every=0", "checkpoint_every 0"),
+        ("run.seed=-1", "seed -1"),
+        ("data.crop=0", "crop 0"),
+        ("data.validate_limit=0", "validate_limit 0"),
+        ("channel.snr_db=[20, 0]", "snr_db"),
         ("steps", "--set"),
     ],
 )

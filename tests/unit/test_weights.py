@@ -92,9 +92,27 @@ def test_changed_behaviour_is_an_error(released: Path, tmp_path: Path, monkeypat
 @pytest.mark.parametrize(
     ("about", "message"),
     [
-        ({"format": 99}, "format 99"),
-        ({"arch": "nonesuch"}, "unknown architecture"),
         ({"config": {"rates": [16], "surprise": 1}}, "surprise"),
+        ({"arch": "nonesuch"}, "unknown architecture"),
+        ({"config": {"rates": [8]}}, "does not fit"),
+    ],
+)
+def test_an_intact_file_of_another_version(
+    released: Path, tmp_path: Path, about: dict, message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = rewritten(released, tmp_path / "t.safetensors", about | {"sha256": "same"})
+    monkeypatch.setattr(weights, "_digest", lambda facts, tensors: "same")
+    with pytest.raises(IntegrityError, match=message):
+        load(path)
+
+
+@pytest.mark.parametrize(
+    ("about", "message"),
+    [
+        ({"format": 99}, "format 99"),
+        ({"arch": "nonesuch"}, "checksum"),
+        ({"config": {"rates": [16], "surprise": 1}}, "checksum"),
+        ({"config": {"rates": [16, 10**9]}}, "checksum"),
         ({"sha256": "0"}, "checksum"),
         ({"parameters": "many"}, "parameters"),
     ],
@@ -122,6 +140,13 @@ def test_names(released: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         assert near in caught.value.hint
     with pytest.raises(MissingError):
         load(tmp_path / "none.safetensors")
+
+
+def test_a_file_under_a_wrong_name(released: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "deepjscc.best.safetensors").write_bytes(released.read_bytes())
+    monkeypatch.setenv("OPENJSCC_WEIGHTS", str(tmp_path))
+    with pytest.raises(IntegrityError, match=r"holds deepjscc\.test"):
+        load("deepjscc.best")
 
 
 def test_export_refuses_what_half_precision_cannot_hold(tmp_path: Path) -> None:

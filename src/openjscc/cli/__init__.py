@@ -100,6 +100,6 @@ def _run(arguments: list[str]) -> int:
         if hasattr(error, "format_message") and hasattr(error, "exit_code"):  # typer's own usage errors
             path = getattr(getattr(error, "ctx", None), "command_path", None) or "openjscc"
             return report_error(error.format_message(), f"see {path} --help", 2)  # pyright: ignore[reportAttributeAccessIssue]
-        if isinstance(error, RuntimeError) and "allocate memory" in str(error):
+        if isinstance(error, RuntimeError) and ("allocate memory" in str(error) or "out of memory" in str(error)):
             return report_error("out of memory", "try fewer pixels at a time", 1)
         raise

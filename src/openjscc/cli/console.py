@@ -5,14 +5,16 @@ from __future__ import annotations
 import contextlib
 import json
 import math
+import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 
 def say(text: str) -> None:
-    """A line for the person at the terminal: to stderr, control characters escaped."""
-    print(one_line(text), file=sys.stderr, flush=True)
+    """A line for the person at the terminal: to stderr, control characters escaped. Of several processes the first speaks."""
+    if os.environ.get("RANK", "0") == "0":
+        print(one_line(text), file=sys.stderr, flush=True)
 
 
 def report_error(message: str, hint: str, code: int) -> int:

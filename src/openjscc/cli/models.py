@@ -31,16 +31,27 @@ def _models(context: typer.Context) -> None:
 @app.command("list", short_help="List the weights at hand.")
 def list_weights(as_json: Json = False) -> None:
     """List the weights at hand: those of the package, and those in the folder that OPENJSCC_WEIGHTS names."""
-    from ..models import list_models
-    from ..units import format_ratio
+    from ..models import read_info, weight_files
 
-    infos = list_models()
+    infos, code = [], 0
+    for path in weight_files().values():
+        try:
+            infos.append(read_info(path))
+        except OpenJSCCError as error:  # the others are still worth a list
+            code = max(code, report_error(error.message, error.hint, error.exit_code))
     if as_json:
         print_json([dataclasses.asdict(info) for info in infos])
-        return
-    if not infos:
+    elif not infos and not code:
         say(f"no weights at hand; {HOW_TO_GET}")
-        return
+    else:
+        _print_list(infos)
+    if code:
+        raise typer.Exit(code)
+
+
+def _print_list(infos: list[WeightInfo]) -> None:
+    from ..units import format_ratio
+
     rows = [
         [
             info.name,
@@ -71,11 +82,11 @@ def info(name: Name, as_json: Json = False) -> None:
 @app.command("verify", short_help="Check that weights are intact.")
 def verify(names: Names = None, as_json: Json = False) -> None:
     """Check weights: checksum of the parameters, and the picture quality that the file promises on a bundled picture."""
-    from ..models import list_models
     from ..models import resolve as resolve_name
     from ..models import verify as verify_weight
+    from ..models import weight_files
 
-    wanted = [resolve_name(name) for name in names] if names else [known.name for known in list_models()]
+    wanted = [resolve_name(name) for name in names] if names else sorted(weight_files())
     if not wanted:
         raise MissingError("no weights at hand", HOW_TO_GET)
     results, code = [], 0
@@ -112,7 +123,7 @@ def _print_facts(info: WeightInfo, macs_per_pixel: float) -> None:
         ("cost", f"{macs_per_pixel / 1e3:.1f} kMAC per pixel, encoder and decoder"),
         ("ratios", f"{', '.join(format_ratio(ratio) for ratio in info.ratios)} (default {format_ratio(info.default_ratio)})"),
         ("file", f"{info.path}, {info.file_bytes:,} bytes"),
-        ("sha256", f"{info.sha256} (of the parameters)"),
+        ("sha256", f"{info.sha256} (of facts and parameters)"),
         ("trained", _trained(training)),
         ("on", "; ".join(map(str, compute)) if isinstance(compute, (list, tuple)) else str(compute)),
         ("data", _joined(training.get("data"))),

@@ -13,7 +13,7 @@ import typer
 
 from ..errors import UsageError
 
-SNR_HINT = "give a finite number of dB between -300 and 300, e.g. 10"
+SNR_HINT = "give a finite number of dB between -100 and 100, e.g. 10"
 
 
 def whole(minimum: int | None = None) -> Callable[[str], int]:
@@ -52,12 +52,12 @@ DataDir = Annotated[
 
 
 def one_snr(text: str) -> float:
-    """An SNR in dB. Raises UsageError for what is no finite number within +-300."""
+    """An SNR in dB. Raises UsageError for what is no finite number within +-100."""
     try:
         value = float(text)
     except ValueError:
         raise UsageError(f"SNR {text!r} is no number", "give one number of dB, e.g. 10") from None
-    if not abs(value) <= 300.0:
+    if not abs(value) <= 100.0:
         raise UsageError(f"SNR of {text} dB", SNR_HINT)
     return value
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ..errors import MissingError, UsageError
+from ..errors import IntegrityError, MissingError, UsageError
 from .console import one_line, print_table, say
 from .options import DataDir, Force, check_target, minutes, whole
 
@@ -139,15 +139,15 @@ def _initial(plan: Recipe) -> LearnedCodec | None:
     """The released codec that fine-tuning starts from, trainable; None where the recipe starts from scratch."""
     if not plan.model.init:
         return None
-    from ..models import load, resolve
+    from ..models import create, load, resolve
 
     codec = load(resolve(plan.model.init))
-    if codec.arch != plan.model.arch:
+    if codec.arch != plan.model.arch or codec.config != create(plan.model.arch, plan.model.config).config:
         raise UsageError(
-            f"model.init {plan.model.init!r} is of architecture {codec.arch}, the recipe of {plan.model.arch}",
-            f"choose a weight of {plan.model.arch}: openjscc models list",
+            f"model.init {plan.model.init!r} is no {plan.model.arch} in the configuration {plan.model.config!r}",
+            "choose a weight and a recipe that fit each other: openjscc models list",
         )
-    return codec.requires_grad_(True).train()
+    return codec
 
 
 def _finished_state(plan: Recipe, folder: Path, travel: Path | None) -> TrainingState | None:
@@ -165,7 +165,10 @@ def _codec_of(plan: Recipe, state: TrainingState, initial: LearnedCodec | None) 
     from ..models import create
 
     codec = initial if initial is not None else create(plan.model.arch, plan.model.config)
-    codec.load_state_dict(state.part("ema"))
+    try:
+        codec.load_state_dict(state.part("ema"))
+    except RuntimeError:
+        raise IntegrityError("the checkpoint does not fit this version's model", "train it again") from None
     return codec.eval()
 
 

@@ -3,7 +3,7 @@
 from . import adjscc, deepjscc
 from ._base import CodecConfig, LearnedCodec
 from ._registry import ARCHITECTURES, Architecture, create, register
-from ._weights import WeightInfo, export, list_models, load, read_info, resolve, verify
+from ._weights import WeightInfo, export, list_models, load, read_info, resolve, verify, weight_files
 
 __all__ = [
     "ARCHITECTURES",
@@ -21,4 +21,5 @@ __all__ = [
     "register",
     "resolve",
     "verify",
+    "weight_files",
 ]

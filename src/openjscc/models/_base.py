@@ -104,13 +104,18 @@ class LearnedCodec(nn.Module):
         """
         if ratio is None:
             return torch.full((batch,), range(len(self.ratios))[self.config.default_rate], device=device)
-        asked = torch.as_tensor(ratio, dtype=torch.float64, device=device).expand(batch)
+        try:
+            asked = torch.as_tensor(ratio, dtype=torch.float64, device=device).expand(batch)
+        except (TypeError, ValueError, RuntimeError):
+            raise UsageError(
+                f"bandwidth ratio {ratio!r} for {batch} images", "give a number such as 1/16, or one per image"
+            ) from None
         known = torch.tensor(self.ratios, dtype=torch.float64, device=device)
         error = (asked[:, None] / known - 1).abs()
         if not bool((error.min(1).values <= RATIO_TOLERANCE).all()):
-            worst = asked[error.min(1).values.argmax()].item()
+            worst = asked[error.min(1).values.nan_to_num(math.inf).argmax()].item()
             raise UsageError(
-                f"{self.name} has no bandwidth ratio {format_ratio(worst)}",
+                f"{self.name} has no bandwidth ratio {format_ratio(worst) if math.isfinite(worst) else worst}",
                 f"it has {', '.join(format_ratio(known_ratio) for known_ratio in self.ratios)}",
             )
         return error.argmin(1)
@@ -127,7 +132,7 @@ class LearnedCodec(nn.Module):
         symbols = torch.view_as_complex(payload)
         sent = self._channels(rate) // 2 * (latent.shape[2] * latent.shape[3])
         k = int(sent.max())
-        scale = quantize_scale(mean_power(symbols[:, :k], sent).sqrt()) if self.config.send_scale else None
+        scale = quantize_scale(mean_power(symbols[:, :k], sent).clamp(min=1e-12).sqrt()) if self.config.send_scale else None
         symbols = normalize_power(symbols[:, :k], sent)
         side = Side(height, width, rate=rate, task=conditions.task, scale=scale)
         head = header_symbols(self.header.bits(side, batch, self.tasks.index(conditions.task))).to(x.device)

@@ -49,7 +49,7 @@ class WeightInfo:
         training: steps, images, seconds, compute, data, terms, recipe.
         paper: citation of the architecture.
         licence: of the weight.
-        reference: measured results, one record each (data, channel, snr_db, bandwidth_ratio, metric, value).
+        reference: measured results, one record each (data, channel, snr_db, ratio, metric, mean).
         self_test: PSNR on the bundled probe picture at each ratio, and how it is made.
         sha256: of all these facts and the parameters, checked when loading.
         format: version of this layout.
@@ -74,8 +74,8 @@ class WeightInfo:
 
 
 def list_models() -> list[WeightInfo]:
-    """All released weights that are at hand: the package's, and those in the folder that ``OPENJSCC_WEIGHTS`` names."""
-    return [read_info(path) for _, path in sorted(_files().items())]
+    """All released weights that are at hand. Raises as `read_info` does, for the first file that cannot be read."""
+    return [read_info(path) for _, path in sorted(weight_files().items())]
 
 
 def resolve(name: str, ratio: float | None = None, data: str | None = None) -> str:
@@ -90,7 +90,7 @@ def resolve(name: str, ratio: float | None = None, data: str | None = None) -> s
         UsageError: unknown name (with near misses), or no weight of the architecture serves the ratio.
         MissingError: a known architecture without any weight.
     """
-    files = _files()
+    files = weight_files()
     if name in files or _is_path(name):
         return name
     if name not in ARCHITECTURES:
@@ -125,8 +125,14 @@ def load(name: str | os.PathLike[str], verify: bool = True) -> LearnedCodec:
     """
     path = _path(name)
     info = read_info(path)
+    tensors = _read_tensors(path, info)  # checks the facts too, before anything is built from them
     codec = _build(info)
-    codec.load_state_dict({key: value.float() for key, value in _read_tensors(path, info).items()})
+    try:
+        codec.load_state_dict({key: value.float() for key, value in tensors.items()})
+    except RuntimeError:
+        raise IntegrityError(
+            f"{path} does not fit this version's {info.arch}", "it was made by another version of openjscc"
+        ) from None
     codec = codec.to(memory_format=torch.channels_last).eval()  # pyright: ignore[reportCallIssue]
     codec.requires_grad_(False)
     codec.name, codec.weight = info.name, info
@@ -311,7 +317,8 @@ def _citation(codec: LearnedCodec) -> str:
     return " ".join(paragraphs[1].split()) if len(paragraphs) > 1 else ""
 
 
-def _files() -> dict[str, Path]:
+def weight_files() -> dict[str, Path]:
+    """Weight files at hand by name, unopened: the package's, and those in the folder that ``OPENJSCC_WEIGHTS`` names."""
     found: dict[str, Path] = {}
     packaged = resources.files("openjscc") / "weights"
     for folder in (Path(str(packaged)), Path(os.environ[ENVIRONMENT]) if os.environ.get(ENVIRONMENT) else None):
@@ -327,7 +334,11 @@ def _is_path(name: str) -> bool:
 def _path(name: str | os.PathLike[str]) -> Path:
     if isinstance(name, os.PathLike) or _is_path(name):
         return Path(name)
-    return _files()[resolve(name)]
+    full = resolve(name)
+    path = weight_files()[full]
+    if read_info(path).name != full:
+        raise IntegrityError(f"{path} holds {read_info(path).name}", "give the file the name that it says, or use its path")
+    return path
 
 
 def _serves(info: WeightInfo, ratio: float) -> bool:

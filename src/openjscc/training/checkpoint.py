@@ -31,6 +31,7 @@ class TrainingState:
         tensors: ``model.*``, ``ema.*`` and ``optimizer.<index>.*``.
         compute: what it ran on, one line a sitting, for the card.
         exact: False after travelling in half precision.
+        images: training pictures seen.
     """
 
     step: int
@@ -39,6 +40,7 @@ class TrainingState:
     tensors: dict[str, torch.Tensor]
     compute: list[str]
     exact: bool = True
+    images: int = 0
 
     def part(self, prefix: str) -> dict[str, torch.Tensor]:
         """The tensors under ``prefix``, without it."""
@@ -70,6 +72,8 @@ def load_checkpoint(folder: Path) -> TrainingState:
         raise MissingError(f"no checkpoint in {folder}", "start without --resume")
     try:
         content = torch.load(path, weights_only=True, map_location="cpu")
+        if content["format"] != FORMAT:
+            raise ValueError(f"format {content['format']}")
         return TrainingState(**json.loads(content["about"]), tensors=content["tensors"])
     except Exception as error:  # torch.load raises many kinds for a damaged file
         raise IntegrityError(
@@ -87,18 +91,24 @@ def save_travel(folder: Path, state: TrainingState) -> list[Path]:
     def compact(key: str, value: torch.Tensor) -> torch.Tensor:
         if not value.is_floating_point() or value.ndim == 0:
             return value
-        return value.to(torch.bfloat16 if key.startswith("optimizer.") else torch.float16).contiguous()
+        small = value.to(torch.bfloat16 if key.startswith("optimizer.") else torch.float16).contiguous()
+        return small if bool(torch.isfinite(small).all()) else value.contiguous()
 
     data = save({key: compact(key, value) for key, value in state.tensors.items()})
     folder.mkdir(parents=True, exist_ok=True)
-    for old in folder.glob("travel-*.part"):
-        old.unlink()
     pieces = [data[start : start + PART_BYTES] for start in range(0, len(data), PART_BYTES)]
-    paths = [folder / f"travel-{index:02d}.part" for index in range(len(pieces))]
+    paths = [folder / f"travel-{state.step}-{index:02d}.part" for index in range(len(pieces))]
     for path, piece in zip(paths, pieces, strict=True):
         write_atomically(path, piece)
-    manifest = {"format": FORMAT, "parts": len(pieces), "sha256": hashlib.sha256(data).hexdigest(), "about": _about(state)}
+    manifest = {
+        "format": FORMAT,
+        "parts": [path.name for path in paths],
+        "sha256": hashlib.sha256(data).hexdigest(),
+        "about": _about(state),
+    }
     write_atomically(folder / _MANIFEST, json.dumps(manifest, indent=1).encode())
+    for old in set(folder.glob("travel-*.part")) - set(paths):  # only now: a kill leaves this state or the one before
+        old.unlink()
     return [*paths, folder / _MANIFEST]
 
 
@@ -107,8 +117,8 @@ def _load_travel(folder: Path) -> TrainingState:
 
     try:
         manifest = json.loads((folder / _MANIFEST).read_text())
-        data = b"".join((folder / f"travel-{index:02d}.part").read_bytes() for index in range(manifest["parts"]))
-        if hashlib.sha256(data).hexdigest() != manifest["sha256"]:
+        data = b"".join((folder / Path(name).name).read_bytes() for name in manifest["parts"])
+        if manifest["format"] != FORMAT or hashlib.sha256(data).hexdigest() != manifest["sha256"]:
             raise ValueError("checksum")
         tensors = {key: value.float() if value.is_floating_point() else value for key, value in load(data).items()}
         return TrainingState(**{**manifest["about"], "exact": False}, tensors=tensors)
@@ -120,4 +130,4 @@ def _load_travel(folder: Path) -> TrainingState:
 
 
 def _about(state: TrainingState) -> dict[str, Any]:
-    return {key: getattr(state, key) for key in ("step", "seconds", "recipe", "compute", "exact")}
+    return {key: getattr(state, key) for key in ("step", "seconds", "recipe", "compute", "exact", "images")}

@@ -2,7 +2,8 @@
 processes, the batch size or the device.
 
 The numbers come from a counter through the SplitMix64 finaliser (Steele, Lea, Flood: Fast splittable pseudorandom number
-generators, OOPSLA 2014), in integer tensor arithmetic that is exact on every device. PyTorch has no counter-based
+generators, OOPSLA 2014), in integer tensor arithmetic that is exact on every device (`normals` then take logarithms and
+cosines, whose last bits may differ between devices). PyTorch has no counter-based
 generator with a key per sample, and one generator object per sample is too slow to feed a GPU.
 """
 

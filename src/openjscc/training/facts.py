@@ -12,7 +12,7 @@ def training_facts(recipe: Recipe, state: TrainingState) -> dict[str, Any]:
     """`openjscc.models.WeightInfo.training`: updates, images, time, machines, data and its terms, the whole recipe."""
     return {
         "steps": state.step,
-        "images": state.step * recipe.optimizer.batch,
+        "images": state.images or state.step * recipe.optimizer.batch,
         "seconds": round(state.seconds, 1),
         "compute": state.compute,
         "exact_resume": state.exact,

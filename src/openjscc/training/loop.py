@@ -18,12 +18,12 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from ..channels import Channel, make_channel
+from ..channels import Channel, Realisation, make_channel
 from ..data.datasets import open_dataset
-from ..errors import UsageError
+from ..errors import IntegrityError, OpenJSCCError, UsageError
 from ..models import LearnedCodec, create
 from .batches import CropSource, prefetched
-from .checkpoint import TrainingState, load_checkpoint, save_checkpoint, save_travel
+from .checkpoint import CHECKPOINT, TrainingState, load_checkpoint, save_checkpoint, save_travel
 from .draws import normals, uniforms
 from .losses import LOSSES
 from .progress import RunLog, Validation
@@ -36,6 +36,8 @@ except ImportError:  # the all-in-one package carries it under another name
     from lightning.fabric import Fabric  # pyright: ignore[reportMissingImports]
 
 STREAM_SNR, STREAM_RATE, STREAM_CHANNEL = 2, 3, 4
+ASK_EVERY = 10
+"""Of several processes, the first is asked every so many updates whether time is up."""
 
 
 @dataclass(frozen=True)
@@ -97,16 +99,19 @@ def train(
     """
     for name in ("lightning_fabric", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)
-    fabric = Fabric(accelerator="auto", devices=int(os.environ.get("LOCAL_WORLD_SIZE", 1)), precision=recipe.run.precision)
+    processes = int(os.environ.get("LOCAL_WORLD_SIZE", 1))
+    accelerator = "cuda" if torch.cuda.device_count() >= processes else "cpu"
+    fabric = Fabric(accelerator=accelerator, devices=processes, precision=recipe.run.precision)
     fabric.launch()
     section, run = recipe.optimizer, recipe.run
     if section.batch % fabric.world_size:
         raise UsageError(f"batch {section.batch} over {fabric.world_size} processes", "choose a multiple of their number")
-    state = _previous_state(recipe, options)
+    state = _previous_state(recipe, options, say if fabric.is_global_zero else _nobody)
 
     torch.manual_seed(run.seed)
     codec = initial if initial is not None else create(recipe.model.arch, recipe.model.config)
-    codec = codec.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+    codec = codec.to(memory_format=torch.channels_last).train().requires_grad_(True)  # pyright: ignore[reportCallIssue]
+    rates = rate_shares(recipe, codec)
     channel = make_channel(recipe.channel.name)
     source = CropSource(
         [open_dataset(name, options.data_dir, split="train", exclude=recipe.data.exclude) for name in recipe.data.train],
@@ -119,9 +124,15 @@ def train(
     model, optimizer = fabric.setup(step_module, optimizer)
     average = copy.deepcopy(codec).requires_grad_(False).eval()
     if state is not None:
-        codec.load_state_dict(state.part("model"))
-        average.load_state_dict(state.part("ema"))
-        _restore_optimizer(optimizer, codec, state.part("optimizer"))
+        try:
+            codec.load_state_dict(state.part("model"))
+            average.load_state_dict(state.part("ema"))
+            _restore_optimizer(optimizer, state.part("optimizer"))
+        except (RuntimeError, KeyError, ValueError):
+            raise IntegrityError(
+                f"the checkpoint does not fit {recipe.model.arch}.{recipe.model.config}",
+                "it was made by another version: start again",
+            ) from None
     if run.compile:
         codec.encoder.compile()  # pyright: ignore[reportAttributeAccessIssue, reportCallIssue]
         codec.decoder.compile()  # pyright: ignore[reportAttributeAccessIssue, reportCallIssue]
@@ -138,16 +149,23 @@ def train(
         for step in range(start, stop)
     )
 
+    seen = (state.images or start * section.batch) if state else 0
+
     def current(step: int) -> TrainingState:
-        return TrainingState(
-            step, clock.seconds(), recipe.to_dict(), _tensors(codec, average, optimizer), compute, state.exact if state else True
-        )
+        exact = state.exact if state else True
+        images = seen + (step - start) * section.batch
+        tensors = _tensors(codec, average, optimizer)
+        return TrainingState(step, clock.seconds(), recipe.to_dict(), tensors, compute, exact, images)
 
     def checkpoint(step: int) -> None:
-        if fabric.is_global_zero:
-            save_checkpoint(options.out, current(step))
-            if options.travel is not None:
-                save_travel(options.travel, current(step))
+        if not fabric.is_global_zero:
+            return
+        now = current(step)
+        if not all(bool(torch.isfinite(value).all()) for value in now.tensors.values()):
+            raise OpenJSCCError(f"the training has diverged by step {step}", "the last checkpoint is kept; lower optimizer.lr")
+        save_checkpoint(options.out, now)
+        if options.travel is not None:
+            save_travel(options.travel, now)
 
     step = start
     with log, Interruption() as interruption:
@@ -155,27 +173,28 @@ def train(
             rate = learning_rate(section, step)
             for group in optimizer.param_groups:
                 group["lr"] = rate
-            snr_db, ratio, draw = draw_conditions(recipe, codec, channel, samples, x)
+            snr_db, ratio, draw = draw_conditions(recipe, codec, channel, rates, samples, x)
             loss = model(x.contiguous(memory_format=torch.channels_last), snr_db, ratio, draw.noise, draw.gain).mean()
             fabric.backward(loss)
             if section.clip:
-                fabric.clip_gradients(model, optimizer, max_norm=section.clip)
+                fabric.clip_gradients(model, optimizer, max_norm=section.clip, error_if_nonfinite=False)
             optimizer.step()
             optimizer.zero_grad()
             _update_average(average, codec, min(section.ema, (1 + step) / (10 + step)) if section.ema else 0.0)
             step += 1
             log.update(step, loss, rate, section.batch)
-            out_of_time = fabric.broadcast(clock.out_of_time() or interruption.asked)
-            last = step == stop or out_of_time
-            if step % run.validate_every == 0 or (last and step == section.steps):
+            last = step == stop
+            if step % ASK_EVERY == 0 or fabric.world_size == 1:  # all processes must stop at the same step
+                last = fabric.broadcast(last or clock.out_of_time() or interruption.asked)
+            if last or step % run.checkpoint_every == 0:
+                checkpoint(step)
+            if step % run.validate_every == 0 or step == section.steps:
                 if fabric.is_global_zero:
                     log.validated(step, validation(average, step))
                 fabric.barrier()
-            if last or step % run.checkpoint_every == 0:
-                checkpoint(step)
             if last:
                 break
-        if interruption.asked:
+        if interruption.asked and step < section.steps:
             raise KeyboardInterrupt
     return RunResult(average, current(step), finished=step >= section.steps)
 
@@ -214,22 +233,34 @@ class Interruption:
         self.asked = True
 
 
-def draw_conditions(recipe: Recipe, codec: LearnedCodec, channel: Channel, samples: range, x: torch.Tensor):
-    """SNR ``(B,)``, bandwidth ratio ``(B,)`` and channel draw of these global samples, each image its own."""
+def rate_shares(recipe: Recipe, codec: LearnedCodec) -> torch.Tensor:
+    """How often each rate is drawn, summed up: ``(rates,)``, the last one 1.
+
+    Raises:
+        UsageError: for ``loss.rate_weights`` that do not fit the codec.
+    """
+    weights = torch.tensor(recipe.loss.rate_weights or [1.0] * len(codec.ratios))
+    if len(weights) != len(codec.ratios) or not bool((weights >= 0).all()) or not 0 < float(weights.sum()) < math.inf:
+        raise UsageError(
+            f"loss.rate_weights {list(recipe.loss.rate_weights)}", f"give {len(codec.ratios)} weights >= 0, one a rate, not all 0"
+        )
+    return weights.cumsum(0) / weights.sum()
+
+
+def draw_conditions(
+    recipe: Recipe, codec: LearnedCodec, channel: Channel, rates: torch.Tensor, samples: range, x: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor, Realisation]:
+    """SNR ``(B,)``, bandwidth ratio ``(B,)`` and channel draw of these global samples, each image its own.
+
+    ``rates`` as `rate_shares` gives it.
+    """
     seed, device = recipe.run.seed, x.device
     index = torch.tensor(list(samples), device=device)
     low, high = recipe.channel.snr_db
     snr_db = low + (high - low) * uniforms(seed, STREAM_SNR, index, 1)[:, 0]
     ratios = torch.tensor(codec.ratios, device=device)
-    weights = torch.tensor(recipe.loss.rate_weights or [1.0] * len(ratios), device=device)
-    if len(weights) != len(ratios) or not bool((weights >= 0).all()) or not bool(weights.sum() > 0):
-        raise UsageError(
-            f"loss.rate_weights {recipe.loss.rate_weights}", f"give {len(ratios)} weights >= 0, one a rate, not all 0"
-        )
-    steps = weights.cumsum(0) / weights.sum()
-    chosen = torch.searchsorted(steps, uniforms(seed, STREAM_RATE, index, 1)[:, 0].contiguous(), right=True).clamp(
-        max=len(ratios) - 1
-    )
+    picks = uniforms(seed, STREAM_RATE, index, 1)[:, 0].contiguous()
+    chosen = torch.searchsorted(rates.to(device), picks, right=True).clamp(max=len(ratios) - 1)
     height, width = x.shape[-2:]
     uses = codec.header.uses(height, width) + codec.payload_uses(height, width, len(ratios) - 1)
     realisation = channel.realise(normals(seed, STREAM_CHANNEL, index, channel.normal_count(uses)), uses)
@@ -252,7 +283,7 @@ def _tensors(codec: nn.Module, average: nn.Module, optimizer) -> dict[str, torch
     return {key: value.detach().cpu().clone() for key, value in tensors.items()}
 
 
-def _restore_optimizer(optimizer, codec: nn.Module, tensors: dict[str, torch.Tensor]) -> None:
+def _restore_optimizer(optimizer, tensors: dict[str, torch.Tensor]) -> None:
     content = optimizer.state_dict()
     content["state"] = {}
     for key, value in tensors.items():
@@ -261,9 +292,9 @@ def _restore_optimizer(optimizer, codec: nn.Module, tensors: dict[str, torch.Ten
     optimizer.load_state_dict(content)
 
 
-def _previous_state(recipe: Recipe, options: RunOptions) -> TrainingState | None:
+def _previous_state(recipe: Recipe, options: RunOptions, say: Callable[[str], None]) -> TrainingState | None:
     options.out.mkdir(parents=True, exist_ok=True)
-    existing = (options.out / "last.ckpt").exists()
+    existing = (options.out / CHECKPOINT).exists()
     if not options.resume:
         if existing:
             raise UsageError(f"{options.out} already holds a run", "go on with --resume, or choose another folder with -o")
@@ -276,7 +307,15 @@ def _previous_state(recipe: Recipe, options: RunOptions) -> TrainingState | None
             f"{source} holds a run of {json.dumps(theirs['model'])}",
             "resume with the same [model], or choose another folder with -o",
         )
+    for section in ("data", "channel", "loss", "optimizer", "run"):
+        for key, value in ours[section].items():
+            if theirs[section].get(key) != value:
+                say(f"note: {section}.{key} was {theirs[section].get(key)!r}, is now {value!r}")
     return state
+
+
+def _nobody(text: str) -> None:
+    """Says nothing."""
 
 
 def _describe_compute(fabric: Fabric) -> str:

@@ -45,7 +45,9 @@ class RunLog:
         kept: list[dict[str, str]] = []
         if self._path.exists():
             with self._path.open(newline="") as file:
-                kept = [row for row in csv.DictReader(file) if row["step"].isdigit() and int(row["step"]) <= self._start]
+                kept = [
+                    row for row in csv.DictReader(file) if (row.get("step") or "").isdigit() and int(row["step"]) <= self._start
+                ]
         beginning = io.StringIO(newline="")
         rows = csv.DictWriter(beginning, FIELDS, restval="", extrasaction="ignore")
         rows.writeheader()
@@ -126,7 +128,7 @@ class Validation:
     def __call__(self, codec: LearnedCodec, step: int) -> dict[str, float]:
         """Mean PSNR in dB by bandwidth ratio; writes ``samples/step-*.png``: sent above, received below."""
         figures: dict[str, float] = {}
-        shown: list[torch.Tensor] = []
+        shown: list[tuple[torch.Tensor, torch.Tensor]] = []
         for ratio in codec.ratios:
             values = []
             for picture in self._pictures:
@@ -140,17 +142,19 @@ class Validation:
                     equalizer=self._recipe.channel.equalizer,
                 )
                 assert result.image is not None
-                values.append(METRICS["psnr"].function(x, result.image)[0])
+                image = result.image.float().cpu()
+                values.append(METRICS["psnr"].function(x, image)[0])
                 if len(shown) < 4 and ratio == codec.default_ratio:
-                    shown.append(torch.cat([x[0], result.image[0].float()], dim=1)[:, :, :384])
+                    shown.append((x[0], image[0]))
             figures[f"CBR {format_ratio(ratio)}"] = torch.stack(values).mean().item()
         self._write_strip(shown, step)
         return figures
 
-    def _write_strip(self, shown: list[torch.Tensor], step: int) -> None:
+    def _write_strip(self, shown: list[tuple[torch.Tensor, torch.Tensor]], step: int) -> None:
         from PIL import Image
 
         self._folder.mkdir(parents=True, exist_ok=True)
-        height = min(strip.shape[1] for strip in shown)
-        strip = torch.cat([piece[:, :height] for piece in shown], dim=2)
+        height = min(sent.shape[1] for sent, _ in shown)
+        columns = [torch.cat([sent[:, :height], received[:, :height]], dim=1)[:, :, :384] for sent, received in shown]
+        strip = torch.cat(columns, dim=2)
         Image.fromarray(to_uint8(strip).permute(1, 2, 0).numpy()).save(self._folder / f"step-{step:06d}.png")

@@ -7,6 +7,7 @@ one value; the whole recipe travels in checkpoints and in the released weight.
 from __future__ import annotations
 
 import dataclasses
+import math
 import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -16,6 +17,7 @@ from typing import Any, Literal
 
 from ..configuration import build
 from ..errors import UsageError, unknown_name
+from ..units import SNR_LIMIT_DB
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,10 @@ class DataSection:
     exclude: tuple[str, ...] = ()
     terms: str = ""
 
+    def __post_init__(self) -> None:
+        _at_least("crop", self.crop, 1)
+        _at_least("validate_limit", self.validate_limit, 1)
+
 
 @dataclass(frozen=True)
 class ChannelSection:
@@ -69,6 +75,11 @@ class ChannelSection:
     name: str = "awgn"
     snr_db: tuple[float, float] = (0.0, 20.0)
     equalizer: Literal["mmse", "zf"] = "mmse"
+
+    def __post_init__(self) -> None:
+        low, high = self.snr_db
+        if not -SNR_LIMIT_DB <= low <= high <= SNR_LIMIT_DB:
+            raise UsageError(f"snr_db {list(self.snr_db)}", "give the lowest and the highest SNR in dB, e.g. [0.0, 20.0]")
 
 
 @dataclass(frozen=True)
@@ -115,10 +126,13 @@ class OptimizerSection:
     ema: float = 0.0
 
     def __post_init__(self) -> None:
-        if self.batch < 1 or self.steps < 1:
-            raise UsageError(f"batch {self.batch}, steps {self.steps}", "both must be at least 1")
-        if not 0 <= self.ema < 1:
-            raise UsageError(f"ema {self.ema}", "a decay in [0, 1), e.g. 0.999")
+        _at_least("batch", self.batch, 1)
+        _at_least("steps", self.steps, 1)
+        for name in ("lr", "final_lr", "warmup", "weight_decay", "clip"):
+            _at_least(name, getattr(self, name), 0)
+        for name, values in (("ema", (self.ema,)), ("betas", self.betas)):
+            if not all(0 <= value < 1 for value in values):
+                raise UsageError(f"{name} {getattr(self, name)}", "a decay lies in [0, 1), e.g. 0.999")
 
 
 @dataclass(frozen=True)
@@ -140,6 +154,19 @@ class RunSection:
     validate_every: int = 1000
     checkpoint_every: int = 500
     validate_snr_db: float = 10.0
+
+    def __post_init__(self) -> None:
+        _at_least("validate_every", self.validate_every, 1)
+        _at_least("checkpoint_every", self.checkpoint_every, 1)
+        if not 0 <= self.seed < 2**53:
+            raise UsageError(f"seed {self.seed}", "a whole number from 0 up to 2^53")
+        if not abs(self.validate_snr_db) <= SNR_LIMIT_DB:
+            raise UsageError(f"validate_snr_db {self.validate_snr_db}", "a number of dB, e.g. 10.0")
+
+
+def _at_least(name: str, value: float, lowest: float) -> None:
+    if not lowest <= value < math.inf:
+        raise UsageError(f"{name} {value}", f"a number from {lowest} up")
 
 
 @dataclass(frozen=True)
