@@ -24,7 +24,8 @@ def test_list_json(openjscc) -> None:
 
 
 def test_no_weights(openjscc, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("openjscc.models._weights._files", dict)
+    monkeypatch.setattr("openjscc.models._weights.weight_files", dict)
+    monkeypatch.setattr("openjscc.models.weight_files", dict)
     result = openjscc("models", "list")
     result.assert_ok()
     assert result.out == ""
@@ -98,3 +99,16 @@ def test_a_failing_self_test_is_an_integrity_error(openjscc, photo: Path, monkey
     monkeypatch.setattr("openjscc.models._weights.self_test", lambda codec: {"psnr_db": {"1/12": 3.0, "1/6": 3.0}})
     openjscc("send", photo).assert_error(4, "self-test")
     assert openjscc("models", "verify", "adjscc").code == 4
+
+
+def test_a_damaged_file_does_not_hide_the_others(openjscc, tiny_weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for path in tiny_weights.glob("*.safetensors"):
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    (tmp_path / "adjscc.zzz.safetensors").write_bytes(b"no weight")
+    monkeypatch.setenv("OPENJSCC_WEIGHTS", str(tmp_path))
+    for verb in ("list", "verify"):
+        result = openjscc("models", verb)
+        assert result.code == 4
+        assert "adjscc.photo" in result.out
+        assert "adjscc.zzz" in result.err
+        assert "Traceback" not in result.err
