@@ -52,23 +52,18 @@ def main() -> None:
         records = evaluate(rounded, dataset, sweep, system=arch)
     reference = [
         {"data": data, "channel": record.channel, "snr_db": record.snr_db, "ratio": format_ratio(record.ratio),
-         "metric": record.metric, "mean": round(record.mean or 0.0, 4)}
-        for record in records if record.snr_db == 10.0
+         "metric": record.metric, "mean": round(record.mean, 4)}
+        for record in records if record.snr_db == 10.0 and record.mean is not None
     ]  # fmt: skip
     print(table(records, "psnr"))
     if options.limit is not None:
         return
-    write_records(ROOT / "results" / f"{options.name}.json", [named(record, options.name) for record in records])
+    if dataset.note:
+        raise SystemExit(f"error: {data} is here a {dataset.note}; a card needs the whole test set")
+    write_records(ROOT / "results" / f"{options.name}.json", records)
     target = ROOT / "src" / "openjscc" / "weights" / f"{options.name}.safetensors"
     info = export(codec, target, tag=tag, training=facts, reference=reference)
     (ROOT / "cards" / f"{options.name}.md").write_text(card(info, state, records))
-
-
-def named(record: Record, name: str) -> Record:
-    """The record with the weight's name instead of the temporary file's."""
-    from dataclasses import replace
-
-    return replace(record, weight=name)
 
 
 def table(records: list[Record], metric: str) -> str:
@@ -85,7 +80,8 @@ def table(records: list[Record], metric: str) -> str:
 def card(info: WeightInfo, state: TrainingState, records: list[Record]) -> str:
     """The page about a weight."""
     training, recipe = info.training, info.training["recipe"]
-    first = records[0]
+    first, crop = records[0], recipe["data"]["crop"]
+    low, high = recipe["channel"]["snr_db"]
     compute = "\n".join(f"- {line}" for line in training["compute"])
     return f"""# {info.name}
 
@@ -96,10 +92,10 @@ def card(info: WeightInfo, state: TrainingState, records: list[Record]) -> str:
 | parameters | {info.parameters:,} ({info.file_bytes / 2**20:.2f} MiB in half precision) |
 | multiply-accumulates | {first.macs_per_pixel:,.0f} per pixel, encoder and decoder |
 | bandwidth ratios | {", ".join(format_ratio(ratio) for ratio in info.ratios)} (default {format_ratio(info.default_ratio)}) |
-| trained for | {recipe["channel"]["name"]}, SNR {recipe["channel"]["snr_db"][0]:g} to {recipe["channel"]["snr_db"][1]:g} dB |
+| trained for | {recipe["channel"]["name"]}, SNR {low:g} to {high:g} dB |
 | training data | {", ".join(training["data"])} |
 | terms of the data | {training["terms"]} |
-| training | {training["steps"]:,} steps, {training["images"]:,} crops of {recipe["data"]["crop"]}x{recipe["data"]["crop"]}, \
+| training | {training["steps"]:,} steps, {training["images"]:,} crops of {crop}x{crop}, \
 {training["seconds"] / 60:.0f} minutes, seed {recipe["run"]["seed"]}, {recipe["run"]["precision"]} |
 | licence of the weight | {info.licence} |
 
@@ -122,8 +118,22 @@ SSIM:
 
 {table(records, "ssim")}
 
+## Limits
+
+- {limits(info)}
+- Made for AWGN at {low:g} to {high:g} dB. Outside of that range the network is told the nearest end of it. Under fading it
+  gets equalised symbols; a deep fade leaves a noisy picture.
+- Trained on {crop}x{crop} crops of photographs: drawings, text and very small pictures come out worse.
+
 Made by `python scripts/release.py RUN {info.name}`.
 """
+
+
+def limits(info: WeightInfo) -> str:
+    """How far the training went, in one sentence."""
+    if all("CPU" in line for line in info.training["compute"]):
+        return "Trained on a CPU for a short time; the learning curve had not flattened, and longer training would raise every figure."
+    return "Trained on a GPU for a limited time; longer training may raise the figures."
 
 
 if __name__ == "__main__":

@@ -101,7 +101,9 @@ def test_a_failing_self_test_is_an_integrity_error(openjscc, photo: Path, monkey
     assert openjscc("models", "verify", "adjscc").code == 4
 
 
-def test_a_damaged_file_does_not_hide_the_others(openjscc, tiny_weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_damaged_file_does_not_hide_the_others(
+    openjscc, tiny_weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for path in tiny_weights.glob("*.safetensors"):
         (tmp_path / path.name).write_bytes(path.read_bytes())
     (tmp_path / "adjscc.zzz.safetensors").write_bytes(b"no weight")

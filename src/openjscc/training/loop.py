@@ -140,7 +140,7 @@ def train(
     start = state.step if state else 0
     stop = min(section.steps, start + options.max_steps) if options.max_steps is not None else section.steps
     clock = Clock(before=state.seconds if state else 0.0, minutes=options.max_minutes)
-    compute = [*(state.compute if state else []), _describe_compute(fabric)]
+    compute = [*(state.compute if state else []), _describe_compute(fabric, source.size)]
     log = RunLog(options.out, start, stop, clock, enabled=fabric.is_global_zero, say=say)
     validation = Validation(recipe, options.data_dir, options.out)
     share = section.batch // fabric.world_size
@@ -318,9 +318,9 @@ def _nobody(text: str) -> None:
     """Says nothing."""
 
 
-def _describe_compute(fabric: Fabric) -> str:
+def _describe_compute(fabric: Fabric, pictures: int) -> str:
     if fabric.device.type == "cuda":
         machine = torch.cuda.get_device_name(fabric.device)
     else:
         machine = f"{torch.get_num_threads()} CPU threads ({platform.machine()})"
-    return f"{fabric.world_size} x {machine}, torch {torch.__version__}"
+    return f"{fabric.world_size} x {machine}, torch {torch.__version__}, {pictures:,} training pictures"
