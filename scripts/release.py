@@ -28,7 +28,7 @@ TEST_SET = {"cifar10": "cifar10"}
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description="Export a run, measure it, write its card.")
     parser.add_argument("run", type=Path, help="folder of the run, with last.ckpt")
     parser.add_argument("name", help="arch.tag")
     parser.add_argument("--data-dir", help="where the data sets lie; else OPENJSCC_DATA")
@@ -132,7 +132,7 @@ Made by `python scripts/release.py RUN {info.name}`.
 def limits(info: WeightInfo) -> str:
     """How far the training went, in one sentence."""
     if all("CPU" in line for line in info.training["compute"]):
-        return "Trained on a CPU for a short time; the learning curve had not flattened, and longer training would raise every figure."
+        return "Trained on a CPU for a short time: the learning curve had not flattened, and longer training raises it."
     return "Trained on a GPU for a limited time; longer training may raise the figures."
 
 
