@@ -1,4 +1,6 @@
-"""Time to encode and decode one 256x256 picture, beside one plain 3x3 convolution with 64 channels at that size.
+"""Time to encode and decode one 256x256 picture, beside one plain 3x3 convolution with 64 channels at that size; and the
+time of a whole `openjscc send` of a 768x512 picture (reading, loading and checking the weight, link, metrics, writing), once
+Python and torch are loaded.
 
     python benchmarks/latency.py [--model adjscc.photo] [--ratio 1/6] [--threads 2] [--repeats 20] [--json]
 
@@ -8,8 +10,11 @@ The ratio of the two survives another machine; the milliseconds do not. Medians 
 from __future__ import annotations
 
 import argparse
+import contextlib
+import io
 import json
 import statistics
+import tempfile
 import time
 from collections.abc import Callable
 
@@ -40,7 +45,7 @@ def measure(name: str, ratio: float | None, repeats: int) -> dict[str, object]:
     x = torch.rand(1, 3, SIDE, SIDE, generator=torch.Generator().manual_seed(0))
     conditions = Conditions(snr_db=torch.tensor([SNR_DB]), ratio=ratio)
     noise_var = noise_var_from_snr(torch.tensor([SNR_DB]))
-    plain = torch.nn.Conv2d(64, 64, 3, padding=1).to(memory_format=torch.channels_last)
+    plain = torch.nn.Conv2d(64, 64, 3, padding=1).to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
     features = torch.rand(1, 64, SIDE, SIDE).to(memory_format=torch.channels_last)
     with torch.inference_mode():
         frame = codec.encode(x, conditions)
@@ -61,8 +66,22 @@ def measure(name: str, ratio: float | None, repeats: int) -> dict[str, object]:
     }
 
 
+def whole_send_ms(name: str, repeats: int) -> float:
+    """Median time of ``openjscc send`` on a 768x512 picture within this process."""
+    from openjscc.cli import main as command
+    from openjscc.data.images import write_png
+
+    with tempfile.TemporaryDirectory() as folder:
+        picture, received = f"{folder}/picture.png", f"{folder}/received.png"
+        smooth = torch.rand(1, 3, 32, 48, generator=torch.Generator().manual_seed(0))
+        write_png(picture, torch.nn.functional.interpolate(smooth, size=(512, 768), mode="bicubic")[0].clamp(0, 1))
+        arguments = ["send", picture, "--model", name, "-o", received, "-f"]
+        with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+            return median_ms(lambda: command(arguments), repeats)
+
+
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description="Time to encode and decode, and to send.")
     parser.add_argument("--model", default="adjscc.photo")
     parser.add_argument("--ratio", type=parse_ratio)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
@@ -71,12 +90,14 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     result = measure(options.model, options.ratio, options.repeats)
+    result["send_768x512_ms"] = round(whole_send_ms(options.model, max(options.repeats // 4, 1)), 1)
     if options.json:
         print(json.dumps(result))
         return
     total = result["encode_ms"] + result["decode_ms"]  # pyright: ignore[reportOperatorIssue]
     print(f"{result['model']}, {result['size']}, {result['threads']} threads, {result['gmac']} GMAC, torch {result['torch']}")
     print(f"encode {result['encode_ms']} ms + decode {result['decode_ms']} ms = {total:.1f} ms")
+    print(f"whole `openjscc send` of a 768x512 picture, after imports: {result['send_768x512_ms']} ms")
     print(f"one 64-channel 3x3 convolution: {result['convolution_ms']} ms; encode + decode take {result['ratio']} times that")
 
 
