@@ -121,8 +121,8 @@ SSIM:
 ## Limits
 
 - {limits(info)}
-- Made for AWGN at {low:g} to {high:g} dB. Outside of that range the network is told the nearest end of it. Under fading it
-  gets equalised symbols; a deep fade leaves a noisy picture.
+- Made for AWGN at {low:g} to {high:g} dB; what a network is told of the SNR is clamped to that range. Under fading it gets
+  equalised symbols; a deep fade leaves a noisy picture.
 - Trained on {crop}x{crop} crops of photographs: drawings, text and very small pictures come out worse.
 
 Made by `python scripts/release.py RUN {info.name}`.

@@ -322,5 +322,5 @@ def _describe_compute(fabric: Fabric, pictures: int) -> str:
     if fabric.device.type == "cuda":
         machine = torch.cuda.get_device_name(fabric.device)
     else:
-        machine = f"{torch.get_num_threads()} CPU threads ({platform.machine()})"
-    return f"{fabric.world_size} x {machine}, torch {torch.__version__}, {pictures:,} training pictures"
+        machine = f"{torch.get_num_threads()} CPU thread(s) ({platform.machine()})"
+    return f"{fabric.world_size} process(es), each on {machine}, torch {torch.__version__}, {pictures:,} training pictures"
