@@ -21,6 +21,10 @@ def records_of(name: str) -> list[Record]:
     return read_records(ROOT / "results" / f"{name}.json")
 
 
+def test_the_weights_are_there() -> None:
+    assert set(BUDGET_BYTES) <= {info.name for info in PACKAGED}
+
+
 @pytest.mark.parametrize("info", PACKAGED, ids=lambda info: info.name)
 def test_a_weight_has_a_card_and_records(info: WeightInfo) -> None:
     card = (ROOT / "cards" / f"{info.name}.md").read_text()
