@@ -16,7 +16,7 @@ def identity_error(equalizer) -> float:
     """Largest error of uncoded pictures after block Rayleigh fading without noise to speak of."""
     codec, x = PixelCodec(), pictures(8)
     frame = codec.encode(x, Conditions())
-    image = codec.decode(equalizer(Rayleigh()(frame, 120.0, generator(1)))).image
+    image = codec.decode(equalizer(Rayleigh()(frame, 100.0, generator(1)))).image
     assert image is not None
     return float((image - x).abs().max())
 
@@ -90,7 +90,7 @@ def test_mmse_has_less_error_than_zero_forcing_under_fast_fading():
 
 
 @pytest.mark.parametrize("method", sorted(EQUALIZERS))
-@pytest.mark.parametrize("snr_db", [-300.0, 0.0, 300.0])
+@pytest.mark.parametrize("snr_db", [-100.0, 0.0, 100.0])
 @pytest.mark.parametrize("fast", [False, True])
 def test_gain_of_zero_gives_no_nan(method: str, snr_db: float, fast: bool):
     frame = random_frame([6, 4])

@@ -246,7 +246,7 @@ def test_trap_5_block_and_fast_fading_are_not_confused():
     """Gain changes within a frame for fast only; with the phase taken away, plain symbols would survive unequalised."""
     frame = random_frame([400] * 3)
     for spec, gains_per_frame in (("rayleigh:block", 1), ("rayleigh:fast", 400)):
-        received = make_channel(spec)(frame, 200.0, generator(3))
+        received = make_channel(spec)(frame, 100.0, generator(3))
         seen = received.symbols / frame.symbols
         rounded = {(round(value.real, 3), round(value.imag, 3)) for value in seen[0].tolist()}
         assert len(rounded) > 0.9 * gains_per_frame

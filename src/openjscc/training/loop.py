@@ -157,17 +157,18 @@ def train(
         tensors = _tensors(codec, average, optimizer)
         return TrainingState(step, clock.seconds(), recipe.to_dict(), tensors, compute, exact, images)
 
-    def checkpoint(step: int) -> None:
-        if not fabric.is_global_zero:
-            return
+    def checkpoint(step: int) -> TrainingState:
         now = current(step)
+        if not fabric.is_global_zero:
+            return now
         if not all(bool(torch.isfinite(value).all()) for value in now.tensors.values()):
             raise OpenJSCCError(f"the training has diverged by step {step}", "the last checkpoint is kept; lower optimizer.lr")
         save_checkpoint(options.out, now)
         if options.travel is not None:
             save_travel(options.travel, now)
+        return now
 
-    step = start
+    step, ended = start, None
     with log, Interruption() as interruption:
         for step, (samples, x) in enumerate(prefetched(source, shares), start=start):
             rate = learning_rate(section, step)
@@ -187,7 +188,7 @@ def train(
             if step % ASK_EVERY == 0 or fabric.world_size == 1:  # all processes must stop at the same step
                 last = fabric.broadcast(last or clock.out_of_time() or interruption.asked)
             if last or step % run.checkpoint_every == 0:
-                checkpoint(step)
+                ended = checkpoint(step)
             if step % run.validate_every == 0 or step == section.steps:
                 if fabric.is_global_zero:
                     log.validated(step, validation(average, step))
@@ -196,7 +197,7 @@ def train(
                 break
         if interruption.asked and step < section.steps:
             raise KeyboardInterrupt
-    return RunResult(average, current(step), finished=step >= section.steps)
+    return RunResult(average, ended or current(step), finished=step >= section.steps)
 
 
 class Clock:
