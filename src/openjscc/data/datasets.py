@@ -141,20 +141,26 @@ class PictureDataset:
         Raises:
             IndexError: outside ``-N .. N-1``. UsageError, IntegrityError: the file cannot be read, see `read_image`.
         """
+        return self.shared(index).clone()
+
+    def shared(self, index: int) -> torch.Tensor:
+        """The same without a copy, for callers that only read it (a crop of a cached picture costs no more than the crop).
+
+        Raises as ``dataset[index]`` does.
+        """
         index = range(len(self))[index]
         if self._array is not None:
-            return torch.from_numpy(np.ascontiguousarray(self._array[index].transpose(2, 0, 1)).copy())
+            return torch.from_numpy(np.ascontiguousarray(self._array[index].transpose(2, 0, 1)))
         assert self.paths is not None
         with self._lock:
             picture = self._cache.get(index)
         if picture is not None:
-            return picture.clone()
+            return picture
         picture = to_uint8(read_image(self.paths[index]).pixels)
         with self._lock:
             if index not in self._cache and picture.numel() <= self._cache_room:
                 self._cache[index] = picture
                 self._cache_room -= picture.numel()
-                return picture.clone()
         return picture
 
     @cached_property

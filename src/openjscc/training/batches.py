@@ -41,7 +41,7 @@ class CropSource:
     def _picture(self, position: int) -> torch.Tensor:
         for dataset in self.datasets:
             if position < len(dataset):
-                return dataset[position]
+                return dataset.shared(position)
             position -= len(dataset)
         raise IndexError(position)
 
