@@ -149,6 +149,20 @@ def test_a_file_under_a_wrong_name(released: Path, tmp_path: Path, monkeypatch: 
         load("deepjscc.best")
 
 
+@pytest.mark.parametrize("config", ["photo", "cifar10"])
+def test_export_of_a_codec_in_channels_last(config: str, tmp_path: Path) -> None:
+    """As the training loop hands it over; 1x1 convolutions have odd strides then."""
+    torch.manual_seed(0)
+    codec = create("adjscc", config)
+    infos = []
+    for layout in (torch.contiguous_format, torch.channels_last):
+        codec = codec.to(memory_format=layout)  # pyright: ignore[reportCallIssue]
+        infos.append(export(codec, tmp_path / f"{len(infos)}.safetensors", tag="t", training=FACTS))
+    assert infos[0].sha256 == infos[1].sha256
+    for key, value in load(tmp_path / "1.safetensors").state_dict().items():
+        assert torch.equal(value, codec.state_dict()[key].half().float())
+
+
 def test_export_refuses_what_half_precision_cannot_hold(tmp_path: Path) -> None:
     codec = create("deepjscc", "paper-2019")
     with torch.no_grad():

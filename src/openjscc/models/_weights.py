@@ -175,7 +175,10 @@ def export(
     path = Path(path)
     if path.suffix != SUFFIX:
         raise UsageError(f"{path} does not end in {SUFFIX}", f"name it {path.stem}{SUFFIX}")
-    tensors = {key: value.detach().cpu().to(torch.float16).contiguous() for key, value in codec.state_dict().items()}
+    plain = torch.contiguous_format
+    tensors = {
+        key: value.detach().cpu().to(torch.float16).clone(memory_format=plain) for key, value in codec.state_dict().items()
+    }
     for key, value in tensors.items():
         if not bool(torch.isfinite(value).all()):
             raise UsageError(f"{key} is not finite in half precision", "the training has diverged; take an earlier checkpoint")
@@ -308,7 +311,7 @@ def _digest(facts: Mapping[str, Any], tensors: Mapping[str, torch.Tensor]) -> st
     digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode())
     for key in sorted(tensors):
         digest.update(f"{key}{tuple(tensors[key].shape)}{tensors[key].dtype}".encode())
-        digest.update(tensors[key].contiguous().view(torch.uint8).numpy().tobytes())
+        digest.update(tensors[key].numpy().tobytes())  # in logical order, whatever the strides
     return digest.hexdigest()
 
 
