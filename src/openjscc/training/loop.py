@@ -302,7 +302,7 @@ def _previous_state(recipe: Recipe, options: RunOptions, say: Callable[[str], No
         return None
     source = options.out if existing or options.travel is None else options.travel
     state = load_checkpoint(source)
-    ours, theirs = recipe.to_dict(), state.recipe
+    ours, theirs = (json.loads(json.dumps(values)) for values in (recipe.to_dict(), state.recipe))  # tuples as lists
     if ours["model"] != theirs["model"]:
         raise UsageError(
             f"{source} holds a run of {json.dumps(theirs['model'])}",
