@@ -2,8 +2,9 @@
 
     python scripts/release.py runs/adjscc-photo adjscc.photo --data-dir DATA
 
-Writes src/openjscc/weights/NAME.safetensors, results/NAME.json (every metric, ratio and SNR, as `openjscc eval` writes them)
-and cards/NAME.md. The figures of the card and those in the weight's header are read from the records.
+Writes src/openjscc/weights/NAME.safetensors, results/NAME.json (every metric, ratio and SNR, as `openjscc eval` writes them),
+results/training/NAME.csv (the run's log) and cards/NAME.md. The figures of the card and those in the weight's header are read
+from the records.
 """
 
 from __future__ import annotations
@@ -63,6 +64,7 @@ def main() -> None:
     write_records(ROOT / "results" / f"{options.name}.json", records)
     target = ROOT / "src" / "openjscc" / "weights" / f"{options.name}.safetensors"
     info = export(codec, target, tag=tag, training=facts, reference=reference)
+    (ROOT / "results" / "training" / f"{options.name}.csv").write_bytes((options.run / "log.csv").read_bytes())
     (ROOT / "cards" / f"{options.name}.md").write_text(card(info, state, records))
 
 
@@ -122,8 +124,8 @@ SSIM:
 
 - {limits(info)}
 - Made for AWGN at {low:g} to {high:g} dB; what a network is told of the SNR is clamped to that range. Under fading it gets
-  equalised symbols; a deep fade leaves a noisy picture.
-- Trained on {crop}x{crop} crops of photographs: drawings, text and very small pictures come out worse.
+  equalised symbols, which has not been measured on a test set.
+- Trained on {crop}x{crop} crops of the data above; other kinds of pictures have not been measured.
 
 Made by `python scripts/release.py RUN {info.name}`.
 """
@@ -131,9 +133,8 @@ Made by `python scripts/release.py RUN {info.name}`.
 
 def limits(info: WeightInfo) -> str:
     """How far the training went, in one sentence."""
-    if all("CPU" in line for line in info.training["compute"]):
-        return "Trained on a CPU for a short time: the learning curve had not flattened, and longer training raises it."
-    return "Trained on a GPU for a limited time; longer training may raise the figures."
+    device = "a CPU" if all("CPU" in line for line in info.training["compute"]) else "a GPU"
+    return f"Trained on {device} for {info.training['seconds'] / 60:.0f} minutes; `results/training/{info.name}.csv` has the log."
 
 
 if __name__ == "__main__":
