@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from .channels import make_channel
     from .data.images import read_image
     from .link import transmit
-    from .models import list_models, load
+    from .models import list_models
+    from .systems import load
 
     __version__: str
 
@@ -28,7 +29,7 @@ __all__ = ["__version__", "list_models", "load", "make_channel", "read_image", "
 
 _HOMES = {
     "list_models": "openjscc.models",
-    "load": "openjscc.models",
+    "load": "openjscc.systems",
     "make_channel": "openjscc.channels",
     "read_image": "openjscc.data.images",
     "transmit": "openjscc.link",

@@ -21,6 +21,23 @@ from .units import bandwidth_ratio
 TASKS = ("reconstruction", "segmentation")
 
 
+LOST_GREY = 0.5
+"""The constant picture that stands for one that was lost (`Reconstruction.ok` False)."""
+
+
+@dataclass(frozen=True)
+class Fading:
+    """The law of a channel's gain, known before the transmission. It says nothing about the gain of the moment.
+
+    Attributes:
+        power: equally likely values of ``|h|^2``, ascending.
+        per_symbol: the gain changes with every symbol; else it is one for the frame.
+    """
+
+    power: tuple[float, ...]
+    per_symbol: bool
+
+
 @dataclass(frozen=True)
 class Conditions:
     """What both ends agreed before the transmission; none of it is sent.
@@ -30,11 +47,16 @@ class Conditions:
         ratio: the bandwidth ratio asked for, where the codec has several: a number, or one per image ``(B,)``.
             None: the codec's default.
         task: what the receiver wants, one of `TASKS`.
+        fading: the law of the gain, where the channel fades; None: it does not, or nobody knows.
+        uses: channel uses that each frame is given, header included. Only for a codec of any ratio (`takes_any_ratio`), and
+            instead of ``ratio``.
     """
 
     snr_db: torch.Tensor | None = None
     ratio: float | torch.Tensor | None = None
     task: str = "reconstruction"
+    fading: Fading | None = None
+    uses: int | None = None
 
 
 @dataclass(frozen=True)
@@ -48,6 +70,8 @@ class Side:
         task: the task that the frame was made for.
         scale: float32 ``(B,)``, root mean square of the symbols before their power was normalised, as the header has it
             (`openjscc.header.quantize_scale`); None for a codec that does not send it.
+        genie: what a *bound* hands to its receiver past the channel, one object per image. No system that could be built
+            sets it (`is_bound`).
     """
 
     height: int
@@ -55,6 +79,7 @@ class Side:
     rate: torch.Tensor | None = None
     task: str = "reconstruction"
     scale: torch.Tensor | None = None
+    genie: tuple[object, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -113,9 +138,9 @@ class Reconstruction:
     """What came out. A codec fills in what its task produces; the rest is None.
 
     Attributes:
-        image: float32 ``(B, 3, H, W)`` in [0, 1].
+        image: float32 ``(B, 3, H, W)`` in [0, 1]; the constant `LOST_GREY` where ``ok`` is False.
         segmentation: logits ``(B, classes, H, W)``.
-        ok: bool ``(B,)``; False where a digital link lost the frame. Never a silent substitute.
+        ok: bool ``(B,)``; False where a digital link lost the frame. None: such a thing cannot happen.
     """
 
     image: torch.Tensor | None = None
@@ -132,6 +157,8 @@ class Codec(Protocol):
         ratios: the bandwidth ratios (payload, on a picture that needs no padding) among which `Conditions.ratio` chooses.
         tasks: the tasks it can serve.
         uses_gain: True where `decode` wants the raw symbols and the gain; else the link equalises first.
+
+    A codec may also say ``any_ratio = True`` (`takes_any_ratio`) and ``bound = True`` (`is_bound`).
     """
 
     @property
@@ -150,6 +177,16 @@ class Codec(Protocol):
     def decode(self, received: Received) -> Reconstruction:
         """`Received` to what the task asks for, at the size that the side information says."""
         ...
+
+
+def takes_any_ratio(codec: Codec) -> bool:
+    """Whether the codec serves every bandwidth ratio, and any number of channel uses; `Codec.ratios` are then examples."""
+    return bool(getattr(codec, "any_ratio", False))
+
+
+def is_bound(codec: Codec) -> bool:
+    """Whether the codec is a theoretical bound, which hands its bits to the receiver past the channel."""
+    return bool(getattr(codec, "bound", False))
 
 
 def check_image(x: torch.Tensor) -> None:

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from .channels import EQUALIZERS, Channel, equalize, generators_for, make_channel
-from .codec import TASKS, Codec, Conditions, Frame, Received, Reconstruction, check_image
+from .codec import TASKS, Codec, Conditions, Frame, Received, Reconstruction, check_image, takes_any_ratio
 from .errors import UsageError, unknown_name
 from .units import snr_tensor
 
@@ -62,6 +62,7 @@ def transmit(
     trial: int = 0,
     equalizer: str = "mmse",
     told_snr_db: SNR | Literal["same"] | None = "same",
+    uses: int | None = None,
 ) -> Transmission:
     """Send images over a channel.
 
@@ -80,6 +81,7 @@ def transmit(
         equalizer: one of `openjscc.channels.EQUALIZERS`, for a codec that does not use the gain itself.
         told_snr_db: the SNR that the transmitter believes in, where that is not ``snr_db``; None: it knows nothing. The
             receiver always knows its noise variance.
+        uses: channel uses of each frame, header included, instead of ``ratio``; only for a codec of any ratio.
 
     Raises:
         UsageError: for an image, SNR, channel, task, ratio or equaliser that cannot be used.
@@ -92,6 +94,8 @@ def transmit(
         if task not in TASKS:
             raise unknown_name("task", task, TASKS)
         raise UsageError(f"{codec.name} does not serve the task {task!r}", f"it serves {', '.join(codec.tasks)}")
+    if uses is not None and not takes_any_ratio(codec):
+        raise UsageError(f"{uses} channel uses for {codec.name}", "it has ratios of its own: give one of those")
     x = _as_batch(image)
     if isinstance(codec, nn.Module):
         x = x.to(next((parameter.device for parameter in codec.parameters()), x.device))
@@ -101,7 +105,7 @@ def transmit(
 
     with torch.no_grad():
         start = _clock(x.device)
-        frame = codec.encode(x, Conditions(snr_db=known, ratio=ratio, task=task))
+        frame = codec.encode(x, Conditions(known, ratio, task, channel.fading, uses))
         encoded = _clock(x.device)
         received = channel(frame, snr, generators_for(x, trial, channel.name, seed))
         arrived = _clock(x.device)

@@ -19,7 +19,7 @@ from openjscc.errors import IntegrityError, UsageError
 
 KEYS = [
     "system", "weight", "metric", "channel", "snr_db", "ratio", "mean", "std", "ci95", "images", "trials", "bandwidth_ratio",
-    "parameters", "macs_per_pixel", "data", "seed",
+    "parameters", "macs_per_pixel", "data", "seed", "outage_rate", "mean_arrived", "bound", "tool", "told_snr_db",
 ]  # fmt: skip
 
 
@@ -237,3 +237,55 @@ def test_record_files(tmp_path: Path) -> None:
 def test_a_sweep_refuses_what_cannot_be_measured(change: dict) -> None:
     with pytest.raises(UsageError):
         Sweep(**change)
+
+
+DIGITAL = "jpeg-ldpc:mcs=qpsk-1/2-n1944"
+
+
+@pytest.fixture
+def larger(tmp_path: Path, make_picture: Callable[..., Path]) -> Path:
+    folder = tmp_path / "larger"
+    folder.mkdir()
+    for number in range(5):
+        make_picture(folder / f"{number}.png", 128, 96, seed=number)
+    return folder
+
+
+def test_outages_are_counted_and_the_mean_is_given_with_and_without(openjscc, larger: Path) -> None:
+    arguments = ["--channel", "rayleigh:block", "--snr", "4", "--trials", 4, "--metrics", "psnr"]
+    result = openjscc("eval", "--systems", f"adjscc,{DIGITAL}", "--data", larger, *arguments, "--json")
+    result.assert_ok()
+    learned, digital = json.loads(result.out)
+    assert learned["outage_rate"] == 0
+    assert learned["mean_arrived"] == learned["mean"]
+    assert learned["tool"] is None
+    lost = digital["outage_rate"]
+    assert 0 < lost < 1
+    assert lost * 20 == pytest.approx(round(lost * 20))
+    assert digital["mean_arrived"] > digital["mean"]
+    assert "libjpeg" in digital["tool"]
+    assert digital["bound"] is False
+    table = openjscc("eval", "--systems", DIGITAL, "--data", larger, *arguments).out.splitlines()
+    assert table[1].split()[-4:-2] == [f"{100 * lost:.3g}", "%"]
+
+
+def test_figures_do_not_depend_on_the_number_of_jobs(openjscc, larger: Path) -> None:
+    arguments = ["--systems", f"{DIGITAL},jpeg-capacity,adjscc", "--data", larger, "--snr", "2,6", "--trials", 2, "--json"]
+    one, many = (openjscc("eval", *arguments, "-j", jobs) for jobs in (1, 3))
+    one.assert_ok()
+    assert one.out == many.out
+
+
+def test_a_transmitter_that_is_wrong_about_the_snr(openjscc, larger: Path) -> None:
+    arguments = ["--systems", "jpeg-ldpc", "--data", larger, "--snr", "2", "--metrics", "psnr", "--json"]
+    (right,) = json.loads(openjscc("eval", *arguments).out)
+    (wrong,) = json.loads(openjscc("eval", *arguments, "--told-snr", 15).out)
+    assert (right["outage_rate"], right["told_snr_db"]) == (0, None)
+    assert (wrong["outage_rate"], wrong["told_snr_db"]) == (1, 15)
+    assert wrong["mean_arrived"] is None
+    openjscc("eval", "--data", larger, "--told-snr", "high").assert_error(2, "high")
+
+
+def test_unknown_digital_systems_are_refused(openjscc, larger: Path) -> None:
+    openjscc("eval", "--systems", "jpeg-ldcp", "--data", larger).assert_error(2, "jpeg-ldcp")
+    openjscc("eval", "--systems", "jpeg-ldpc:pack=x", "--data", larger).assert_error(2, "pack=x")

@@ -14,7 +14,8 @@ from PIL import Image
 
 KEYS = ["image", "channel", "snr_db", "seed", "task", "systems"]
 SYSTEM_KEYS = [
-    "system", "weight", "ok", "psnr", "ssim", "channel_uses", "bandwidth_ratio", "encode_ms", "decode_ms", "output",
+    "system", "weight", "ok", "bound", "tool", "scheme", "psnr", "ssim", "channel_uses", "bandwidth_ratio", "encode_ms", "decode_ms",
+    "output",
 ]  # fmt: skip
 
 
@@ -186,3 +187,55 @@ def test_a_true_process(tiny_weights: Path, photo: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["systems"][0]["ok"] is True
     assert "warning" not in done.stderr.lower()
+
+
+def test_compare_gives_digital_systems_the_same_uses(openjscc, make_picture) -> None:
+    photo = make_picture(Path("large.png"), 160, 96)
+    result = openjscc("send", photo, "--compare", "jpeg-ldpc:mcs=qpsk-1/2-n1944,jpeg-capacity,deepjscc", "--snr", 9, "--json")
+    result.assert_ok()
+    systems = json.loads(result.out)["systems"]
+    assert [system["system"] for system in systems] == ["adjscc", "jpeg-ldpc:mcs=qpsk-1/2-n1944", "jpeg-capacity", "deepjscc"]
+    assert len({system["channel_uses"] for system in systems[:3]}) == 1
+    assert [system["bound"] for system in systems] == [False, False, True, False]
+    assert systems[1]["ok"] is True
+    assert systems[1]["scheme"] == "qpsk-1/2-n1944"
+    assert "Pillow" in systems[1]["tool"]
+    assert systems[0]["tool"] is None
+    assert systems[2]["psnr"] > systems[1]["psnr"]
+    assert [system["output"] for system in systems] == ["large-received.png", None, None, None]
+    assert "bound" in result.err
+    assert "qpsk-1/2-n1944" in result.err
+
+
+def test_a_lost_system_of_a_comparison_is_a_result(openjscc, make_picture) -> None:
+    photo = make_picture(Path("large.png"), 160, 96)
+    lost = "jpeg-ldpc:mcs=64qam-5/6-n1944"
+    result = openjscc("send", photo, "--compare", lost, "--snr", 5)
+    result.assert_ok()
+    assert "frame lost" in result.err
+    with Image.open("large-received-side-by-side.png") as sheet:
+        assert sheet.width > 3 * 160
+        pixels = np.array(sheet.convert("RGB"))
+    grey = (pixels == 128).all(2)
+    assert grey.sum() > 0.7 * 160 * 96
+    rows, columns = grey.any(1).nonzero()[0], grey.any(0).nonzero()[0]
+    inside = pixels[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    assert (inside == 255).all(2).sum() > 20, "the words are in white"
+
+
+def test_a_lost_model_is_exit_code_1_with_a_picture(openjscc, make_picture) -> None:
+    photo = make_picture(Path("large.png"), 160, 96)
+    result = openjscc("send", photo, "--model", "jpeg-ldpc:mcs=64qam-5/6-n1944", "--snr", 5, "--ratio", "0.2", "--json")
+    assert result.code == 1
+    (system,) = json.loads(result.out)["systems"]
+    assert system["ok"] is False
+    assert system["psnr"] is None
+    assert system["channel_uses"] == int(0.2 * 3 * 160 * 96) + 33
+    assert (np.array(Image.open("large-received.png")) == 128).all()
+
+
+def test_unknown_systems_are_refused_before_anything_is_sent(openjscc, photo: Path) -> None:
+    openjscc("send", photo, "--compare", "jpeg-ldcp").assert_error(2, "jpeg-ldcp")
+    openjscc("send", photo, "--compare", "jpeg-ldpc:mcs=33qam-1/2-n1944").assert_error(2, "33qam")
+    openjscc("send", photo, "--compare", "adjscc,,deepjscc").assert_error(2, "empty name")
+    assert not Path("photo-received.png").exists()

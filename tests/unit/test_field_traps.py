@@ -14,6 +14,7 @@ import torch
 from helpers import PixelCodec, generator, measured_psnr, pictures, random_frame
 from openjscc.channels import AWGN, Channel, Rayleigh, Realisation, make_channel
 from openjscc.codec import Conditions, Frame, Received
+from openjscc.digital import make_digital
 from openjscc.link import transmit
 from openjscc.power import mean_power, normalize_power
 from openjscc.testing import CheckFailed, check_channel
@@ -271,6 +272,33 @@ def test_trap_6_side_information_is_not_free():
 
     assert unpaid(PixelCodec()) == 0
     assert unpaid(FreeSide()) == 48
+
+
+def test_trap_9_a_digital_link_pays_for_every_bit():
+    """Each picture is a file of its own; header, CRC and padding are in the length; what does not fit is lost, not replaced."""
+    x = torch.rand(4, 3, 32, 32, generator=generator(6))
+    codec = make_digital("jpeg-ldpc:mcs=16qam-3/4-n1944")
+    frame = codec.encode(x, Conditions(ratio=1 / 6))
+    assert frame.length.tolist() == [512 + 1] * 4
+    assert frame.side.genie is None
+    alone = codec.encode(x[2:3], Conditions(ratio=1 / 6))
+    assert torch.equal(alone.symbols[0], frame.symbols[2])
+    noise = codec.decode(make_channel("awgn")(frame, -20.0, generator(7)))
+    assert noise.ok is not None
+    assert not noise.ok.any()
+
+
+def test_trap_10_a_fixed_scheme_below_its_threshold_is_not_the_baseline():
+    """(1458,1944) with 16-QAM cannot work at 5 dB; the envelope and the bound can, and the bound is above both."""
+    x = pictures(1, 96, 96)
+    psnr, ok = {}, {}
+    for name in ("jpeg-ldpc:mcs=16qam-3/4-n1944", "jpeg-ldpc", "jpeg-capacity"):
+        result = transmit(make_digital(name), "awgn", x, 5.0, ratio=1 / 6)
+        assert result.image is not None
+        assert result.reconstruction.ok is not None
+        ok[name], psnr[name] = bool(result.reconstruction.ok), measured_psnr(x, result.image).item()
+    assert list(ok.values()) == [False, True, True]
+    assert list(psnr.values()) == sorted(psnr.values())
 
 
 def test_trap_11_complex_randn_has_variance_one_already():

@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from openjscc.data.bundled import probe, sample_photo
-from openjscc.data.images import check_output, picture_size, quantize, read_image, side_by_side, to_pil, to_uint8, write_png
+from openjscc.data.images import check_output, picture_size, quantize, read_image, to_pil, to_uint8, write_png
+from openjscc.data.sheets import side_by_side
 from openjscc.errors import IntegrityError, OpenJSCCError, UsageError
 
 # Pillow warns about damaged files before it raises, and about large ones before we refuse them.

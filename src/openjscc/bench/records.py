@@ -36,6 +36,11 @@ class Record:
         macs_per_pixel: multiply-accumulates of encoder and decoder; None where it has no meaning.
         data: the data set, as asked for.
         seed: of the experiment.
+        outage_rate: share of the transmissions that were lost; they are in ``mean`` with the grey picture that stands for them.
+        mean_arrived: the mean without them; None where nothing arrived.
+        bound: a theoretical bound, not a system.
+        tool: a digital system's source coder with its version; None for learned ones.
+        told_snr_db: the SNR that the transmitter believed in, where that was not ``snr_db``.
     """
 
     system: str
@@ -54,6 +59,11 @@ class Record:
     macs_per_pixel: float | None
     data: str
     seed: int
+    outage_rate: float = 0.0
+    mean_arrived: float | None = None
+    bound: bool = False
+    tool: str | None = None
+    told_snr_db: float | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON: None for what is not finite."""

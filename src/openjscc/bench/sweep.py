@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import itertools
+from collections import deque
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from statistics import fmean
 
 import torch
 from torch import nn
 
 from ..channels import make_channel
-from ..codec import Codec
+from ..codec import Codec, is_bound, takes_any_ratio
 from ..data.datasets import PictureDataset
 from ..errors import UsageError
 from ..link import transmit
@@ -35,6 +38,7 @@ class Sweep:
         metrics: names of `openjscc.metrics.METRICS`.
         trials: repetitions, each with its own fading and noise.
         seed: of the experiment.
+        told_snr_db: the SNR that the transmitter believes in at every point; None: the true one.
     """
 
     channels: tuple[str, ...] = ("awgn",)
@@ -43,6 +47,7 @@ class Sweep:
     metrics: tuple[str, ...] = ("psnr", "ssim")
     trials: int = 1
     seed: int = 0
+    told_snr_db: float | None = None
 
     def __post_init__(self) -> None:
         if self.trials < 1:
@@ -69,10 +74,11 @@ class Interrupted(KeyboardInterrupt):
 
 @dataclass
 class _Point:
-    """What one point has gathered: per metric, one row of trials for every picture."""
+    """What one point has gathered: one row of trials for every picture, per metric, and whether it arrived."""
 
     values: dict[str, list[list[float]]]
     ratios: list[float]
+    arrived: list[list[bool]]
 
 
 def evaluate(
@@ -82,6 +88,7 @@ def evaluate(
     *,
     system: str | None = None,
     batch_pixels: int = BATCH_PIXELS,
+    jobs: int = 1,
     advance: Callable[[int], None] = lambda count: None,
 ) -> list[Record]:
     """Measure a system.
@@ -96,6 +103,7 @@ def evaluate(
         sweep: what is measured.
         system: the name that records carry; None: the codec's.
         batch_pixels: neighbouring pictures of one size are sent together up to so many pixels.
+        jobs: batches at work at the same time, in threads; what comes out does not depend on it.
         advance: told the number of pictures after each batch of each point and trial.
 
     Returns:
@@ -104,14 +112,18 @@ def evaluate(
     Raises:
         UsageError: for a ratio that the codec does not have. Interrupted: on Ctrl-C, with what there is.
     """
-    points = [_Point({name: [] for name in sweep.metrics}, []) for _ in sweep.points]
+    points = [_Point({name: [] for name in sweep.metrics}, [], []) for _ in sweep.points]
     try:
-        for x in _batches(dataset, batch_pixels):
-            fresh = [_measure(codec, x, sweep, *where, advance) for where in sweep.points]
+        for fresh in _in_order(
+            lambda x: [_measure(codec, x, sweep, *where, advance) for where in sweep.points],
+            _batches(dataset, batch_pixels),
+            jobs,
+        ):
             for point, new in zip(points, fresh, strict=True):  # only batches that are through with every point count
                 for name, rows in new.values.items():
                     point.values[name] += rows
                 point.ratios += new.ratios
+                point.arrived += new.arrived
     except KeyboardInterrupt:
         raise Interrupted(_records(codec, dataset, sweep, points, system)) from None
     return _records(codec, dataset, sweep, points, system)
@@ -121,6 +133,8 @@ def nominal_ratio(codec: Codec, asked: float | None) -> float:
     """The one of the codec's ratios that ``asked`` means; None its default."""
     if asked is None:
         return getattr(codec, "default_ratio", codec.ratios[0])
+    if takes_any_ratio(codec):
+        return asked
     return min(codec.ratios, key=lambda known: abs(asked / known - 1))
 
 
@@ -129,16 +143,39 @@ def _measure(
 ) -> _Point:
     columns: dict[str, list[torch.Tensor]] = {name: [] for name in sweep.metrics}
     ratios = torch.zeros(len(x), dtype=torch.float64)
+    arrived = []
+    told = "same" if sweep.told_snr_db is None else sweep.told_snr_db
     for trial in range(sweep.trials):
-        result = transmit(codec, channel, x, snr_db, ratio=ratio, seed=sweep.seed, trial=trial)
+        result = transmit(codec, channel, x, snr_db, ratio=ratio, seed=sweep.seed, trial=trial, told_snr_db=told)
         if result.image is None:
             raise UsageError(f"{codec.name} gives no picture", "choose a system whose task is reconstruction")
         received = result.image.to(x.device)
+        ok = result.reconstruction.ok
+        arrived.append(torch.ones(len(x), dtype=torch.bool) if ok is None else ok.cpu())
         for name, column in columns.items():
             column.append(get_metric(name).function(x, received).cpu())
         ratios += result.frame.length.cpu().double() / (x[0].numel() * sweep.trials)
         advance(len(x))
-    return _Point({name: torch.stack(column, dim=1).tolist() for name, column in columns.items()}, ratios.tolist())
+    rows = {name: torch.stack(column, dim=1).tolist() for name, column in columns.items()}
+    return _Point(rows, ratios.tolist(), torch.stack(arrived, dim=1).tolist())
+
+
+def _in_order(work: Callable[[torch.Tensor], list[_Point]], batches: Iterator[torch.Tensor], jobs: int) -> Iterator[list[_Point]]:
+    """``map(work, batches)``, up to ``jobs`` of them at the same time, and no more batches held than that."""
+    if jobs == 1:
+        yield from map(work, batches)
+        return
+    pool = ThreadPoolExecutor(jobs)
+    running: deque[Future[list[_Point]]] = deque()
+    try:
+        for batch in batches:
+            running.append(pool.submit(work, batch))
+            if len(running) >= jobs:
+                yield running.popleft().result()
+        while running:
+            yield running.popleft().result()
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
 
 
 def _batches(dataset: PictureDataset, pixels: int) -> Iterator[torch.Tensor]:
@@ -165,6 +202,7 @@ def _records(codec: Codec, dataset: PictureDataset, sweep: Sweep, points: list[_
             if not rows:
                 continue
             summary = summarise(rows)
+            kept = [value for row, oks in zip(rows, point.arrived, strict=True) for value, ok in zip(row, oks, strict=True) if ok]
             records.append(
                 Record(
                     system=system or codec.name,
@@ -183,6 +221,11 @@ def _records(codec: Codec, dataset: PictureDataset, sweep: Sweep, points: list[_
                     macs_per_pixel=macs,
                     data=dataset.name,
                     seed=sweep.seed,
+                    outage_rate=1 - len(kept) / (summary.images * summary.trials),
+                    mean_arrived=summary.mean if len(kept) == summary.images * summary.trials else fmean(kept) if kept else None,
+                    bound=is_bound(codec),
+                    tool=getattr(codec, "tool", None),
+                    told_snr_db=sweep.told_snr_db,
                 )
             )
     return records

@@ -6,16 +6,20 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 
-from ..codec import Frame, Received
+from ..codec import Fading, Frame, Received
 from ..errors import UsageError
 from ..power import sent_mask
 from ..units import noise_var_from_snr, snr_tensor
 
 CHUNK = 16
 """`torch.randn` on a CPU makes its normals 16 at a time, and remakes the last 16 of a count that 16 does not divide."""
+
+LAW_DRAWS = 2**15
+LAW_VALUES = 2**8
 
 
 @dataclass(frozen=True)
@@ -53,6 +57,21 @@ class Channel(ABC):
 
         The draw for k symbols must be the start of the draw for more: normals used in order, per symbol, do that.
         """
+
+    @cached_property
+    def fading(self) -> Fading | None:
+        """The law of the gain, as a transmitter may know it beforehand; None for a channel without.
+
+        `LAW_DRAWS` gains from a fixed generator, summed up in `LAW_VALUES` quantiles of ``|h|^2`` and scaled to mean 1.
+        """
+        drawn = torch.randn(LAW_DRAWS, self.normal_count(1), generator=torch.Generator().manual_seed(0))
+        gain = self.realise(drawn, 1).gain
+        if gain is None:
+            return None
+        power = gain[:, 0].abs().double().square().sort().values
+        values = power.unflatten(0, (LAW_VALUES, -1)).mean(1)
+        second = self.realise(torch.zeros(1, self.normal_count(2)), 2).gain
+        return Fading(tuple((values / values.mean()).tolist()), per_symbol=second is not None and second.shape[1] == 2)
 
     def draw(self, batch: int, k: int, generator: torch.Generator | Sequence[torch.Generator]) -> Realisation:
         """Fading and unit noise for ``batch`` frames of ``k`` symbols.

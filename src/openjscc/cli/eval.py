@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from .console import print_table, progress, say
-from .options import DataDir, Force, Json, Seed, check_target, figure, names, snr_list, whole
+from .options import DataDir, Force, Json, Seed, check_target, figure, names, one_snr, snr_list, whole
 
 if TYPE_CHECKING:
     from ..bench import Record, Sweep
+    from ..codec import Codec
     from ..data.datasets import PictureDataset
 
 INTERRUPTED = 130
@@ -19,7 +21,13 @@ INTERRUPTED = 130
 
 def evaluate(
     systems: Annotated[
-        str, typer.Option("--model", "--systems", metavar="NAMES", help="One or several: ARCH, ARCH.TAG or .safetensors file.")
+        str,
+        typer.Option(
+            "--model",
+            "--systems",
+            metavar="NAMES",
+            help="One or several: ARCH, ARCH.TAG, .safetensors file, or bpg-ldpc and the like.",
+        ),
     ] = "adjscc",
     data: Annotated[
         str, typer.Option("--data", metavar="DATA", help="kodak, div2k, cifar10, voc, a folder of pictures or an .npz file.")
@@ -34,6 +42,15 @@ def evaluate(
     trials: Annotated[int, typer.Option("--trials", metavar="N", parser=whole(1), help="Repetitions of every picture.")] = 1,
     limit: Annotated[int | None, typer.Option("--limit", metavar="N", parser=whole(1), help="Only the first N pictures.")] = None,
     seed: Seed = 0,
+    told_snr: Annotated[
+        str | None, typer.Option("--told-snr", metavar="DB", help="What the transmitter takes the SNR for; else it knows it.")
+    ] = None,
+    jobs: Annotated[
+        int | None,
+        typer.Option(
+            "-j", "--jobs", metavar="N", parser=whole(1), help="Pictures at once; else one, for digital systems one a core."
+        ),
+    ] = None,
     output: Annotated[
         Path | None, typer.Option("-o", "--output", metavar="FILE.json", help="Write the records there, too.")
     ] = None,
@@ -48,6 +65,7 @@ def evaluate(
     \b
     openjscc eval --systems adjscc,deepjscc --data kodak --snr 0:20:5 --ratio 1/16,1/6
     openjscc eval --model adjscc --data ~/photos --channel rayleigh:block --trials 5
+    openjscc eval --systems adjscc,bpg-ldpc,bpg-ldpc:mcs=16qam-3/4-n1944,bpg-capacity --snr -2:20:2 --ratio 1/16
     """
     from ..bench import Sweep
     from ..channels import make_channel
@@ -64,52 +82,58 @@ def evaluate(
         metrics=tuple(names(metrics, "metric list")),
         trials=trials,
         seed=seed,
+        told_snr_db=None if told_snr is None else one_snr(told_snr),
     )
     asked = names(systems, "list of systems")
     plan = _plan(asked, sweep, data)
     dataset = open_dataset(data, data_dir, split="test", limit=limit, cache_mib=0)
     if dataset.note:
         say(f"note: {dataset.note}")
-    records, complete = _run(plan, dataset)
+    records, complete = _run(plan, dataset, jobs)
     _report(records, output, as_json)
     if not complete:
         say(f"the figures above are of the pictures that were through{' (none)' if not records else ''}")
         raise typer.Exit(INTERRUPTED)
 
 
-def _plan(asked: list[str], sweep: Sweep, data: str) -> list[tuple[str, str, Sweep]]:
-    """(system as asked, weight, sweep over the ratios that this weight is asked for): all names resolved before any work."""
+def _plan(asked: list[str], sweep: Sweep, data: str) -> list[tuple[str, Codec, Sweep]]:
+    """(system as asked, codec, sweep over the ratios that this one is asked for): everything is opened before any work."""
     import dataclasses
 
     import torch
 
     from ..data.datasets import DATASETS
+    from ..digital import DIGITAL_SYSTEMS, is_digital, make_digital
     from ..models import load, resolve
 
-    plan = []
+    plan: list[tuple[str, Codec, Sweep]] = []
     for system in asked:
+        if is_digital(system):
+            plan.append((system, make_digital(system), sweep))
+            continue
         weights: dict[str, list[float | None]] = {}
         for ratio in sweep.ratios:
-            weights.setdefault(resolve(system, ratio, data if data in DATASETS else None), []).append(ratio)
+            weights.setdefault(resolve(system, ratio, data if data in DATASETS else None, also=DIGITAL_SYSTEMS), []).append(ratio)
         for weight, ratios in weights.items():
-            codec = load(weight, verify=False)
+            codec = load(weight)
             for ratio in ratios:
                 codec.rate_index(ratio, 1, torch.device("cpu"))  # raises for one that it does not have
-            plan.append((system, weight, dataclasses.replace(sweep, ratios=tuple(ratios))))
+            plan.append((system, codec, dataclasses.replace(sweep, ratios=tuple(ratios))))
     return plan
 
 
-def _run(plan: list[tuple[str, str, Sweep]], dataset: PictureDataset) -> tuple[list[Record], bool]:
+def _run(plan: list[tuple[str, Codec, Sweep]], dataset: PictureDataset, jobs: int | None) -> tuple[list[Record], bool]:
     """All records, and whether the run was not interrupted."""
     from ..bench import Interrupted, evaluate
-    from ..models import load
+    from ..digital import is_digital
 
     records: list[Record] = []
     total = sum(len(dataset) * len(sweep.points) * sweep.trials for _, _, sweep in plan)
     try:
         with progress("pictures sent", total) as advance:
-            for system, weight, sweep in plan:
-                records += evaluate(load(weight), dataset, sweep, system=system, advance=advance)
+            for system, codec, sweep in plan:
+                at_once = jobs or ((os.cpu_count() or 1) if is_digital(system) else 1)
+                records += evaluate(codec, dataset, sweep, system=system, jobs=at_once, advance=advance)
     except Interrupted as interruption:
         return records + interruption.records, False
     except KeyboardInterrupt:
@@ -144,8 +168,9 @@ def _print_table(records: list[Record]) -> None:
         first = next(iter(line.values()))
         cells = [_cell(line[name], 2 if METRICS[name].unit == "dB" else 4) for name in metrics]
         where = [weight, channel, f"{snr_db:g}", format_ratio(ratio), f"{first.bandwidth_ratio:.5f}"]
-        rows.append([*where, *cells, str(first.images), str(first.trials)])
-    print_table(["weight", "channel", "snr (dB)", "ratio", "k/n", *units, "images", "trials"], rows)
+        lost = f"{100 * first.outage_rate:.3g} %" if first.outage_rate else "-"
+        rows.append([*where, *cells, lost, str(first.images), str(first.trials)])
+    print_table(["weight", "channel", "snr (dB)", "ratio", "k/n", *units, "lost", "images", "trials"], rows)
 
 
 def _cell(record: Record, digits: int) -> str:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import os
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,7 +12,7 @@ import typer
 
 from ..errors import UsageError, unknown_name
 from .console import print_json, say
-from .options import Force, Json, Seed, figure, one_snr
+from .options import Force, Json, Seed, figure, names, one_snr
 
 if TYPE_CHECKING:
     import torch
@@ -18,8 +20,17 @@ if TYPE_CHECKING:
     from ..codec import Codec
     from ..link import Transmission
 
-LOST_GREY = 0.5
-"""What is shown where the receiver made no picture."""
+
+@dataclass(frozen=True)
+class Link:
+    """What all systems of one command share."""
+
+    channel: str
+    snr_db: float
+    ratio: float | None
+    task: str
+    seed: int
+    equalizer: str
 
 
 def send(
@@ -27,15 +38,24 @@ def send(
         list[Path] | None, typer.Argument(metavar="IMAGE", help="Picture files; without one, a bundled photograph is sent.")
     ] = None,
     model: Annotated[
-        str, typer.Option("--model", metavar="M", help="ARCH, ARCH.TAG or a .safetensors file; see 'openjscc models list'.")
+        str,
+        typer.Option("--model", metavar="M", help="ARCH, ARCH.TAG, a .safetensors file, or a digital system such as bpg-ldpc."),
     ] = "adjscc",
+    compare: Annotated[
+        str | None,
+        typer.Option(
+            "--compare", metavar="LIST", help="Further systems at the same channel uses and noise, e.g. bpg-ldpc,bpg-capacity."
+        ),
+    ] = None,
     channel: Annotated[
         str, typer.Option("--channel", metavar="C", help="awgn, rayleigh:block, rayleigh:fast, rician:K or rician:K:fast.")
     ] = "awgn",
     snr: Annotated[str, typer.Option("--snr", metavar="DB", help="Average signal-to-noise ratio Es/N0 in dB.")] = "10",
     ratio: Annotated[
         str | None,
-        typer.Option("--ratio", metavar="R", help="Bandwidth ratio (CBR) such as 1/16; one of the model's, else its default."),
+        typer.Option(
+            "--ratio", metavar="R", help="Bandwidth ratio (CBR) such as 1/16; a learned model has some, digital systems any."
+        ),
     ] = None,
     seed: Seed = 0,
     task: Annotated[str, typer.Option("--task", metavar="T", help="What the receiver wants: reconstruction or segmentation.")] = (
@@ -51,22 +71,21 @@ def send(
 ) -> None:
     """Send pictures over a noisy channel and write what arrives.
 
-    Writes the received picture and, beside it, OUT-side-by-side.png with the sent one. The report goes to stderr, the path of
-    the received picture to stdout.
+    Writes the received picture and, beside it, OUT-side-by-side.png with the sent one and those of --compare. The report goes to
+    stderr, the path of the received picture to stdout. Digital systems get the channel uses of the first learned one.
 
     \b
     openjscc send photo.jpg --channel rayleigh:block --snr 7 --ratio 1/12 -o received.png
+    openjscc send photo.jpg --snr 5 --compare bpg-ldpc,bpg-capacity
     """
     from ..channels import EQUALIZERS, make_channel
     from ..codec import TASKS
     from ..data.bundled import sample_photo
     from ..data.images import picture_size
-    from ..models import load, resolve
+    from ..systems import load
     from ..units import parse_ratio
 
-    channel = make_channel(channel).name
-    snr_db = one_snr(snr)
-    wanted = None if ratio is None else parse_ratio(ratio)
+    link = Link(make_channel(channel).name, one_snr(snr), None if ratio is None else parse_ratio(ratio), task, seed, equalizer)
     for kind, name, known in (("task", task, TASKS), ("equalizer", equalizer, EQUALIZERS)):
         if name not in known:
             raise unknown_name(kind, name, known)
@@ -74,15 +93,14 @@ def send(
     targets = _targets(paths, output, force)
     for path in paths:
         picture_size(path)
-    codec = load(resolve(model, wanted))
+    asked = [model, *(names(compare, "list of systems to compare") if compare is not None else [])]
+    systems = [(name, load(name, link.ratio)) for name in dict.fromkeys(asked)]
 
     reports = []
     for path, target in zip(paths, targets, strict=True):
-        system = _send_one(codec, path, target, channel, snr_db, wanted, task, seed, equalizer, force)
-        system = {"system": model, **system}
-        reports.append(
-            {"image": str(path), "channel": channel, "snr_db": snr_db, "seed": seed, "task": task, "systems": [system]}
-        )
+        sent = _send_one(systems, path, target, link, force)
+        facts = {"image": str(path), "channel": link.channel, "snr_db": link.snr_db, "seed": seed, "task": task}
+        reports.append({**facts, "systems": sent})
         if not as_json:
             print(target, flush=True)
     if as_json:
@@ -116,65 +134,136 @@ def side_by_side_path(target: Path) -> Path:
     return target.parent / f"{target.stem}-side-by-side.png"
 
 
-def _send_one(
-    codec: Codec, path: Path, target: Path, channel: str, snr_db: float, ratio: float | None, task: str, seed: int,
-    equalizer: str, force: bool,
-) -> dict[str, Any]:  # fmt: skip
+def _send_one(systems: list[tuple[str, Codec]], path: Path, target: Path, link: Link, force: bool) -> list[dict[str, Any]]:
+    """Sends one picture by every system, writes and reports what arrived; the systems' part of the JSON report."""
+    from ..codec import takes_any_ratio
+    from ..data.images import read_image, write_png
+    from ..data.sheets import side_by_side, stamped
+
+    picture = read_image(path)
+    x = picture.pixels[None]
+    order = sorted(range(len(systems)), key=lambda number: takes_any_ratio(systems[number][1]))
+    results: dict[int, _Sent] = {}
+    uses = None
+    for number in order:  # the learned ones first: the first of them sets the channel uses of the others
+        name, codec = systems[number]
+        free = takes_any_ratio(codec)
+        results[number] = _transmit(name, codec, x, link, uses if free else None)
+        uses = results[number].report["channel_uses"] if uses is None and not free else uses
+
+    first = results[0]
+    notes = [*picture.notes]
+    if not first.report["ok"]:
+        notes.append("the frame was lost: what is shown is not what was received")
+    if target.suffix.lower() in (".jpg", ".jpeg"):
+        notes.append("stored as JPEG: the file is not exactly what was received")
+    first.report["output"] = str(target)
+    write_png(target, first.picture, overwrite=force)
+    sheet = [("sent", x[0])]
+    for number in range(len(systems)):
+        sent = results[number]
+        sheet.append((sent.caption, sent.picture if sent.report["ok"] else stamped(sent.picture, "frame lost")))
+    across = None if len(sheet) <= 3 else math.ceil(math.sqrt(len(sheet)))
+    write_png(side_by_side_path(target), side_by_side(sheet, across), overwrite=force)
+
+    height, width = x.shape[-2:]
+    say(
+        f"{path}: {width}x{height} pixels by {first.report['weight']} over {link.channel} at {link.snr_db:g} dB, seed {link.seed}"
+    )
+    for line in first.lines:
+        say(f"  {line}")
+    for note in notes:
+        say(f"  note      {note}")
+    if len(systems) > 1:
+        _say_comparison([results[number].report for number in range(len(systems))])
+    say(f"  written   {target} and {side_by_side_path(target).name}")
+    return [results[number].report for number in range(len(systems))]
+
+
+@dataclass
+class _Sent:
+    """What one system made of a picture: ``picture`` ``(3, H, W)``, caption, report for JSON, lines for people."""
+
+    picture: torch.Tensor
+    caption: str
+    report: dict[str, Any]
+    lines: list[str]
+
+
+def _transmit(name: str, codec: Codec, x: torch.Tensor, link: Link, uses: int | None) -> _Sent:
     import torch
 
     from ..bench import nominal_ratio
-    from ..data.images import read_image, side_by_side, write_png
+    from ..codec import is_bound
     from ..link import transmit
     from ..metrics import psnr, ssim
     from ..units import bandwidth_ratio, format_ratio
 
-    picture = read_image(path)
-    x = picture.pixels[None]
-    height, width = x.shape[-2:]
-    result = transmit(codec, channel, x, snr_db, ratio=ratio, task=task, seed=seed, equalizer=equalizer)
-    uses = int(result.frame.length[0])
-    nominal = format_ratio(nominal_ratio(codec, ratio))
-    exact = bandwidth_ratio(uses, height, width)
+    result = transmit(
+        codec, link.channel, x, link.snr_db, ratio=link.ratio, task=link.task, seed=link.seed, equalizer=link.equalizer, uses=uses
+    )
+    sent = int(result.frame.length[0])
+    exact = bandwidth_ratio(sent, *x.shape[-2:])
+    nominal = format_ratio(exact if uses is not None else nominal_ratio(codec, link.ratio))
     encode_ms, decode_ms = result.encode_ms, result.decode_ms
     arrived = result.reconstruction.ok is None or bool(result.reconstruction.ok[0])
+    scheme = _scheme(codec, result)
     y = _shown(result, x)
     del result  # the symbols of a large photograph are large too
     quality = (psnr(x, y).item(), ssim(x, y).item()) if arrived else (None, None)
 
     weight = getattr(codec, "weight", None)
-    name = weight.name if weight is not None else codec.name
-    notes = [*picture.notes]
-    if not arrived:
-        notes.append("the frame was lost: what is shown is not what was received")
-    if target.suffix.lower() in (".jpg", ".jpeg"):
-        notes.append("stored as JPEG: the file is not exactly what was received")
-    caption = f"received: {name}, {channel} {snr_db:g} dB, CBR {nominal}"
+    resolved = weight.name if weight is not None else codec.name
+    shown = resolved + (" (bound)" if is_bound(codec) else "")
+    caption = f"received: {shown}, {link.channel} {link.snr_db:g} dB, CBR {nominal}"
     caption += f", {figure(quality[0], 1)} dB" if arrived else ", lost"
-    write_png(target, y[0], overwrite=force)
-    write_png(side_by_side_path(target), side_by_side([("sent", x[0]), (caption, torch.nan_to_num(y[0]))]), overwrite=force)
-
-    say(f"{path}: {width}x{height} pixels by {name} over {channel} at {snr_db:g} dB, seed {seed}")
-    say(f"  sent      k = {uses} channel uses, CBR {nominal} ({exact:.6f} with header and padding)")
-    say(f"  received  PSNR {figure(quality[0], 2)} dB, SSIM {figure(quality[1], 4)}")
-    say(f"  time      encode {encode_ms:.0f} ms, decode {decode_ms:.0f} ms")
-    for note in notes:
-        say(f"  note      {note}")
-    say(f"  written   {target} and {side_by_side_path(target).name}")
-    return {
-        "weight": name,
+    report = {
+        "system": name,
+        "weight": resolved,
         "ok": arrived,
+        "bound": is_bound(codec),
+        "tool": getattr(codec, "tool", None),
+        "scheme": scheme,
         "psnr": quality[0],
         "ssim": quality[1],
-        "channel_uses": uses,
+        "channel_uses": sent,
         "bandwidth_ratio": exact,
         "encode_ms": round(encode_ms, 3),
         "decode_ms": round(decode_ms, 3),
-        "output": str(target),
+        "output": None,
     }
+    lines = [
+        f"sent      k = {sent} channel uses, CBR {nominal} ({exact:.6f} with header and padding)",
+        f"received  PSNR {figure(quality[0], 2)} dB, SSIM {figure(quality[1], 4)}",
+        f"time      encode {encode_ms:.0f} ms, decode {decode_ms:.0f} ms",
+    ]
+    if scheme is not None:
+        lines.insert(1, f"scheme    {scheme}")
+    return _Sent(torch.nan_to_num(y[0]), caption, report, lines)
+
+
+def _scheme(codec: Codec, result: Transmission) -> str | None:
+    """The modulation and coding scheme that a digital system used."""
+    schemes, rate = getattr(codec, "schemes", None), result.frame.side.rate
+    return None if schemes is None or rate is None else schemes[int(rate[0])].name
+
+
+def _say_comparison(reports: list[dict[str, Any]]) -> None:
+    """A line per system: what it sent and what arrived."""
+    width = max(len(report["weight"]) for report in reports)
+    say(f"  {'system':<{width}}  {'k':>8}  {'PSNR (dB)':>9}  {'SSIM':>6}  remarks")
+    for report in reports:
+        remarks = [text for text in ("bound" if report["bound"] else "", report["scheme"] or "") if text]
+        if not report["ok"]:
+            remarks.insert(0, "frame lost")
+        figures = f"{figure(report['psnr'], 2):>9}  {figure(report['ssim'], 4):>6}"
+        say(f"  {report['weight']:<{width}}  {report['channel_uses']:>8}  {figures}  {', '.join(remarks)}".rstrip())
 
 
 def _shown(result: Transmission, x: torch.Tensor) -> torch.Tensor:
     """The received picture ``(1, 3, H, W)`` on the CPU; grey where the receiver made none."""
     import torch
+
+    from ..codec import LOST_GREY
 
     return torch.full_like(x, LOST_GREY) if result.image is None else result.image.float().cpu()

@@ -7,18 +7,17 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import math
 import os
 import re
 import secrets
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image, ImageDraw, ImageFont, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 
 from ..errors import IntegrityError, OpenJSCCError, UsageError
 
@@ -192,70 +191,6 @@ def to_pil(pixels: torch.Tensor) -> Image.Image:
     if pixels.is_floating_point() and not bool(torch.isfinite(pixels).all()):
         raise UsageError("picture with values that are not finite numbers", "this is a fault of what made it, not of the file")
     return Image.fromarray(to_uint8(pixels).permute(1, 2, 0).contiguous().cpu().numpy())
-
-
-def side_by_side(pictures: Sequence[tuple[str, torch.Tensor]]) -> Image.Image:
-    """Pictures in one row, each under its caption, e.g. ``sent | received``.
-
-    Pictures under 128 pixels are shown enlarged by a whole factor (each pixel a square), those over 2048 reduced to 2048
-    (long side of the largest picture, one factor for all): made for looking at, not for measuring.
-
-    Args:
-        pictures: caption and ``(3, H, W)`` pixels each, float in [0, 1] or uint8; sizes may differ.
-    """
-    if not pictures:
-        raise UsageError("no pictures to show", "give at least one")
-    scale = _viewing_scale(max(max(pixels.shape[-2:]) for _, pixels in pictures))
-    images = [_scaled(to_pil(pixels), scale) for _, pixels in pictures]
-    captions = [caption for caption, _ in pictures]
-    font, gap, boxes = _fitted(captions, [image.width for image in images], max(max(image.size) for image in images))
-    columns = [max(image.width, width + 1) for image, (width, _) in zip(images, boxes, strict=True)]
-    top = max(height for _, height in boxes) + 1 + gap
-    sheet = Image.new("RGB", (sum(columns) + gap * (len(columns) - 1), top + max(image.height for image in images)), "white")
-    draw = ImageDraw.Draw(sheet)
-    left = 0
-    for caption, image, column in zip(captions, images, columns, strict=True):
-        draw.multiline_text((left, 0), caption, fill="black", font=font)
-        sheet.paste(image, (left, top))
-        left += column + gap
-    return sheet
-
-
-def _viewing_scale(longest: int) -> float:
-    if longest < 128:
-        return -(-128 // max(1, longest))
-    return min(1.0, 2048 / longest)
-
-
-def _scaled(image: Image.Image, scale: float) -> Image.Image:
-    if scale == 1:
-        return image
-    size = max(1, round(image.width * scale)), max(1, round(image.height * scale))
-    if scale > 1:
-        return image.resize(size, Image.Resampling.NEAREST)
-    return image.resize(size, Image.Resampling.LANCZOS, reducing_gap=3.0)
-
-
-Font = ImageFont.ImageFont | ImageFont.FreeTypeFont
-
-
-def _fitted(captions: list[str], widths: list[int], longest: int) -> tuple[Font, int, list[tuple[int, int]]]:
-    """The largest font with which every caption fits its picture, 12 pixels at least; the gap; each caption's (width, height)."""
-    draw = ImageDraw.Draw(Image.new("L", (1, 1)))
-    size = max(14, round(longest / 32))
-    while True:
-        font = _font(size)
-        boxes = [draw.multiline_textbbox((0, 0), caption, font=font) for caption in captions]
-        if size <= 12 or all(box[2] < width for box, width in zip(boxes, widths, strict=True)):
-            return font, max(4, size // 2), [(math.ceil(box[2]), math.ceil(box[3])) for box in boxes]
-        size -= 1
-
-
-def _font(size: int) -> Font:
-    try:
-        return ImageFont.load_default(size)
-    except ImportError:  # a Pillow without FreeType has one small font
-        return ImageFont.load_default()
 
 
 @contextlib.contextmanager

@@ -7,7 +7,7 @@ import json
 import math
 import os
 import platform
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from importlib import resources
 from pathlib import Path
@@ -78,13 +78,14 @@ def list_models() -> list[WeightInfo]:
     return [read_info(path) for _, path in sorted(weight_files().items())]
 
 
-def resolve(name: str, ratio: float | None = None, data: str | None = None) -> str:
+def resolve(name: str, ratio: float | None = None, data: str | None = None, also: Iterable[str] = ()) -> str:
     """The full name ``arch.tag`` (or the path) that a user's ``name`` means.
 
     Args:
         name: ``arch``, ``arch.tag``, or the path of a weight file.
         ratio: where given, a bare architecture means a weight that serves this bandwidth ratio.
         data: where given, a bare architecture prefers the tag of that name (``cifar10``).
+        also: names that mean something elsewhere, for the hint.
 
     Raises:
         UsageError: unknown name (with near misses), or no weight of the architecture serves the ratio.
@@ -95,7 +96,11 @@ def resolve(name: str, ratio: float | None = None, data: str | None = None) -> s
         return name
     if name not in ARCHITECTURES:
         arch = name.partition(".")[0]
-        known = [*files, *ARCHITECTURES] if arch not in ARCHITECTURES else [file for file in files if file.startswith(arch + ".")]
+        known = (
+            [*files, *ARCHITECTURES, *also]
+            if arch not in ARCHITECTURES
+            else [file for file in files if file.startswith(arch + ".")]
+        )
         raise unknown_name("model", name, known)
     tags = [file.partition(".")[2] for file in files if file.partition(".")[0] == name]
     if not tags:

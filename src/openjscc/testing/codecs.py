@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from ..channels import make_channel
-from ..codec import Codec, Conditions, Frame, Received, Reconstruction
+from ..codec import Codec, Conditions, Frame, Received, Reconstruction, is_bound, takes_any_ratio
 from ..errors import UsageError
 from ..power import mean_power, sent_mask
 from ._failure import CheckFailed, require
@@ -64,6 +64,7 @@ def check_shapes_and_power(codec: Codec, size: tuple[int, int]) -> None:
             (frame.side.height, frame.side.width) == size,
             f"{where}: side information says {frame.side.height}x{frame.side.width}",
         )
+        require(frame.side.genie is None or is_bound(codec), f"{where}: bits reach the receiver past the channel, in no bound")
         image = reconstruction.image
         if image is not None:
             require(image.shape == x.shape, f"{where}: image comes out as {tuple(image.shape)}")
@@ -105,11 +106,12 @@ def check_ratios(codec: Codec) -> None:
     for ratio, length in zip(codec.ratios, lengths, strict=True):
         payload = ratio * 3 * 64 * 64
         require(payload <= length <= payload + 64, f"ratio {ratio:.4g} of 64x64 is {payload:.0f} uses, sent are {length}")
+    refused = -1.0 if takes_any_ratio(codec) else 7.77
     try:
-        _send(codec, x, 7.77)
+        _send(codec, x, refused)
     except UsageError:
         return
-    raise CheckFailed("a ratio that the codec does not have (7.77) is not refused with UsageError")
+    raise CheckFailed(f"a ratio that the codec does not have ({refused}) is not refused with UsageError")
 
 
 def check_gradients(codec: nn.Module) -> None:

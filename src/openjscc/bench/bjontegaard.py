@@ -1,0 +1,100 @@
+"""Mean distance between two rate-quality curves, after G. Bjøntegaard (ITU-T VCEG-M33, 2001, and VCEG-AI11, 2008).
+
+The curves go through the given points. Between them they are piecewise cubic and monotone (slopes of F. N. Fritsch and J.
+Butland, SIAM Journal on Scientific and Statistical Computing 5, 1984), in the logarithm of the rate. Bjøntegaard's first
+proposal, one cubic for four points, does not serve for more.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from ..errors import UsageError
+
+_FEWEST = 4
+
+
+def bd_rate(rate_a: Sequence[float], quality_a: Sequence[float], rate_b: Sequence[float], quality_b: Sequence[float]) -> float:
+    """How much more rate B needs than A for the same quality, in percent: the mean over the qualities that both reach.
+
+    Negative where B is the better one. Points may come in any order.
+
+    Args:
+        rate_a, rate_b: positive, in any one unit (bits per pixel, channel uses, ...).
+        quality_a, quality_b: in dB, or any scale that is better the higher.
+
+    Raises:
+        UsageError: fewer than four points, not finite, quality that does not rise with the rate, or no common qualities.
+    """
+    curve_a, curve_b = _points(rate_a, quality_a), _points(rate_b, quality_b)
+    difference = _mean_difference((curve_a[1], curve_a[0]), (curve_b[1], curve_b[0]), "qualities")
+    return 100 * math.expm1(difference)
+
+
+def bd_quality(rate_a: Sequence[float], quality_a: Sequence[float], rate_b: Sequence[float], quality_b: Sequence[float]) -> float:
+    """How much higher the quality of B is than that of A at the same rate: the mean over the (logarithms of the) common rates.
+
+    In the unit of the quality: with PSNR this is the BD-PSNR in dB. Arguments and errors as `bd_rate`.
+    """
+    return _mean_difference(_points(rate_a, quality_a), _points(rate_b, quality_b), "rates")
+
+
+Curve = tuple[np.ndarray, np.ndarray]
+
+
+def _points(rate: Sequence[float], quality: Sequence[float]) -> Curve:
+    """ln(rate) and quality, ascending."""
+    rates, qualities = np.asarray(rate, np.float64), np.asarray(quality, np.float64)
+    if rates.ndim != 1 or rates.shape != qualities.shape:
+        raise UsageError(f"{rates.size} rates and {qualities.size} qualities", "give one quality for each rate")
+    if rates.size < _FEWEST:
+        raise UsageError(f"a curve of {rates.size} points", f"use at least {_FEWEST}")
+    if not (np.isfinite(rates).all() and np.isfinite(qualities).all() and (rates > 0).all()):
+        raise UsageError("a curve with values that are not finite, or a rate that is not positive", "leave those points out")
+    order = np.argsort(rates)
+    rates, qualities = np.log(rates[order]), qualities[order]
+    if not ((np.diff(rates) > 0).all() and (np.diff(qualities) > 0).all()):
+        raise UsageError("a curve whose quality does not rise with its rate", "leave out the points that others beat")
+    return rates, qualities
+
+
+def _mean_difference(curve_a: Curve, curve_b: Curve, what: str) -> float:
+    """Mean of B − A over the common interval of their abscissas."""
+    low, high = max(curve_a[0][0], curve_b[0][0]), min(curve_a[0][-1], curve_b[0][-1])
+    if not low < high:
+        raise UsageError(f"the curves have no {what} in common", "measure them over ranges that overlap")
+    return (_integral(*curve_b, low, high) - _integral(*curve_a, low, high)) / (high - low)
+
+
+def _integral(x: np.ndarray, y: np.ndarray, low: float, high: float) -> float:
+    """Of the interpolating curve from ``low`` to ``high``, both within ``x``."""
+    width, slopes = np.diff(x), _slopes(x, y)
+    secant = np.diff(y) / width
+    # on each piece y + s t + c2 t² + c3 t³, t from its left end
+    c2 = (3 * secant - 2 * slopes[:-1] - slopes[1:]) / width
+    c3 = (slopes[:-1] + slopes[1:] - 2 * secant) / width**2
+
+    def primitive(t: np.ndarray) -> np.ndarray:
+        return t * (y[:-1] + t * (slopes[:-1] / 2 + t * (c2 / 3 + t * c3 / 4)))
+
+    start, stop = np.clip(low - x[:-1], 0, width), np.clip(high - x[:-1], 0, width)
+    return float(np.sum(primitive(stop) - primitive(start)))
+
+
+def _slopes(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """At each point: a weighted harmonic mean of the secants beside it; at the ends a three-point formula kept monotone.
+
+    For points whose ``y`` rises.
+    """
+    width = np.diff(x)
+    secant = np.diff(y) / width
+    left, right = 2 * width[:-1] + width[1:], width[:-1] + 2 * width[1:]
+    inner = (left + right) / (right / secant[:-1] + left / secant[1:])
+    return np.concatenate([[_end(width[0], width[1], *secant[:2])], inner, [_end(width[-1], width[-2], *secant[:-3:-1])]])
+
+
+def _end(near: float, far: float, secant: float, next_secant: float) -> float:
+    return max(0.0, ((2 * near + far) * secant - near * next_secant) / (near + far))

@@ -1,0 +1,94 @@
+"""Pictures beside one another, with captions: for looking at, not for measuring."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from PIL import Image, ImageDraw, ImageFont
+
+from ..errors import UsageError
+from .images import to_pil
+
+
+def side_by_side(pictures: Sequence[tuple[str, torch.Tensor]], columns: int | None = None) -> Image.Image:
+    """Pictures in rows, each under its caption, e.g. ``sent | received``.
+
+    Pictures under 128 pixels are shown enlarged by a whole factor (each pixel a square), those over 2048 reduced to 2048
+    (long side of the largest picture, one factor for all): made for looking at, not for measuring.
+
+    Args:
+        pictures: caption and ``(3, H, W)`` pixels each, float in [0, 1] or uint8; sizes may differ.
+        columns: pictures in a row; None: all of them.
+    """
+    if not pictures:
+        raise UsageError("no pictures to show", "give at least one")
+    scale = _viewing_scale(max(max(pixels.shape[-2:]) for _, pixels in pictures))
+    images = [_scaled(to_pil(pixels), scale) for _, pixels in pictures]
+    captions = [caption for caption, _ in pictures]
+    font, gap, boxes = _fitted(captions, [image.width for image in images], max(max(image.size) for image in images))
+    across = min(columns or len(images), len(images))
+    cells = [max(image.width, width + 1) for image, (width, _) in zip(images, boxes, strict=True)]
+    widths = [max(cells[column::across]) for column in range(across)]
+    top = max(height for _, height in boxes) + 1 + gap
+    heights = [top + max(image.height for image in images[start : start + across]) for start in range(0, len(images), across)]
+    size = (sum(widths) + gap * (across - 1), sum(heights) + gap * (len(heights) - 1))
+    sheet = Image.new("RGB", size, "white")
+    draw = ImageDraw.Draw(sheet)
+    for number, (caption, image) in enumerate(zip(captions, images, strict=True)):
+        row, column = divmod(number, across)
+        left, above = sum(widths[:column]) + gap * column, sum(heights[:row]) + gap * row
+        draw.multiline_text((left, above), caption, fill="black", font=font)
+        sheet.paste(image, (left, above + top))
+    return sheet
+
+
+def stamped(pixels: torch.Tensor, text: str) -> torch.Tensor:
+    """A picture ``(3, H, W)`` with a text across its middle, as large as fits; uint8."""
+    image = to_pil(pixels)
+    draw = ImageDraw.Draw(image)
+    for size in range(max(8, image.width // 6), 5, -1):
+        font = _font(size)
+        if draw.textlength(text, font=font) <= 0.9 * image.width:
+            break
+    draw.text((image.width / 2, image.height / 2), text, fill="white", font=font, anchor="mm")
+    return torch.from_numpy(np.array(image)).permute(2, 0, 1)
+
+
+def _viewing_scale(longest: int) -> float:
+    if longest < 128:
+        return -(-128 // max(1, longest))
+    return min(1.0, 2048 / longest)
+
+
+def _scaled(image: Image.Image, scale: float) -> Image.Image:
+    if scale == 1:
+        return image
+    size = max(1, round(image.width * scale)), max(1, round(image.height * scale))
+    if scale > 1:
+        return image.resize(size, Image.Resampling.NEAREST)
+    return image.resize(size, Image.Resampling.LANCZOS, reducing_gap=3.0)
+
+
+Font = ImageFont.ImageFont | ImageFont.FreeTypeFont
+
+
+def _fitted(captions: list[str], widths: list[int], longest: int) -> tuple[Font, int, list[tuple[int, int]]]:
+    """The largest font with which every caption fits its picture, 12 pixels at least; the gap; each caption's (width, height)."""
+    draw = ImageDraw.Draw(Image.new("L", (1, 1)))
+    size = max(14, round(longest / 32))
+    while True:
+        font = _font(size)
+        boxes = [draw.multiline_textbbox((0, 0), caption, font=font) for caption in captions]
+        if size <= 12 or all(box[2] < width for box, width in zip(boxes, widths, strict=True)):
+            return font, max(4, size // 2), [(math.ceil(box[2]), math.ceil(box[3])) for box in boxes]
+        size -= 1
+
+
+def _font(size: int) -> Font:
+    try:
+        return ImageFont.load_default(size)
+    except ImportError:  # a Pillow without FreeType has one small font
+        return ImageFont.load_default()

@@ -1,0 +1,117 @@
+"""What the separation-based systems share: how many symbols a frame has, and pictures between tensors and files."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+
+import numpy as np
+import torch
+
+from ..codec import LOST_GREY, Conditions, Frame, Received, Reconstruction, Side, check_image
+from ..errors import IntegrityError, UsageError
+from ..header import HeaderFormat, header_symbols
+from ..power import normalize_power
+from .source import RateControl, SourceCodec
+
+RATIOS = (1 / 48, 1 / 24, 1 / 16, 1 / 12, 1 / 6)
+"""Examples, and what suites try: these systems take any ratio."""
+AGREED_SIZE = (32, 32)
+"""The size of CIFAR pictures costs one flag bit instead of 33 bits, as for the learned codecs."""
+
+
+class SeparateCodec(ABC):
+    """A source codec, then anything that carries its bits: the part without the link.
+
+    Attributes:
+        name: the spec that makes this system again.
+        source: the source codec.
+        control: fits its files to budgets; its cache lives as long as the codec.
+    """
+
+    any_ratio = True
+    bound = False
+    tasks: tuple[str, ...] = ("reconstruction",)
+    uses_gain = True
+    ratios: tuple[float, ...] = RATIOS
+    default_ratio = RATIOS[-1]
+
+    def __init__(self, name: str, source: SourceCodec, rates: int = 1) -> None:
+        """
+        Args:
+            name: the spec that makes this system again.
+            source: the source codec.
+            rates: number of schemes that the header tells apart.
+        """
+        self.name = name
+        self.source = source
+        self.control = RateControl(source)
+        self.header = HeaderFormat(AGREED_SIZE, rates)
+
+    @property
+    def tool(self) -> str:
+        """The source coder and its version."""
+        return self.source.version
+
+    def encode(self, x: torch.Tensor, conditions: Conditions) -> Frame:
+        """Pictures ``(B, 3, H, W)`` to a frame, within the channel uses that the conditions give.
+
+        Raises:
+            UsageError: for a ratio outside (0, 10], or fewer uses than the header takes.
+        """
+        check_image(x)
+        batch, _, height, width = x.shape
+        head = self.header.uses(height, width)
+        payload = self._payload_uses(conditions, batch, height, width, head)
+        pictures = list((x.detach().clamp(0, 1) * 255).round().to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy())
+        snr_db = None if conditions.snr_db is None else conditions.snr_db.detach().double().cpu().tolist()
+        symbols, rate, genie = self._send(pictures, payload, snr_db, conditions)
+        length = torch.tensor(payload)
+        side = Side(height, width, rate.to(x.device), genie=genie)
+        front = header_symbols(self.header.bits(side, batch)).to(x.device)
+        sent = normalize_power(symbols.to(x.device), length.to(x.device))
+        return Frame(torch.cat([front, sent], dim=1), (length + head).to(x.device), side)
+
+    def decode(self, received: Received) -> Reconstruction:
+        """What arrived: ``ok`` ``(B,)``, and the pictures, grey where it is False."""
+        side = received.side
+        files = self._receive(received, self.header.uses(side.height, side.width))
+        image = torch.full((len(files), 3, side.height, side.width), LOST_GREY)
+        ok = torch.zeros(len(files), dtype=torch.bool)
+        for index, data in enumerate(files):
+            if data is None:
+                continue
+            try:
+                picture = self.source.decode(data, side.height, side.width)
+            except IntegrityError:  # bits that passed every check and are no file: nothing fitted into the frame, or chance
+                continue
+            image[index] = torch.from_numpy(np.ascontiguousarray(picture)).permute(2, 0, 1).float() / 255
+            ok[index] = True
+        return Reconstruction(image=image.to(received.symbols.device), ok=ok.to(received.symbols.device))
+
+    @abstractmethod
+    def _send(
+        self, pictures: list[np.ndarray], payload: list[int], snr_db: list[float] | None, conditions: Conditions
+    ) -> tuple[torch.Tensor, torch.Tensor, tuple[object, ...] | None]:
+        """Pictures to payload symbols complex64 ``(B, max(payload))``, header's rate index int64 ``(B,)``, and `Side.genie`."""
+
+    @abstractmethod
+    def _receive(self, received: Received, head: int) -> list[bytes | None]:
+        """The file of each picture, possibly followed by zero bytes; None where it was lost. ``head``: uses of the header."""
+
+    def _payload_uses(self, conditions: Conditions, batch: int, height: int, width: int, head: int) -> list[int]:
+        if conditions.uses is not None:
+            if conditions.uses <= head:
+                raise UsageError(f"{conditions.uses} channel uses for a frame of {self.name}", f"its header alone takes {head}")
+            return [conditions.uses - head] * batch
+        ratio = self.default_ratio if conditions.ratio is None else conditions.ratio
+        try:
+            ratios = torch.as_tensor(ratio, dtype=torch.float64).expand(batch).tolist()
+        except (TypeError, ValueError, RuntimeError):
+            raise UsageError(
+                f"bandwidth ratio {ratio!r} for {batch} images", "give a number such as 1/16, or one per image"
+            ) from None
+        for value in ratios:
+            if not (math.isfinite(value) and 0 < value <= 10):
+                raise UsageError(f"bandwidth ratio {value:g}", "complex channel uses per source value, above 0 and at most 10")
+        return [max(math.floor(value * 3 * height * width + 1e-6), 1) for value in ratios]

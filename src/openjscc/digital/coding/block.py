@@ -1,0 +1,130 @@
+"""A binary block code: bits to coded bits, log-likelihood ratios to bits."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import TYPE_CHECKING, overload
+
+import numpy as np
+
+from ...errors import UsageError
+from .graph import Graph
+from .schedule import Schedule
+
+if TYPE_CHECKING:
+    import torch
+
+ITERATIONS = 30
+"""Default of the most iterations for one block."""
+ENCODE_AT_ONCE = 64
+
+
+class BlockCode:
+    """An LDPC code with a systematic encoder and a layered, normalised min-sum decoder.
+
+    Bits are uint8 0 or 1. An LLR is log P(bit = 0) / P(bit = 1): positive means 0. Their common scale does not matter. Blocks are
+    decoded one by one, so a result never depends on the other blocks of the batch. Make codes with `ieee80211n` and `nr`.
+
+    Attributes:
+        name: e.g. ``802.11n (1458,1944)``.
+        k: information bits in.
+        n: coded bits out.
+        sent: for each coded bit its place in the codeword of the mother code, int64 ``(n,)``.
+    """
+
+    def __init__(self, name: str, k: int, sent: np.ndarray, graph: Graph, factor: int) -> None:
+        self.name, self.k, self.n = name, k, len(sent)
+        self.sent = sent
+        self.sent.flags.writeable = False
+        self._graph, self._factor = graph, factor
+
+    def __repr__(self) -> str:
+        return f"<{self.name}>"
+
+    @property
+    def rate(self) -> float:
+        return self.k / self.n
+
+    def parity_check_matrix(self) -> np.ndarray:
+        """H of the mother code, uint8 ``(checks, N)``; for 5G NR only the checks that the sent bits need. `sent` says which of
+        the N bits are sent; bits from k to the first parity bit are zero."""
+        graph = self._graph
+        matrix = np.zeros((graph.block_rows * graph.z, graph.block_columns * graph.z), dtype=np.uint8)
+        i = np.arange(graph.z)
+        for row, column, shift in zip(graph.rows, graph.columns, graph.shifts, strict=True):
+            matrix[row * graph.z + i, column * graph.z + (i + shift) % graph.z] = 1
+        return matrix
+
+    @cached_property
+    def _schedule(self) -> Schedule:
+        return Schedule.make(self._graph, self.k, self.sent, self._factor)
+
+    def encode(self, bits: np.ndarray) -> np.ndarray:
+        """Coded bits uint8 ``(B, n)`` of information bits uint8 ``(B, k)``."""
+        bits = np.asarray(bits)
+        if bits.ndim != 2 or bits.shape[1] != self.k:
+            raise UsageError(f"bits of shape {bits.shape} for {self.name}", f"give (B, {self.k})")
+        if bits.dtype != np.uint8 or bits.max(initial=0) > 1:
+            raise UsageError(f"bits of type {bits.dtype} that are not all 0 or 1", "give uint8 values 0 and 1")
+        coded = np.empty((len(bits), self.n), dtype=np.uint8)
+        for start in range(0, len(bits), ENCODE_AT_ONCE):
+            part = bits[start : start + ENCODE_AT_ONCE]
+            whole = np.zeros((len(part), self._graph.information_columns * self._graph.z), dtype=np.uint8)
+            whole[:, : self.k] = part
+            coded[start : start + ENCODE_AT_ONCE] = self._graph.encode(whole)[:, self.sent]
+        return coded
+
+    @overload
+    def decode(self, llr: np.ndarray, iterations: int = ITERATIONS) -> tuple[np.ndarray, np.ndarray]: ...
+    @overload
+    def decode(self, llr: torch.Tensor, iterations: int = ITERATIONS) -> tuple[torch.Tensor, torch.Tensor]: ...
+    def decode(self, llr, iterations=ITERATIONS):
+        """Most likely information bits.
+
+        Args:
+            llr: float ``(B, n)``, array or tensor. 0 is an erasure, NaN is taken as one, infinity as certainty.
+            iterations: at most so many; a block stops as soon as all its checks hold.
+
+        Returns:
+            bits uint8 ``(B, k)`` and ok bool ``(B,)``, of the kind and on the device of ``llr``. ok: all checks hold, and no
+            information bit was left undecided.
+        """
+        if llr.ndim != 2 or llr.shape[1] != self.n:
+            raise UsageError(f"LLRs of shape {tuple(llr.shape)} for {self.name}", f"give (B, {self.n})")
+        if iterations < 0:
+            raise UsageError(f"{iterations} iterations", "give 0 or more")
+        if isinstance(llr, np.ndarray):
+            if llr.dtype.kind != "f":
+                raise UsageError(f"LLRs of type {llr.dtype}", "give floating-point numbers")
+            compiled = _compiled()
+            if compiled:
+                return compiled.decode(self._schedule, np.ascontiguousarray(llr, dtype=np.float32), iterations)
+            import torch
+
+            bits, ok = self.decode_torch(torch.from_numpy(np.ascontiguousarray(llr, dtype=np.float32)), iterations)
+            return bits.numpy(), ok.numpy()
+        if not llr.is_floating_point():
+            raise UsageError(f"LLRs of type {llr.dtype}", "give floating-point numbers")
+        if llr.device.type == "cpu" and _compiled():
+            import torch
+
+            bits, ok = self.decode(llr.detach().float().numpy(), iterations)
+            return torch.from_numpy(bits), torch.from_numpy(ok)
+        return self.decode_torch(llr, iterations)
+
+    def decode_torch(self, llr: torch.Tensor, iterations: int = ITERATIONS) -> tuple[torch.Tensor, torch.Tensor]:
+        """`decode` with tensor operations, on the device of ``llr``: the same decisions."""
+        from .minsum_torch import decode
+
+        if llr.ndim != 2 or llr.shape[1] != self.n:
+            raise UsageError(f"LLRs of shape {tuple(llr.shape)} for {self.name}", f"give (B, {self.n})")
+        return decode(self._schedule, llr.detach().float(), iterations)
+
+
+def _compiled():
+    """The compiled decoder, or None without numba."""
+    try:
+        from . import minsum_numba
+    except ImportError:
+        return None
+    return minsum_numba

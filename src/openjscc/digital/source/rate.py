@@ -1,0 +1,174 @@
+"""The best file that fits a number of bytes, with few encodes."""
+
+from __future__ import annotations
+
+import bisect
+import hashlib
+import math
+import threading
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ._base import SourceCodec, check_picture
+
+ESTIMATE_POINTS = 13
+"""About so many qualities, evenly spread, does `RateControl.estimate` look at."""
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A file and the quality that it was made with."""
+
+    data: bytes
+    quality: int
+
+
+class RateControl:
+    """Files of a codec by budget, each made once and kept. Safe to use from several threads.
+
+    Args:
+        codec: the source codec.
+        cache_bytes: how much is kept (files, and pictures decoded from them); what was not used for longest goes first.
+
+    Attributes:
+        encodes: number of files really made so far.
+    """
+
+    def __init__(self, codec: SourceCodec, cache_bytes: int = 512 * 2**20) -> None:
+        self.codec = codec
+        self.cache_bytes = cache_bytes
+        self.encodes = 0
+        self._scale = [codec.log_size(quality) for quality in codec.qualities]
+        self._kept: OrderedDict[tuple[Any, ...], Any] = OrderedDict()
+        self._bytes = 0
+        self._lock = threading.Lock()
+        self._running: dict[tuple[Any, ...], threading.Event] = {}
+
+    def fit(self, picture: np.ndarray, budget: int) -> Fitted | None:
+        """The best quality whose file has at most ``budget`` bytes; None where there is none.
+
+        Sizes rise with the quality, but for rare small steps back. Where they do rise, the result is the highest quality that
+        fits. Else it is one that fits and whose next higher one does not (or is not there), and which of these depends on the
+        picture and the budget alone, not on what was asked for before.
+
+        Args:
+            picture: uint8 ``(H, W, 3)``.
+            budget: bytes.
+        """
+        key = _digest(picture)
+        qualities = self.codec.qualities
+        low, high = -1, len(qualities)  # indices: low fits, high does not
+        probed: list[tuple[float, float]] = []
+        for left in range(high.bit_length() + 2, -1, -1):  # at worst three probes more than plain bisection
+            if high - low == 1:
+                break
+            reach = 2**left  # wide at first; in the end guesses must leave what bisection can finish
+            index = min(max(self._guess(probed, budget), low + 1, high - reach), high - 1, low + reach)
+            size = len(self._file(key, picture, qualities[index]))
+            probed.append((self._scale[index], math.log(max(1, size))))
+            if size <= budget:
+                low = index
+            else:
+                high = index
+        return None if low < 0 else Fitted(self._file(key, picture, qualities[low]), qualities[low])
+
+    def decoded(self, picture: np.ndarray, quality: int) -> np.ndarray:
+        """What the file of that quality shows, uint8 ``(H, W, 3)``; read-only, as it is kept."""
+        key = _digest(picture)
+
+        def make() -> np.ndarray:
+            result = self.codec.decode(self._file(key, picture, quality), *picture.shape[:2])
+            result.flags.writeable = False
+            return result
+
+        return self._once((key, quality, "decoded"), make, lambda result: result.nbytes)
+
+    def psnr(self, picture: np.ndarray, quality: int) -> float:
+        """PSNR of that file in dB over the 8-bit values of all pixels and channels; infinite where nothing is lost."""
+        key = (_digest(picture), quality, "psnr")
+        return self._once(key, lambda: _psnr(picture, self.decoded(picture, quality)), lambda _: 64)
+
+    def estimate(self, picture: np.ndarray, budget: int) -> float | None:
+        """About the PSNR in dB that `fit` reaches, from files of every few qualities only; None where not even the smallest fits.
+
+        Between the two neighbouring ones of these that enclose the budget, PSNR is taken as linear in the logarithm of the size.
+        """
+        key = _digest(picture)
+        qualities = self.codec.qualities
+        step = max(1, len(qualities) // ESTIMATE_POINTS)
+        grid = [*qualities[:-1:step], qualities[-1]]
+        low, high = -1, len(grid)
+        while high - low > 1:
+            middle = (low + high) // 2
+            if len(self._file(key, picture, grid[middle])) <= budget:
+                low = middle
+            else:
+                high = middle
+        if low < 0:
+            return None if self.fit(picture, budget) is None else self.psnr(picture, grid[0])
+        worse = self.psnr(picture, grid[low])
+        if high == len(grid):
+            return worse
+        small, large = (math.log(len(self._file(key, picture, grid[index]))) for index in (low, high))
+        share = (math.log(budget) - small) / max(large - small, 1e-9)
+        better = min(self.psnr(picture, grid[high]), worse + 20.0)  # a file without loss has an infinite PSNR
+        return worse + share * (better - worse) if math.isfinite(worse) else worse
+
+    def _guess(self, probed: list[tuple[float, float]], budget: int) -> int:
+        """Index to try next: on a line through the two probes nearest to the budget, in the logarithm of the size."""
+        if not probed:
+            return len(self._scale) // 2
+        goal = math.log(max(1, budget))
+        (at, size), *others = sorted(probed, key=lambda probe: abs(probe[1] - goal))
+        slope = 1.0
+        if others and others[0][0] != at:
+            slope = (others[0][1] - size) / (others[0][0] - at)
+        return bisect.bisect_right(self._scale, at + (goal - size) / slope if slope > 0 else at) - 1
+
+    def _file(self, key: bytes, picture: np.ndarray, quality: int) -> bytes:
+        def make() -> bytes:
+            data = self.codec.encode(picture, quality)
+            with self._lock:
+                self.encodes += 1
+            return data
+
+        return self._once((key, quality, "file"), make, len)
+
+    def _once(self, key: tuple[Any, ...], make: Callable[[], Any], size: Callable[[Any], int]) -> Any:
+        """What is kept under ``key``, else made now; threads that ask for the same wait for the first."""
+        while True:
+            with self._lock:
+                if key in self._kept:
+                    self._kept.move_to_end(key)
+                    return self._kept[key][0]
+                running = self._running.get(key)
+                if running is None:
+                    running = self._running[key] = threading.Event()
+                    break
+            running.wait()
+        try:
+            value = make()
+            with self._lock:
+                self._kept[key] = (value, size(value) + 200)
+                self._bytes += size(value) + 200
+                while self._bytes > self.cache_bytes and self._kept:
+                    self._bytes -= self._kept.popitem(last=False)[1][1]
+            return value
+        finally:
+            with self._lock:
+                del self._running[key]
+            running.set()
+
+
+def _digest(picture: np.ndarray) -> bytes:
+    check_picture(picture)
+    return hashlib.blake2b(repr(picture.shape).encode() + np.ascontiguousarray(picture).tobytes(), digest_size=20).digest()
+
+
+def _psnr(picture: np.ndarray, other: np.ndarray) -> float:
+    error = float(np.mean((picture.astype(np.float64) - other.astype(np.float64)) ** 2))
+    return math.inf if error == 0 else -10 * math.log10(error / 255**2)

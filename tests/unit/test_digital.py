@@ -1,0 +1,377 @@
+"""Digital links: every symbol and byte accounted for, outages that show, schemes chosen as they promise."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from fractions import Fraction
+
+import numpy as np
+import pytest
+import torch
+
+from helpers import generator
+from openjscc.channels import make_channel
+from openjscc.codec import LOST_GREY, Conditions, Fading, Received, is_bound, takes_any_ratio
+from openjscc.digital import DIGITAL_SYSTEMS, make_digital
+from openjscc.digital import bler as bler_module
+from openjscc.digital.adaptation import Option, best_option, undominated
+from openjscc.digital.bler import Curve, Table, equivalent_snr
+from openjscc.digital.capacity import ergodic_capacity, outage_capacity
+from openjscc.digital.ldpc import LDPCCodec, budget_bytes, scrambling
+from openjscc.digital.mcs import MCS, MCS_SETS, mcs_set, parse_mcs, plan_blocks
+from openjscc.digital.source import RateControl, source_codec
+from openjscc.errors import MissingError, UsageError
+from openjscc.link import transmit
+from openjscc.power import mean_power
+from openjscc.testing import check_codec
+
+QPSK = "jpeg-ldpc:mcs=qpsk-1/2-n1944"
+
+
+def photo(batch: int = 1, height: int = 64, width: int = 96) -> torch.Tensor:
+    """Smooth pictures with some texture, on the 8-bit grid."""
+    source = generator(3)
+    coarse = torch.rand(batch, 3, 6, 8, generator=source)
+    fine = torch.nn.functional.interpolate(coarse, size=(height, width), mode="bicubic", align_corners=False)
+    return ((fine + 0.02 * torch.randn(fine.shape, generator=source)).clamp(0, 1) * 255).round() / 255
+
+
+# --- names ---
+
+
+def test_every_system_has_a_name_that_makes_it() -> None:
+    assert set(DIGITAL_SYSTEMS) >= {"jpeg-ldpc", "webp-ldpc", "bpg-ldpc", "bpg-capacity", "jpeg-capacity"}
+    for name in DIGITAL_SYSTEMS:
+        pytest.importorskip("av" if name.startswith("bpg") else "numpy")
+        codec = make_digital(name)
+        assert codec.name == name
+        assert takes_any_ratio(codec)
+        assert is_bound(codec) == name.endswith("capacity")
+
+
+def test_options_make_the_canonical_name() -> None:
+    codec = make_digital(" JPEG-LDPC : iterations=40 : mcs=witt:pack=4")
+    assert codec.name == "jpeg-ldpc:mcs=witt:pack=4:iterations=40"
+
+
+@pytest.mark.parametrize(
+    ("spec", "value"),
+    [
+        ("jpeg-ldcp", "jpeg-ldcp"),
+        ("jpeg-ldpc:mcs", "mcs"),
+        ("jpeg-ldpc:mcs=", "mcs="),
+        ("jpeg-ldpc:mcs=wit", "wit"),
+        ("jpeg-ldpc:mcs=16qam-3/4", "16qam-3/4"),
+        ("jpeg-ldpc:mcs=16qam-2/5-n1944", "2/5"),
+        ("jpeg-ldpc:mcs=16qam-3/4-n20000", "20000"),
+        ("jpeg-ldpc:mcs=64qam-1/2-n1000", "1000"),
+        ("jpeg-ldpc:mcs=32qam-1/2-n1944", "32qam"),
+        ("jpeg-ldpc:chroma=444", "chroma"),
+        ("jpeg-ldpc:pack=0", "pack=0"),
+        ("jpeg-ldpc:pack=2:pack=3", "pack"),
+        ("jpeg-ldpc:demapper=soft", "soft"),
+        ("jpeg-capacity:fading=slow", "slow"),
+        ("jpeg-capacity:outage=1", "outage=1"),
+        ("jpeg-capacity:outage=0.1:fading=ergodic", "outage"),
+        ("jpeg-capacity:mcs=witt", "mcs"),
+    ],
+)
+def test_bad_specs_are_refused_by_name(spec: str, value: str) -> None:
+    with pytest.raises(UsageError) as error:
+        make_digital(spec)
+    assert value in error.value.message
+    assert error.value.hint
+
+
+# --- schemes and blocks ---
+
+
+def test_sets_are_as_documented() -> None:
+    assert len(MCS_SETS["80211n"]) == 5 * 4
+    assert [mcs.name for mcs in MCS_SETS["witt"]] == [
+        "qpsk-1/3-n6144", "qpsk-1/2-n6144", "qpsk-2/3-n6144", "16qam-1/2-n6144", "16qam-2/3-n6144", "64qam-1/2-n6144",
+    ]  # fmt: skip
+    assert mcs_set("4qam-2/3-n6144") == (MCS("qpsk", Fraction(2, 3), 6144),)
+    assert all(parse_mcs(mcs.name) == mcs for group in MCS_SETS.values() for mcs in group)
+
+
+@pytest.mark.parametrize("uses", [1, 95, 486, 512, 513, 3000, 24576])
+def test_every_symbol_is_accounted_for(uses: int) -> None:
+    for mcs in (*MCS_SETS["80211n"], *MCS_SETS["witt"]):
+        plan = plan_blocks(mcs, uses)
+        bits = mcs.scheme.bits_per_symbol
+        assert sum(plan.lengths) + plan.padding * bits == uses * bits
+        assert all(length == mcs.n for length in plan.lengths[:-1])
+        assert plan.information == sum(mcs.code(length).k for length in plan.lengths)
+        assert plan.padding * bits < mcs.n
+
+
+def test_the_papers_block_on_a_small_picture() -> None:
+    """512 uses of 16-QAM: one whole (1458,1944) block and 26 symbols of padding; 256 uses: a short block of the same rate."""
+    mcs = parse_mcs("16qam-3/4-n1944")
+    assert plan_blocks(mcs, 512).lengths == (1944,)
+    assert plan_blocks(mcs, 512).padding == 26
+    assert plan_blocks(mcs, 512).information == 1458
+    short = plan_blocks(mcs, 256)
+    assert (short.lengths, short.information, short.padding) == ((1024,), 768, 0)
+
+
+def test_scrambler_is_that_of_the_standard() -> None:
+    """IEEE Std 802.11-2016, 17.3.5.5: with all ones the sequence starts 00001110 11110010 11001001."""
+    assert "".join(map(str, scrambling(24))) == "000011101111001011001001"
+    assert np.array_equal(scrambling(254)[:127], scrambling(254)[127:])
+
+
+# --- the chain ---
+
+
+@pytest.mark.parametrize("name", ["jpeg-ldpc:mcs=16qam-3/4-n1944", QPSK, "webp-ldpc:mcs=64qam-1/2-n6144", "jpeg-capacity"])
+def test_contract(name: str) -> None:
+    check_codec(make_digital(name))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["bpg-ldpc", "bpg-capacity", "jpeg-ldpc"])
+def test_contract_of_the_envelopes(name: str) -> None:
+    if name.startswith("bpg"):
+        pytest.importorskip("av")
+    check_codec(make_digital(name))
+
+
+@pytest.mark.parametrize("channel", ["awgn", "rayleigh:fast"])
+def test_what_arrives_is_the_file_that_was_sent(channel: str) -> None:
+    x = photo()
+    codec = make_digital("jpeg-ldpc:mcs=qpsk-1/2-n1944")
+    assert isinstance(codec, LDPCCodec)
+    result = transmit(codec, channel, x, 12.0, ratio=0.25)
+    assert result.reconstruction.ok is not None
+    assert result.reconstruction.ok.all()
+    picture = (x[0] * 255).byte().permute(1, 2, 0).numpy()
+    plan = plan_blocks(codec.schemes[0], int(0.25 * x.numel()))
+    fitted = codec.control.fit(picture, budget_bytes(plan.information))
+    assert fitted is not None
+    expected = codec.source.decode(fitted.data, 64, 96)
+    assert result.image is not None
+    assert np.array_equal((result.image[0] * 255).round().byte().permute(1, 2, 0).numpy(), expected)
+
+
+def test_channel_uses_are_exactly_those_given() -> None:
+    x = photo()
+    for uses in (100, 4321):
+        frame = make_digital(QPSK).encode(x, Conditions(uses=uses))
+        assert frame.length.tolist() == [uses]
+    frame = make_digital(QPSK).encode(x, Conditions(ratio=1 / 6))
+    assert frame.length.tolist() == [x.numel() // 6 + 33]
+    frame = make_digital("jpeg-ldpc").encode(photo(1, 32, 32), Conditions(ratio=1 / 6, snr_db=torch.tensor([5.0])))
+    assert frame.length.tolist() == [512 + 1 + 5]  # size agreed, one of 20 schemes
+
+
+def test_a_lost_frame_is_grey_and_says_so() -> None:
+    x = photo()
+    result = transmit(make_digital(QPSK), "awgn", x, -6.0, ratio=0.25)
+    assert result.reconstruction.ok is not None
+    assert not result.reconstruction.ok.any()
+    assert result.image is not None
+    assert torch.equal(result.image, torch.full_like(x, LOST_GREY))
+
+
+def test_what_does_not_fit_is_an_outage() -> None:
+    """Four symbols carry no file; neither does a picture of one pixel at its ratio. Nothing crashes, and it is reported."""
+    for x, conditions in ((photo(), Conditions(uses=42)), (torch.rand(1, 3, 1, 1), Conditions(ratio=1 / 6))):
+        codec = make_digital("jpeg-ldpc")
+        frame = codec.encode(x, Conditions(torch.tensor([10.0]), conditions.ratio, uses=conditions.uses))
+        result = codec.decode(Received(frame.symbols, torch.tensor([1e-3]), None, frame.length, frame.side))
+        assert result.ok is not None
+        assert result.ok.tolist() == [False]
+    with pytest.raises(UsageError, match="30 channel uses"):
+        make_digital("jpeg-ldpc").encode(photo(), Conditions(uses=30))
+
+
+@pytest.mark.parametrize("ratio", [0.0, -1.0, math.nan, math.inf, 10.5, "1/6", [0.1, 0.2]])
+def test_bad_ratios_are_refused(ratio: object) -> None:
+    with pytest.raises(UsageError, match="ratio"):
+        make_digital(QPSK).encode(photo(), Conditions(ratio=ratio))  # pyright: ignore[reportArgumentType]
+
+
+def test_one_wrong_block_loses_the_picture() -> None:
+    x = photo(2)
+    codec = make_digital(QPSK)
+    frame = codec.encode(x, Conditions(ratio=0.25))
+    symbols = frame.symbols.clone()
+    symbols[1, 33 + 972 : 33 + 2 * 972] *= -1  # the second block of the second picture, inverted
+    result = codec.decode(Received(symbols, torch.full((2,), 1e-2), None, frame.length, frame.side))
+    assert result.ok is not None
+    assert result.ok.tolist() == [True, False]
+
+
+def test_pictures_do_not_share_power_noise_or_blocks() -> None:
+    x = photo(3)
+    snr = torch.tensor([12.0, -8.0, 12.0])
+    result = transmit(make_digital(QPSK), "awgn", x, snr, ratio=0.25)
+    assert result.reconstruction.ok is not None
+    assert result.reconstruction.ok.tolist() == [True, False, True]
+    power = mean_power(result.frame.symbols, result.frame.length)
+    torch.testing.assert_close(power, torch.ones(3), atol=1e-4, rtol=0)
+
+
+def test_packing_shares_blocks_and_their_loss() -> None:
+    """Six small pictures in six whole blocks and a short one; a picture is lost with any block that has bits of it."""
+    x = photo(6, 32, 32)
+    scheme = "jpeg-ldpc:mcs=16qam-5/6-n1944"
+    alone, packed = make_digital(scheme), make_digital(f"{scheme}:pack=6")
+    conditions = Conditions(ratio=1 / 6)
+    assert alone.encode(x, conditions).length.tolist() == packed.encode(x, conditions).length.tolist() == [513] * 6
+    frame = packed.encode(x, conditions)
+    symbols = frame.symbols.clone()
+    noise_var = torch.full((6,), 1e-3)
+    good = packed.decode(Received(symbols, noise_var, None, frame.length, frame.side))
+    assert good.ok is not None
+    assert good.ok.all()
+    # All symbols of the third picture: coded bits 4096 to 6143, in blocks 2 and 3 (information bits 3240 to 6479); each
+    # picture has 1706 information bits.
+    symbols[2, 1:] *= -1
+    bad = packed.decode(Received(symbols, noise_var, None, frame.length, frame.side))
+    assert bad.ok is not None
+    assert bad.ok.tolist() == [True, False, False, False, True, True]
+
+
+def test_a_known_gain_is_undone() -> None:
+    x = photo()
+    channel = make_channel("rayleigh:block")
+    frame = make_digital(QPSK).encode(x, Conditions(ratio=0.25))
+    received = channel(frame, 30.0, torch.Generator().manual_seed(1))
+    result = make_digital(QPSK).decode(received)
+    assert result.ok is not None
+    assert result.ok.all()
+
+
+# --- link adaptation ---
+
+
+def test_the_option_of_highest_expected_psnr_wins() -> None:
+    control = RateControl(source_codec("jpeg"))
+    picture = (photo()[0] * 255).byte().permute(1, 2, 0).numpy()
+    sure, risky, hopeless, worse = Option(0, 1500, 1.0), Option(1, 3000, 0.5), Option(2, 9000, 1e-9), Option(3, 1000, 0.9)
+    assert undominated([sure, risky, hopeless, worse]) == [risky, sure]
+    assert best_option([sure, risky, hopeless, worse], control, [picture]) == sure
+    likely = Option(1, 3000, 0.999)
+    assert best_option([sure, likely], control, [picture]) == likely
+    assert best_option([hopeless], control, [picture]) == hopeless
+
+
+def test_the_scheme_rises_with_the_snr_and_falls_with_the_number_of_blocks() -> None:
+    codec = make_digital("jpeg-ldpc")
+    assert isinstance(codec, LDPCCodec)
+    x = photo(1, 128, 128)
+    chosen = []
+    for snr_db in range(-2, 26, 2):
+        frame = codec.encode(x, Conditions(torch.tensor([float(snr_db)]), 1 / 6))
+        assert frame.side.rate is not None
+        chosen.append(codec.schemes[int(frame.side.rate[0])].efficiency)
+    assert chosen == sorted(chosen)
+    assert len(set(chosen)) >= 8
+    mcs, table = parse_mcs("16qam-3/4-n1944"), bler_module.table()
+    assert table.success(mcs, (1944,), 10.75) > table.success(mcs, (1944,) * 50, 10.75) > table.success(mcs, (1944,) * 500, 10.75)
+
+
+def test_a_transmitter_that_knows_nothing_is_careful() -> None:
+    codec = make_digital("jpeg-ldpc")
+    assert isinstance(codec, LDPCCodec)
+    frame = codec.encode(photo(), Conditions(None, 1 / 6))
+    assert frame.side.rate is not None
+    assert codec.schemes[int(frame.side.rate[0])].name == "bpsk-1/2-n1944"
+
+
+def test_block_fading_is_averaged_over_the_law_of_the_gain() -> None:
+    table, mcs = bler_module.table(), parse_mcs("qpsk-1/2-n1944")
+    law = make_channel("rayleigh:block").fading
+    assert law is not None
+    success = table.success(mcs, (1944,) * 10, 10.0, law)
+    threshold = 10 ** ((1.6 - 10) / 10)  # a wall at 1.6 dB: P(|h|^2 > threshold)
+    assert success == pytest.approx(math.exp(-threshold), abs=0.02)
+    fast = make_channel("rayleigh:fast").fading
+    assert fast is not None
+    assert fast.per_symbol
+    assert table.success(mcs, (1944,) * 10, 10.0, fast) == pytest.approx(1.0, abs=1e-3)
+
+
+def test_fast_fading_has_an_equivalent_snr() -> None:
+    mcs = parse_mcs("16qam-3/4-n1944")
+    assert equivalent_snr(mcs, np.full(7, 9.3)) == pytest.approx(9.3, abs=0.02)
+    assert equivalent_snr(mcs, np.array([3.0, 15.0])) < 10 * math.log10((10**0.3 + 10**1.5) / 2)
+
+
+def test_curves_are_interpolated_and_never_trusted_too_far() -> None:
+    curve = Curve(1944, (1.0, 1.25, 1.5), (90, 100, 10), (100, 1000, 1000))
+    assert 10 ** curve.log_bler(np.array([0.0]))[0] == 1.0
+    assert 10 ** curve.log_bler(np.array([1.25]))[0] == pytest.approx(0.1)
+    assert 10 ** curve.log_bler(np.array([1.375]))[0] == pytest.approx(math.sqrt(0.1 * 0.01))
+    assert 10 ** curve.log_bler(np.array([1.75]))[0] == pytest.approx(1e-3)
+    assert 10 ** curve.log_bler(np.array([30.0]))[0] == pytest.approx(bler_module.FLOOR)
+    table = Table({"curves": {"qpsk-1/2-n1944": [{"n": 960, "snr_db": [1.0, 2.0], "errors": [100, 100], "blocks": [100, 1000]}]}})
+    assert table.bler(parse_mcs("qpsk-1/2-n1944"), 1944, 2.0) == pytest.approx(0.1)
+    with pytest.raises(MissingError, match=r"16qam-3/4-n1944"):
+        table.bler(parse_mcs("16qam-3/4-n1944"), 1944, 2.0)
+
+
+def test_the_table_covers_all_sets_and_falls_with_the_snr() -> None:
+    table = bler_module.table()
+    for group in MCS_SETS.values():
+        for mcs in group:
+            curves = table.curves[mcs.name]
+            assert curves[-1].n == mcs.n
+            for curve in curves:
+                rates = [e / b for e, b in zip(curve.errors, curve.blocks, strict=True)]
+                assert rates[0] > 0.8, (mcs.name, curve.n)
+                assert rates[-1] < 0.02, (mcs.name, curve.n)
+                assert all(later < 1.2 * sooner for sooner, later in itertools.pairwise(rates)), (mcs.name, curve.n)
+
+
+# --- the bound ---
+
+
+def test_capacity_of_awgn() -> None:
+    """At 10 dB a symbol carries log2(11) = 3.459 bits: the file is the best one of at most that many."""
+    x = photo()
+    codec = make_digital("jpeg-capacity")
+    frame = codec.encode(x, Conditions(torch.tensor([10.0]), 1 / 6))
+    uses = x.numel() // 6
+    genie = frame.side.genie
+    assert genie is not None
+    limit = int(uses * math.log2(11) / 8)
+    assert 0.8 * limit < len(genie[0].data) <= limit  # pyright: ignore[reportAttributeAccessIssue]
+    for noise_db, ok in ((10.0, True), (10.5, True), (8.0, False)):
+        noise_var = torch.tensor([10 ** (-noise_db / 10)])
+        result = codec.decode(Received(frame.symbols, noise_var, None, frame.length, frame.side))
+        assert result.ok is not None
+        assert result.ok.tolist() == [ok]
+
+
+def test_capacities_under_rayleigh_fading() -> None:
+    """10 dB: ergodic e^(1/snr) E1(1/snr) / ln 2 = 2.91, 5 % outage log2(1 - 10 ln 0.95) = 0.60 bits per symbol."""
+    law = make_channel("rayleigh:block").fading
+    assert law is not None
+    assert ergodic_capacity(10.0, law) == pytest.approx(2.91, abs=0.02)
+    assert outage_capacity(10.0, law, 0.05) == pytest.approx(math.log2(1 - 10 * math.log(0.95)), abs=0.03)
+
+
+def test_outage_capacity_is_lost_as_often_as_asked() -> None:
+    x = photo(1, 16, 16).expand(400, -1, -1, -1)
+    codec = make_digital("jpeg-capacity:outage=0.2")
+    channel = make_channel("rayleigh:block")
+    frame = codec.encode(x, Conditions(torch.full((400,), 15.0), 0.5, fading=channel.fading))
+    result = codec.decode(channel(frame, 15.0, torch.Generator().manual_seed(0)))
+    assert result.ok is not None
+    lost = 1 - result.ok.double().mean().item()
+    assert 0.08 < lost <= 0.27  # the file is a little smaller than the bits allow
+    ergodic = make_digital("jpeg-capacity:fading=ergodic")
+    frame = ergodic.encode(x[:8], Conditions(torch.full((8,), 15.0), 0.5, fading=channel.fading))
+    result = ergodic.decode(channel(frame, 15.0, torch.Generator().manual_seed(0)))
+    assert result.ok is not None
+    assert result.ok.all()
+
+
+def test_a_law_without_fading_is_that_of_awgn() -> None:
+    flat = Fading((1.0,), per_symbol=False)
+    assert ergodic_capacity(10.0, flat) == outage_capacity(10.0, flat, 0.05) == pytest.approx(math.log2(11))
