@@ -30,9 +30,8 @@ ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "results"
 FIXED = "bpg-ldpc:mcs=16qam-3/4-n1944"
 SYSTEMS = ("adjscc.photo", "bpg-ldpc", FIXED, "bpg-capacity", "jpeg-ldpc")
-SNR_DB = tuple(float(snr) for snr in range(-2, 21, 2))
+SNR_DB = {"awgn": tuple(float(snr) for snr in range(-2, 21, 2)), "rayleigh:block": tuple(float(snr) for snr in range(-2, 23, 4))}
 RATIOS = (1 / 16, 1 / 6)
-CHANNELS = ("awgn", "rayleigh:block")
 TOLD_DB = 10.0
 
 
@@ -61,7 +60,7 @@ def main() -> int:
 def measure(target: Path, dataset: PictureDataset, codecs: dict[str, Codec], fading_trials: int, limit: int | None) -> None:
     """All sweeps on one data set; each is written as soon as it is there."""
     done = read_records(target) if target.exists() and not limit else []
-    for channel in CHANNELS:
+    for channel, snr_db in SNR_DB.items():
         for told in (None, TOLD_DB):
             for name, codec in codecs.items():
                 key = (name, channel, told)
@@ -69,7 +68,7 @@ def measure(target: Path, dataset: PictureDataset, codecs: dict[str, Codec], fad
                     continue
                 if told is not None and (is_bound(codec) or name == FIXED):
                     continue  # the bound is about knowing the SNR, and a fixed scheme does not use it
-                sweep = Sweep((channel,), SNR_DB, RATIOS, ("psnr", "ssim"), 1 if channel == "awgn" else fading_trials, 0, told)
+                sweep = Sweep((channel,), snr_db, RATIOS, ("psnr", "ssim"), 1 if channel == "awgn" else fading_trials, 0, told)
                 start = time.monotonic()
                 jobs = (os.cpu_count() or 1) if is_digital(name) else 1
                 fresh = evaluate(codec, dataset, sweep, system=name, jobs=jobs)
