@@ -1,6 +1,7 @@
 """Block error rates on AWGN of all modulation and coding schemes, by Monte Carlo: the table of link adaptation.
 
-    python scripts/bler.py                            # everything: half an hour on two cores
+    python scripts/bler.py                            # everything: half an hour of one core
+    python scripts/bler.py --full --blocks 100000     # the full blocks once more, to lower rates: they come by the hundred
     python scripts/bler.py --mcs 16qam-3/4-n1944      # one scheme again (or a new one), the rest is kept
 
 Every point sends random information bits through encoder, modulation, noise, exact demapper and decoder until --errors block
@@ -37,6 +38,7 @@ LONGEST_DB = 12.0
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--mcs", nargs="*", help="schemes to measure; default: all sets")
+    parser.add_argument("--full", action="store_true", help="only blocks of full length; shorter ones are kept")
     parser.add_argument("--errors", type=int, default=100, help="block errors that end a point")
     parser.add_argument("--blocks", type=int, default=20_000, help="blocks that end a point")
     parser.add_argument("--seed", type=int, default=0)
@@ -49,8 +51,6 @@ def main() -> int:
     facts = {
         "note": "block error rates on AWGN by Monte Carlo; regenerate with scripts/bler.py",
         "decoder": f"layered normalised min-sum, at most {ITERATIONS} iterations; exact demapper",
-        "stop": f"{args.errors} errors or {args.blocks} blocks",
-        "seed": args.seed,
     }
     curves = content.get("curves", {})
     start = time.monotonic()
@@ -58,7 +58,7 @@ def main() -> int:
         work = {
             pool.submit(measure_curve, mcs, n, args.errors, args.blocks, args.seed): (mcs, n)
             for mcs in schemes
-            for n in (*(n for n in LENGTHS[mcs.n == IEEE80211N_LENGTH] if n < mcs.n), mcs.n)
+            for n in (*(n for n in LENGTHS[mcs.n == IEEE80211N_LENGTH] if n < mcs.n and not args.full), mcs.n)
         }
         fresh: dict[str, list[dict]] = {}
         for number, future in enumerate(as_completed(work), 1):
@@ -70,7 +70,9 @@ def main() -> int:
                 flush=True,
             )
             if len(fresh[mcs.name]) == sum(other.name == mcs.name for other, _ in work.values()):
-                curves[mcs.name] = sorted(fresh[mcs.name], key=lambda curve: curve["n"])
+                lengths = {curve["n"] for curve in fresh[mcs.name]}
+                others = [curve for curve in curves.get(mcs.name, []) if curve["n"] not in lengths]
+                curves[mcs.name] = sorted([*others, *fresh[mcs.name]], key=lambda curve: curve["n"])
                 write_atomically(args.output, as_text({**facts, "curves": curves}).encode())
     return 0
 
@@ -106,6 +108,8 @@ def measure_curve(mcs: MCS, n: int, errors: int, blocks: int, seed: int) -> dict
         snr_db += STEP_DB
     return {
         "n": n,
+        "stop": f"{errors} errors or {blocks} blocks",
+        "seed": seed,
         **{key: list(column) for key, column in zip(("snr_db", "errors", "blocks"), zip(*points, strict=True), strict=True)},
     }
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
-import math
 from pathlib import Path
 
 import matplotlib as mpl
@@ -14,6 +14,7 @@ from matplotlib.axes import Axes
 
 from openjscc import make_channel, read_image, transmit
 from openjscc.bench import Record, read_records
+from openjscc.bench.plots import Chart, draw, write_figure
 from openjscc.codec import LOST_GREY
 from openjscc.data.bundled import sample_photo
 from openjscc.data.sheets import side_by_side, stamped
@@ -21,15 +22,13 @@ from openjscc.digital.bler import table
 from openjscc.digital.mcs import parse_mcs
 from openjscc.metrics import psnr
 from openjscc.systems import load
-from openjscc.units import format_ratio
 
-# Okabe and Ito's colours, told apart by colour-blind readers; markers and dashes for print in grey.
-STYLES = {
-    "adjscc.photo": ("ADJSCC", "#D55E00", "o", "-"),
-    "bpg-ldpc": ("BPG+LDPC, envelope", "#0072B2", "s", "-"),
-    "bpg-ldpc:mcs=16qam-3/4-n1944": ("BPG+LDPC, (1458,1944) 16-QAM", "#56B4E9", "D", "--"),
-    "jpeg-ldpc": ("JPEG+LDPC, envelope", "#009E73", "^", "-"),
-    "bpg-capacity": ("BPG+capacity (bound)", "#000000", "", ":"),
+NAMES = {
+    "adjscc.photo": "ADJSCC",
+    "bpg-ldpc": "BPG+LDPC, envelope",
+    "bpg-ldpc:mcs=16qam-3/4-n1944": "BPG+LDPC, (1458,1944) 16-QAM",
+    "jpeg-ldpc": "JPEG+LDPC, envelope",
+    "bpg-capacity": "BPG+capacity (bound)",
 }
 PICTURE_SNR_DB = (12.0, 6.0, 0.0)
 PICTURE_RATIO = 1 / 6
@@ -50,31 +49,14 @@ def draw_all(results: Path, images: Path) -> None:
 
 def draw_cliff(records: list[Record], target: Path) -> None:
     """Rows: ratio; columns: AWGN and block fading, the SNR known and taken for 10 dB."""
-    records = [record for record in records if record.metric == "psnr"]
-    ratios = sorted({record.ratio for record in records})
-    columns = [("awgn", None), ("awgn", 10.0), ("rayleigh:block", None), ("rayleigh:block", 10.0)]
-    figure, axes = plt.subplots(len(ratios), len(columns), figsize=(11, 5.2), sharex=True, sharey="row", squeeze=False)
-    for row, ratio in zip(axes, ratios, strict=True):
-        for axis, (channel, told) in zip(row, columns, strict=True):
-            for system, (label, colour, marker, dash) in STYLES.items():
-                curve = [r for r in records if (r.system, r.channel, r.ratio) == (system, channel, ratio)]
-                chosen = [r for r in curve if r.told_snr_db == told] or [r for r in curve if r.told_snr_db is None]
-                x, y = [r.snr_db for r in chosen], [math.nan if r.mean is None else r.mean for r in chosen]
-                axis.plot(x, y, dash, color=colour, marker=marker, markersize=3, linewidth=1.2, label=label)
-                if all(r.ci95 is not None for r in chosen):
-                    low = [r.mean - r.ci95 for r in chosen if r.mean is not None and r.ci95 is not None]
-                    high = [r.mean + r.ci95 for r in chosen if r.mean is not None and r.ci95 is not None]
-                    axis.fill_between(x, low, high, color=colour, alpha=0.1, linewidth=0)
-            known = "SNR known" if told is None else f"SNR taken for {told:g} dB"
-            axis.set_title(f"{channel}, CBR {format_ratio(ratio)}, {known}", fontsize=8)
-    for axis in axes[-1]:
-        axis.set_xlabel("average SNR (dB)")
-    for row in axes:
-        row[0].set_ylabel("PSNR (dB), lost = grey")
-    figure.legend(*axes[0][0].get_legend_handles_labels(), loc="lower center", ncols=len(STYLES))
-    figure.tight_layout(rect=(0, 0.05, 1, 1))
-    figure.savefig(target, metadata={"Date": None})
-    plt.close(figure)
+    told = {record.told_snr_db for record in records} - {None}
+    misled = {record.system for record in records if record.told_snr_db is not None}
+    same = [record for record in records if record.system not in misled]  # what the transmitter believes makes no difference
+    records = records + [dataclasses.replace(record, told_snr_db=snr) for snr in told for record in same]
+    facets = ("channel", "told_snr_db", "ratio")
+    figure, notes = draw(records, Chart(facets=facets, names=NAMES, style="screen", title=""))
+    print(*(f"{target.name}: {note}" for note in notes), sep="\n", end="\n" if notes else "")
+    write_figure(figure, target, "screen")
 
 
 def draw_bler(published: Path, target: Path) -> None:
@@ -113,7 +95,7 @@ def draw_picture(target: Path) -> None:
             result = transmit(codec, make_channel("awgn"), x, snr_db, ratio=PICTURE_RATIO)
             ok = result.reconstruction.ok is None or bool(result.reconstruction.ok[0])
             assert result.image is not None
-            label = STYLES[name][0]
+            label = NAMES[name]
             caption = f"{label}, {snr_db:g} dB: " + (f"{psnr(x, result.image).item():.1f} dB" if ok else "lost")
             grey = x[0] * 0 + LOST_GREY
             cells.append((caption, result.image[0] if ok else stamped(grey, "frame lost")))

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from .channels import EQUALIZERS, Channel, equalize, generators_for, make_channel
-from .codec import TASKS, Codec, Conditions, Frame, Received, Reconstruction, check_image, takes_any_ratio
+from .codec import TASKS, Codec, Conditions, Frame, Received, Reconstruction, check_image, is_bound, takes_any_ratio
 from .errors import UsageError, unknown_name
 from .units import snr_tensor
 
@@ -84,7 +84,8 @@ def transmit(
         uses: channel uses of each frame, header included, instead of ``ratio``; only for a codec of any ratio.
 
     Raises:
-        UsageError: for an image, SNR, channel, task, ratio or equaliser that cannot be used.
+        UsageError: for an image, SNR, channel, task, ratio or equaliser that cannot be used; for a bound whose transmitter
+            does not know the SNR.
         OpenJSCCError: for a picture that cannot be read.
     """
     channel = make_channel(channel)
@@ -96,6 +97,8 @@ def transmit(
         raise UsageError(f"{codec.name} does not serve the task {task!r}", f"it serves {', '.join(codec.tasks)}")
     if uses is not None and not takes_any_ratio(codec):
         raise UsageError(f"{uses} channel uses for {codec.name}", "it has ratios of its own: give one of those")
+    if is_bound(codec) and not isinstance(told_snr_db, str):
+        raise UsageError(f"{codec.name} with a transmitter that is told another SNR", "a bound is for one that knows it")
     x = _as_batch(image)
     if isinstance(codec, nn.Module):
         x = x.to(next((parameter.device for parameter in codec.parameters()), x.device))
@@ -103,9 +106,10 @@ def transmit(
     told = snr if isinstance(told_snr_db, str) else told_snr_db
     known = None if told is None else snr_tensor(told, len(x), x.device)
 
+    fading = channel.fading if takes_any_ratio(codec) else None  # the learned ones have no use for it
     with torch.no_grad():
         start = _clock(x.device)
-        frame = codec.encode(x, Conditions(known, ratio, task, channel.fading, uses))
+        frame = codec.encode(x, Conditions(known, ratio, task, fading, uses))
         encoded = _clock(x.device)
         received = channel(frame, snr, generators_for(x, trial, channel.name, seed))
         arrived = _clock(x.device)

@@ -239,3 +239,16 @@ def test_unknown_systems_are_refused_before_anything_is_sent(openjscc, photo: Pa
     openjscc("send", photo, "--compare", "jpeg-ldpc:mcs=33qam-1/2-n1944").assert_error(2, "33qam")
     openjscc("send", photo, "--compare", "adjscc,,deepjscc").assert_error(2, "empty name")
     assert not Path("photo-received.png").exists()
+
+
+def test_without_a_learned_system_the_first_one_sets_the_uses(openjscc, make_picture) -> None:
+    photo = make_picture(Path("large.png"), 160, 96)
+    systems = ["--model", "jpeg-capacity", "--compare", "jpeg-ldpc,jpeg-capacity,webp-capacity"]
+    report = json.loads(openjscc("send", photo, *systems, "--ratio", "1/8", "--json").out)["systems"]
+    assert [system["system"] for system in report] == ["jpeg-capacity", "jpeg-ldpc", "webp-capacity"]
+    assert {system["channel_uses"] for system in report} == {160 * 96 * 3 // 8 + 33}
+
+
+def test_one_weight_under_two_names_is_sent_once(openjscc, photo: Path) -> None:
+    report = json.loads(openjscc("send", photo, "--compare", "adjscc.photo,deepjscc", "--json").out)
+    assert [system["weight"] for system in report["systems"]] == ["adjscc.photo", "deepjscc.photo"]

@@ -356,6 +356,28 @@ def test_capacities_under_rayleigh_fading() -> None:
     assert outage_capacity(10.0, law, 0.05) == pytest.approx(math.log2(1 - 10 * math.log(0.95)), abs=0.03)
 
 
+@pytest.mark.parametrize("outage", [0.005, 0.01, 0.05, 0.3])
+def test_outage_capacity_has_the_probability_that_it_names(outage: float) -> None:
+    """Rayleigh: P(|h|^2 < g) = 1 - exp(-g)."""
+    law = make_channel("rayleigh:block").fading
+    assert law is not None
+    gain = (2 ** outage_capacity(10.0, law, outage) - 1) / 10
+    assert 1 - math.exp(-gain) == pytest.approx(outage, rel=0.1)
+
+
+def test_a_bound_knows_the_snr() -> None:
+    with pytest.raises(UsageError, match="told another SNR"):
+        transmit(make_digital("jpeg-capacity"), "awgn", photo(), 10.0, told_snr_db=5.0)
+    with pytest.raises(UsageError, match="told another SNR"):
+        transmit(make_digital("jpeg-capacity"), "awgn", photo(), 10.0, told_snr_db=None)
+
+
+def test_systems_share_the_files_of_one_source_coder() -> None:
+    first, second = make_digital("jpeg-ldpc:mcs=qpsk-1/2-n1944"), make_digital("jpeg-capacity")
+    assert first.control is second.control  # pyright: ignore[reportAttributeAccessIssue]
+    assert make_digital("webp-capacity").control is not first.control  # pyright: ignore[reportAttributeAccessIssue]
+
+
 def test_outage_capacity_is_lost_as_often_as_asked() -> None:
     x = photo(1, 16, 16).expand(400, -1, -1, -1)
     codec = make_digital("jpeg-capacity:outage=0.2")

@@ -180,10 +180,9 @@ def test_shapes_are_checked(metric: MetricFunction) -> None:
 
 
 def test_table() -> None:
-    for name, metric in METRICS.items():
-        assert metric.name == name
-        assert metric.description
-        assert get_metric(name) is metric
+    for name in ("psnr", "ssim"):
+        metric = get_metric(name)
+        assert metric is METRICS[name]
         x, y = pair(2, 3, 16, 16)
         worse = (x + 3 * (y - x)).clamp(0, 1)
         assert bool(((metric.function(x, y) > metric.function(x, worse)) == metric.higher_is_better).all())

@@ -28,7 +28,7 @@ class Record:
         ratio: nominal bandwidth ratio, one of the system's.
         mean: over images and trials; None where it is not finite.
         std: see `openjscc.bench.statistics.Summary`.
-        ci95: see `openjscc.bench.statistics.Summary`.
+        ci95: see `openjscc.bench.statistics.Summary`: what other pictures of this kind may give.
         images: number of pictures.
         trials: repetitions of each picture, every one with its own fading and noise.
         bandwidth_ratio: mean of channel uses, header included, over source values.
@@ -41,6 +41,18 @@ class Record:
         bound: a theoretical bound, not a system.
         tool: a digital system's source coder with its version; None for learned ones.
         told_snr_db: the SNR that the transmitter believed in, where that was not ``snr_db``.
+        ci95_noise: half width of the 95 % confidence interval of the mean over just these pictures, what other noise and fading
+            may give; None for a single trial.
+        weight_sha256: of a learned system's weight file's content (`openjscc.models.WeightInfo`); None for others.
+        data_sha256: of the pictures, in order.
+        channel_uses: mean per picture, header included.
+        cpp: mean channel uses per pixel.
+        encode_ms: mean time per picture of the encoder, in milliseconds.
+        decode_ms: mean time per picture of equalisation and decoder, in milliseconds.
+        device: what it was computed on.
+        versions: of the libraries that decide figures.
+        commit: of the source tree, where known; with ``+`` where it had changes.
+        error: what went wrong, where there is no figure.
     """
 
     system: str
@@ -64,6 +76,17 @@ class Record:
     bound: bool = False
     tool: str | None = None
     told_snr_db: float | None = None
+    ci95_noise: float | None = None
+    weight_sha256: str | None = None
+    data_sha256: str | None = None
+    channel_uses: float | None = None
+    cpp: float | None = None
+    encode_ms: float | None = None
+    decode_ms: float | None = None
+    device: str | None = None
+    versions: dict[str, str] | None = None
+    commit: str | None = None
+    error: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON: None for what is not finite."""

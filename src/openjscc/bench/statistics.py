@@ -49,9 +49,16 @@ def summarise(values: Sequence[Sequence[float]] | np.ndarray) -> Summary:
     with np.errstate(invalid="ignore"):  # inf - inf
         mean = float(table.mean())
         std = float(table.std(ddof=1)) if table.size > 1 else None
-        spread = float(table.mean(axis=1).std(ddof=1)) if images > 1 else None
-    ci95 = None if spread is None else student_t_975(images - 1) * spread / math.sqrt(images)
-    return Summary(mean, std, ci95, images, trials)
+    return Summary(mean, std, half_width_95(table.mean(axis=1)), images, trials)
+
+
+def half_width_95(values: Sequence[float] | np.ndarray) -> float | None:
+    """Half width of the 95 % confidence interval of the mean of independent values: ``t s / sqrt(n)``; None below two of them."""
+    if len(values) < 2:
+        return None
+    with np.errstate(invalid="ignore"):  # inf - inf
+        spread = float(np.std(values, ddof=1))
+    return student_t_975(len(values) - 1) * spread / math.sqrt(len(values))
 
 
 @lru_cache(maxsize=256)

@@ -3,25 +3,26 @@
 from __future__ import annotations
 
 import itertools
+import threading
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from statistics import fmean
+from typing import TypeVar
 
 import torch
-from torch import nn
 
 from ..channels import make_channel
-from ..codec import Codec, is_bound, takes_any_ratio
+from ..codec import Codec
 from ..data.datasets import PictureDataset
 from ..errors import UsageError
-from ..link import transmit
 from ..metrics import get_metric
-from ..models import LearnedCodec
 from ..units import snr_tensor
+from .points import Measured, Point, measure, to_records
 from .records import Record
-from .statistics import summarise
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 BATCH_PIXELS = 2**17
 """Neighbouring pictures of one size are sent together up to so many pixels: 128 of CIFAR-10, one of Kodak."""
@@ -59,9 +60,9 @@ class Sweep:
         snr_tensor(self.snr_db, len(self.snr_db))
 
     @property
-    def points(self) -> list[tuple[str, float | None, float]]:
-        """All (channel, ratio, SNR)."""
-        return list(itertools.product(self.channels, self.ratios, self.snr_db))
+    def points(self) -> list[Point]:
+        """All of channel, ratio, SNR."""
+        return [Point(*where) for where in itertools.product(self.channels, self.ratios, self.snr_db)]
 
 
 class Interrupted(KeyboardInterrupt):
@@ -70,15 +71,6 @@ class Interrupted(KeyboardInterrupt):
     def __init__(self, records: list[Record]) -> None:
         super().__init__("interrupted")
         self.records = records
-
-
-@dataclass
-class _Point:
-    """What one point has gathered: one row of trials for every picture, per metric, and whether it arrived."""
-
-    values: dict[str, list[list[float]]]
-    ratios: list[float]
-    arrived: list[list[bool]]
 
 
 def evaluate(
@@ -112,120 +104,86 @@ def evaluate(
     Raises:
         UsageError: for a ratio that the codec does not have. Interrupted: on Ctrl-C, with what there is.
     """
-    points = [_Point({name: [] for name in sweep.metrics}, [], []) for _ in sweep.points]
+    points = [Measured() for _ in sweep.points]
+    system = system or codec.name
+    told = sweep.told_snr_db
+    stop = threading.Event()
+    advanced = until(stop, advance)
+
+    def work(x: torch.Tensor) -> list[Measured]:
+        trials = range(sweep.trials)
+        return [
+            measure(codec, x, point, sweep.metrics, trials=trials, seed=sweep.seed, told_snr_db=told, advance=advanced)
+            for point in sweep.points
+        ]
+
+    def records() -> list[Record]:
+        found = [
+            to_records(codec, dataset, point, measured, system=system, seed=sweep.seed, told_snr_db=told)
+            for point, measured in zip(sweep.points, points, strict=True)
+        ]
+        return [record for some in found for record in some]
+
     try:
-        for fresh in _in_order(
-            lambda x: [_measure(codec, x, sweep, *where, advance) for where in sweep.points],
-            _batches(dataset, batch_pixels),
-            jobs,
-        ):
+        for fresh in in_order(work, batches(dataset, batch_pixels, multiple=getattr(codec, "pack", 1)), jobs, stop):
             for point, new in zip(points, fresh, strict=True):  # only batches that are through with every point count
-                for name, rows in new.values.items():
-                    point.values[name] += rows
-                point.ratios += new.ratios
-                point.arrived += new.arrived
+                point.add_pictures(new)
     except KeyboardInterrupt:
-        raise Interrupted(_records(codec, dataset, sweep, points, system)) from None
-    return _records(codec, dataset, sweep, points, system)
+        raise Interrupted(records()) from None
+    return records()
 
 
-def nominal_ratio(codec: Codec, asked: float | None) -> float:
-    """The one of the codec's ratios that ``asked`` means; None its default."""
-    if asked is None:
-        return getattr(codec, "default_ratio", codec.ratios[0])
-    if takes_any_ratio(codec):
-        return asked
-    return min(codec.ratios, key=lambda known: abs(asked / known - 1))
+class Stopped(Exception):
+    """Raised in a thread whose work nobody waits for any more."""
 
 
-def _measure(
-    codec: Codec, x: torch.Tensor, sweep: Sweep, channel: str, ratio: float | None, snr_db: float, advance: Callable[[int], None]
-) -> _Point:
-    columns: dict[str, list[torch.Tensor]] = {name: [] for name in sweep.metrics}
-    ratios = torch.zeros(len(x), dtype=torch.float64)
-    arrived = []
-    told = "same" if sweep.told_snr_db is None else sweep.told_snr_db
-    for trial in range(sweep.trials):
-        result = transmit(codec, channel, x, snr_db, ratio=ratio, seed=sweep.seed, trial=trial, told_snr_db=told)
-        if result.image is None:
-            raise UsageError(f"{codec.name} gives no picture", "choose a system whose task is reconstruction")
-        received = result.image.to(x.device)
-        ok = result.reconstruction.ok
-        arrived.append(torch.ones(len(x), dtype=torch.bool) if ok is None else ok.cpu())
-        for name, column in columns.items():
-            column.append(get_metric(name).function(x, received).cpu())
-        ratios += result.frame.length.cpu().double() / (x[0].numel() * sweep.trials)
-        advance(len(x))
-    rows = {name: torch.stack(column, dim=1).tolist() for name, column in columns.items()}
-    return _Point(rows, ratios.tolist(), torch.stack(arrived, dim=1).tolist())
+def until(stop: threading.Event, advance: Callable[[int], None]) -> Callable[[int], None]:
+    """``advance``, which raises `Stopped` once the event is set."""
+
+    def advanced(count: int) -> None:
+        if stop.is_set():
+            raise Stopped
+        advance(count)
+
+    return advanced
 
 
-def _in_order(work: Callable[[torch.Tensor], list[_Point]], batches: Iterator[torch.Tensor], jobs: int) -> Iterator[list[_Point]]:
-    """``map(work, batches)``, up to ``jobs`` of them at the same time, and no more batches held than that."""
+def in_order(work: Callable[[Item], Result], items: Iterable[Item], jobs: int, stop: threading.Event) -> Iterator[Result]:
+    """``map(work, items)``, up to ``jobs`` of them at the same time, and no more items held than that.
+
+    When it ends early, ``stop`` is set: work that looks at it ends soon, and is waited for.
+    """
     if jobs == 1:
-        yield from map(work, batches)
+        yield from map(work, items)
         return
     pool = ThreadPoolExecutor(jobs)
-    running: deque[Future[list[_Point]]] = deque()
+    running: deque[Future[Result]] = deque()
     try:
-        for batch in batches:
-            running.append(pool.submit(work, batch))
+        for item in items:
+            running.append(pool.submit(work, item))
             if len(running) >= jobs:
                 yield running.popleft().result()
         while running:
             yield running.popleft().result()
+    except BaseException:
+        stop.set()
+        raise
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _batches(dataset: PictureDataset, pixels: int) -> Iterator[torch.Tensor]:
-    """Neighbours of one size as float32 ``(B, 3, H, W)`` in [0, 1]."""
+def batches(dataset: PictureDataset, pixels: int, multiple: int = 1) -> Iterator[torch.Tensor]:
+    """Neighbours of one size as float32 ``(B, 3, H, W)`` in [0, 1], up to so many pixels.
+
+    ``multiple``: so many pictures belong together (``pack`` of digital links), where there are as many of one size in a row.
+    """
     held: list[torch.Tensor] = []
     for index in range(len(dataset)):
         picture = dataset[index]
-        room = pixels // picture[0].numel()
+        room = max(pixels // picture[0].numel() // multiple, 1) * multiple
         if held and (picture.shape != held[0].shape or len(held) >= room):
             yield torch.stack(held).float().div_(255.0)
             held = []
         held.append(picture)
     if held:
         yield torch.stack(held).float().div_(255.0)
-
-
-def _records(codec: Codec, dataset: PictureDataset, sweep: Sweep, points: list[_Point], system: str | None) -> list[Record]:
-    weight = getattr(codec, "weight", None)
-    parameters = sum(parameter.numel() for parameter in codec.parameters()) if isinstance(codec, nn.Module) else None
-    macs = codec.macs_per_pixel() if isinstance(codec, LearnedCodec) else None
-    records = []
-    for (channel, asked, snr_db), point in zip(sweep.points, points, strict=True):
-        for metric, rows in point.values.items():
-            if not rows:
-                continue
-            summary = summarise(rows)
-            kept = [value for row, oks in zip(rows, point.arrived, strict=True) for value, ok in zip(row, oks, strict=True) if ok]
-            records.append(
-                Record(
-                    system=system or codec.name,
-                    weight=weight.name if weight is not None else codec.name,
-                    metric=metric,
-                    channel=make_channel(channel).name,
-                    snr_db=snr_db,
-                    ratio=nominal_ratio(codec, asked),
-                    mean=summary.mean,
-                    std=summary.std,
-                    ci95=summary.ci95,
-                    images=summary.images,
-                    trials=summary.trials,
-                    bandwidth_ratio=sum(point.ratios) / len(point.ratios),
-                    parameters=parameters,
-                    macs_per_pixel=macs,
-                    data=dataset.name,
-                    seed=sweep.seed,
-                    outage_rate=1 - len(kept) / (summary.images * summary.trials),
-                    mean_arrived=summary.mean if len(kept) == summary.images * summary.trials else fmean(kept) if kept else None,
-                    bound=is_bound(codec),
-                    tool=getattr(codec, "tool", None),
-                    told_snr_db=sweep.told_snr_db,
-                )
-            )
-    return records

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 
 from ..errors import UsageError, unknown_name
 from ._base import Channel, Realisation
@@ -60,6 +61,12 @@ def make_channel(spec: str | Channel) -> Channel:
         return spec
     if not isinstance(spec, str):
         raise UsageError(f"channel {spec!r}", "give a spec such as rayleigh:block, or an openjscc.channels.Channel")
+    return _made(spec)
+
+
+@lru_cache(maxsize=256)
+def _made(spec: str) -> Channel:
+    """Channels have no state, so one of each will do; it knows its law of fading once it was asked."""
     name, *options = [part.strip().lower() for part in spec.split(":")]
     if name not in CHANNELS:
         raise unknown_name("channel", spec, [known for kind in CHANNELS.values() for known in kind.specs])

@@ -18,8 +18,8 @@ from ..units import noise_var_from_snr, snr_tensor
 CHUNK = 16
 """`torch.randn` on a CPU makes its normals 16 at a time, and remakes the last 16 of a count that 16 does not divide."""
 
-LAW_DRAWS = 2**15
-LAW_VALUES = 2**8
+LAW_DRAWS = 2**18
+LAW_VALUES = 2**10
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ..errors import OpenJSCCError, UsageError
 from .console import print_table, progress, say
 from .options import DataDir, Force, Json, Seed, check_target, figure, names, one_snr, snr_list, whole
 
@@ -38,7 +39,7 @@ def evaluate(
     ratio: Annotated[
         str | None, typer.Option("--ratio", metavar="LIST", help="Bandwidth ratios, e.g. 1/16,1/6; else each system's default.")
     ] = None,
-    metrics: Annotated[str, typer.Option("--metrics", metavar="LIST", help="Of psnr, ssim.")] = "psnr,ssim",
+    metrics: Annotated[str, typer.Option("--metrics", metavar="LIST", help="Names, see docs/metrics.md.")] = "psnr,ssim",
     trials: Annotated[int, typer.Option("--trials", metavar="N", parser=whole(1), help="Repetitions of every picture.")] = 1,
     limit: Annotated[int | None, typer.Option("--limit", metavar="N", parser=whole(1), help="Only the first N pictures.")] = None,
     seed: Seed = 0,
@@ -89,7 +90,7 @@ def evaluate(
     dataset = open_dataset(data, data_dir, split="test", limit=limit, cache_mib=0)
     if dataset.note:
         say(f"note: {dataset.note}")
-    records, complete = _run(plan, dataset, jobs)
+    records, complete = _run(plan, dataset, jobs, output)
     _report(records, output, as_json)
     if not complete:
         say(f"the figures above are of the pictures that were through{' (none)' if not records else ''}")
@@ -100,29 +101,26 @@ def _plan(asked: list[str], sweep: Sweep, data: str) -> list[tuple[str, Codec, S
     """(system as asked, codec, sweep over the ratios that this one is asked for): everything is opened before any work."""
     import dataclasses
 
-    import torch
-
     from ..data.datasets import DATASETS
-    from ..digital import DIGITAL_SYSTEMS, is_digital, make_digital
-    from ..models import load, resolve
+    from ..systems import load_all
 
-    plan: list[tuple[str, Codec, Sweep]] = []
-    for system in asked:
-        if is_digital(system):
-            plan.append((system, make_digital(system), sweep))
-            continue
-        weights: dict[str, list[float | None]] = {}
-        for ratio in sweep.ratios:
-            weights.setdefault(resolve(system, ratio, data if data in DATASETS else None, also=DIGITAL_SYSTEMS), []).append(ratio)
-        for weight, ratios in weights.items():
-            codec = load(weight)
-            for ratio in ratios:
-                codec.rate_index(ratio, 1, torch.device("cpu"))  # raises for one that it does not have
-            plan.append((system, codec, dataclasses.replace(sweep, ratios=tuple(ratios))))
-    return plan
+    systems = load_all(asked, sweep.ratios, data if data in DATASETS else None)
+    check_told(systems, sweep.told_snr_db)
+    return [(name, codec, dataclasses.replace(sweep, ratios=ratios)) for name, codec, ratios in systems]
 
 
-def _run(plan: list[tuple[str, Codec, Sweep]], dataset: PictureDataset, jobs: int | None) -> tuple[list[Record], bool]:
+def check_told(systems: list[tuple[str, Codec, tuple[float | None, ...]]], told_snr_db: float | None) -> None:
+    """Refuse a bound whose transmitter is told another SNR."""
+    from ..codec import is_bound
+
+    bounds = [name for name, codec, _ in systems if is_bound(codec)]
+    if bounds and told_snr_db is not None:
+        raise UsageError(f"--told-snr for {bounds[0]}", "a bound is for a transmitter that knows the SNR: measure it apart")
+
+
+def _run(
+    plan: list[tuple[str, Codec, Sweep]], dataset: PictureDataset, jobs: int | None, output: Path | None
+) -> tuple[list[Record], bool]:
     """All records, and whether the run was not interrupted."""
     from ..bench import Interrupted, evaluate
     from ..digital import is_digital
@@ -138,6 +136,10 @@ def _run(plan: list[tuple[str, Codec, Sweep]], dataset: PictureDataset, jobs: in
         return records + interruption.records, False
     except KeyboardInterrupt:
         return records, False
+    except OpenJSCCError:
+        if records:  # what is through is not lost with the system that failed
+            _report(records, output, as_json=False)
+        raise
     return records, True
 
 
@@ -149,11 +151,11 @@ def _report(records: list[Record], output: Path | None, as_json: bool) -> None:
         say(f"written: {output}")
     if as_json:
         print(to_json(records))
-    else:
-        _print_table(records)
+    elif records:
+        print_records(records)
 
 
-def _print_table(records: list[Record]) -> None:
+def print_records(records: list[Record]) -> None:
     """One line per system, channel, ratio and SNR; a column per metric: mean ± half width of the 95 % interval."""
     from ..metrics import METRICS
     from ..units import format_ratio

@@ -72,7 +72,7 @@ def send(
     """Send pictures over a noisy channel and write what arrives.
 
     Writes the received picture and, beside it, OUT-side-by-side.png with the sent one and those of --compare. The report goes to
-    stderr, the path of the received picture to stdout. Digital systems get the channel uses of the first learned one.
+    stderr, the path of the received picture to stdout. All get the ratio of the first learned one, digital systems its uses.
 
     \b
     openjscc send photo.jpg --channel rayleigh:block --snr 7 --ratio 1/12 -o received.png
@@ -94,11 +94,14 @@ def send(
     for path in paths:
         picture_size(path)
     asked = [model, *(names(compare, "list of systems to compare") if compare is not None else [])]
-    systems = [(name, load(name, link.ratio)) for name in dict.fromkeys(asked)]
+    systems: dict[str, tuple[str, Codec]] = {}
+    for name in asked:
+        codec = load(name, link.ratio)
+        systems.setdefault(_resolved(codec), (name, codec))
 
     reports = []
     for path, target in zip(paths, targets, strict=True):
-        sent = _send_one(systems, path, target, link, force)
+        sent = _send_one(list(systems.values()), path, target, link, force)
         facts = {"image": str(path), "channel": link.channel, "snr_db": link.snr_db, "seed": seed, "task": task}
         reports.append({**facts, "systems": sent})
         if not as_json:
@@ -136,6 +139,7 @@ def side_by_side_path(target: Path) -> Path:
 
 def _send_one(systems: list[tuple[str, Codec]], path: Path, target: Path, link: Link, force: bool) -> list[dict[str, Any]]:
     """Sends one picture by every system, writes and reports what arrived; the systems' part of the JSON report."""
+    from ..bench import nominal_ratio
     from ..codec import takes_any_ratio
     from ..data.images import read_image, write_png
     from ..data.sheets import side_by_side, stamped
@@ -144,12 +148,12 @@ def _send_one(systems: list[tuple[str, Codec]], path: Path, target: Path, link: 
     x = picture.pixels[None]
     order = sorted(range(len(systems)), key=lambda number: takes_any_ratio(systems[number][1]))
     results: dict[int, _Sent] = {}
-    uses = None
-    for number in order:  # the learned ones first: the first of them sets the channel uses of the others
+    ratio, uses = link.ratio, None
+    for number in order:  # the learned ones first: the first of all sets the ratio, and the channel uses of the digital ones
         name, codec = systems[number]
-        free = takes_any_ratio(codec)
-        results[number] = _transmit(name, codec, x, link, uses if free else None)
-        uses = results[number].report["channel_uses"] if uses is None and not free else uses
+        results[number] = _transmit(name, codec, x, link, ratio, uses if takes_any_ratio(codec) else None)
+        if uses is None:
+            ratio, uses = nominal_ratio(codec, ratio), results[number].report["channel_uses"]
 
     first = results[0]
     notes = [*picture.notes]
@@ -190,7 +194,7 @@ class _Sent:
     lines: list[str]
 
 
-def _transmit(name: str, codec: Codec, x: torch.Tensor, link: Link, uses: int | None) -> _Sent:
+def _transmit(name: str, codec: Codec, x: torch.Tensor, link: Link, ratio: float | None, uses: int | None) -> _Sent:
     import torch
 
     from ..bench import nominal_ratio
@@ -200,11 +204,11 @@ def _transmit(name: str, codec: Codec, x: torch.Tensor, link: Link, uses: int | 
     from ..units import bandwidth_ratio, format_ratio
 
     result = transmit(
-        codec, link.channel, x, link.snr_db, ratio=link.ratio, task=link.task, seed=link.seed, equalizer=link.equalizer, uses=uses
+        codec, link.channel, x, link.snr_db, ratio=ratio, task=link.task, seed=link.seed, equalizer=link.equalizer, uses=uses
     )
     sent = int(result.frame.length[0])
     exact = bandwidth_ratio(sent, *x.shape[-2:])
-    nominal = format_ratio(exact if uses is not None else nominal_ratio(codec, link.ratio))
+    nominal = format_ratio(exact if uses is not None else nominal_ratio(codec, ratio))
     encode_ms, decode_ms = result.encode_ms, result.decode_ms
     arrived = result.reconstruction.ok is None or bool(result.reconstruction.ok[0])
     scheme = _scheme(codec, result)
@@ -212,8 +216,7 @@ def _transmit(name: str, codec: Codec, x: torch.Tensor, link: Link, uses: int | 
     del result  # the symbols of a large photograph are large too
     quality = (psnr(x, y).item(), ssim(x, y).item()) if arrived else (None, None)
 
-    weight = getattr(codec, "weight", None)
-    resolved = weight.name if weight is not None else codec.name
+    resolved = _resolved(codec)
     shown = resolved + (" (bound)" if is_bound(codec) else "")
     caption = f"received: {shown}, {link.channel} {link.snr_db:g} dB, CBR {nominal}"
     caption += f", {figure(quality[0], 1)} dB" if arrived else ", lost"
@@ -240,6 +243,12 @@ def _transmit(name: str, codec: Codec, x: torch.Tensor, link: Link, uses: int | 
     if scheme is not None:
         lines.insert(1, f"scheme    {scheme}")
     return _Sent(torch.nan_to_num(y[0]), caption, report, lines)
+
+
+def _resolved(codec: Codec) -> str:
+    """``arch.tag``, or the digital system's spec."""
+    weight = getattr(codec, "weight", None)
+    return weight.name if weight is not None else codec.name
 
 
 def _scheme(codec: Codec, result: Transmission) -> str | None:

@@ -27,7 +27,7 @@ OPTIONS: dict[str, dict[str, str]] = {
     },
     "capacity": {
         "fading": "outage (default) or ergodic",
-        "outage": "probability of loss that fixes the bits under block fading, e.g. 0.05",
+        "outage": "probability of loss (0.002 or more) that fixes the bits under block fading, e.g. 0.05",
     },
 }
 """What may follow the name as ``:key=value``, by source codec or link."""
@@ -91,7 +91,10 @@ def make_digital(spec: str) -> Codec:
     if kind == "ergodic" and "outage" in options:
         raise UsageError("an outage probability for the ergodic capacity", "leave out one of the two options")
     return CapacityCodec(
-        canonical, source, ergodic=kind == "ergodic", outage=_number(options, "outage", None, float, lambda value: 0 < value < 1)
+        canonical,
+        source,
+        ergodic=kind == "ergodic",
+        outage=_number(options, "outage", None, float, lambda value: 0.002 <= value < 1),
     )
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import threading
+import weakref
 from abc import ABC, abstractmethod
 
 import numpy as np
@@ -26,7 +28,7 @@ class SeparateCodec(ABC):
     Attributes:
         name: the spec that makes this system again.
         source: the source codec.
-        control: fits its files to budgets; its cache lives as long as the codec.
+        control: fits its files to budgets; shared, with its cache, by all systems of this process with the same source coder.
     """
 
     any_ratio = True
@@ -45,7 +47,7 @@ class SeparateCodec(ABC):
         """
         self.name = name
         self.source = source
-        self.control = RateControl(source)
+        self.control = _shared_control(source)
         self.header = HeaderFormat(AGREED_SIZE, rates)
 
     @property
@@ -115,3 +117,16 @@ class SeparateCodec(ABC):
             if not (math.isfinite(value) and 0 < value <= 10):
                 raise UsageError(f"bandwidth ratio {value:g}", "complex channel uses per source value, above 0 and at most 10")
         return [max(math.floor(value * 3 * height * width + 1e-6), 1) for value in ratios]
+
+
+def _shared_control(source: SourceCodec) -> RateControl:
+    """One for each source coder and its settings, as long as a system uses it: a file is made once for all of them."""
+    with _LOCK:
+        control = _CONTROLS.get(source.version)
+        if control is None:
+            control = _CONTROLS[source.version] = RateControl(source)
+        return control
+
+
+_LOCK = threading.Lock()
+_CONTROLS: weakref.WeakValueDictionary[str, RateControl] = weakref.WeakValueDictionary()

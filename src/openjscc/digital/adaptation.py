@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,6 +13,9 @@ from .source import RateControl
 
 UNLIKELY = 0.01
 """Options that arrive less often are not looked at, as long as there is another."""
+CLOSEST = 3
+CLOSE_DB = 0.5
+"""So many of the best estimates, within so many dB of the first, are compared exactly."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +37,8 @@ def best_option(options: Sequence[Option], control: RateControl, pictures: Seque
     """The option of highest expected PSNR, the mean over the pictures that share the frame.
 
     Expected is ``p PSNR(file) + (1 - p) PSNR(grey picture)``; a picture whose file does not fit counts as lost. The file's
-    PSNR is estimated between qualities that lie a few steps apart (`RateControl.estimate`), which spares encoder runs.
+    PSNR is first estimated between qualities that lie a few steps apart (`RateControl.estimate`), which spares encoder runs; what
+    then lies close together is compared exactly.
 
     Args:
         options: at least one.
@@ -45,14 +50,22 @@ def best_option(options: Sequence[Option], control: RateControl, pictures: Seque
         return left[0]
     grey = [lost_psnr(picture) for picture in pictures]
 
-    def expected(option: Option) -> float:
+    def exact(picture: np.ndarray, budget: int) -> float | None:
+        fitted = control.fit(picture, budget)
+        return None if fitted is None else control.psnr(picture, fitted.quality)
+
+    def expected(option: Option, quality: Callable[[np.ndarray, int], float | None]) -> float:
         total = 0.0
         for picture, lost in zip(pictures, grey, strict=True):
-            arrived = control.estimate(picture, option.budget)
+            arrived = quality(picture, option.budget)
             total += lost if arrived is None else option.success * arrived + (1 - option.success) * lost
         return total
 
-    return max(left, key=lambda option: (expected(option), option.success))
+    ranked = sorted(((expected(option, control.estimate), option) for option in left), key=lambda item: item[0], reverse=True)
+    close = [option for value, option in ranked[:CLOSEST] if value >= ranked[0][0] - CLOSE_DB * len(pictures)]
+    if len(close) == 1:
+        return close[0]
+    return max(close, key=lambda option: (expected(option, exact), option.success))
 
 
 def undominated(options: Sequence[Option]) -> list[Option]:
@@ -67,5 +80,7 @@ def undominated(options: Sequence[Option]) -> list[Option]:
 
 def lost_psnr(picture: np.ndarray) -> float:
     """PSNR in dB of the grey picture that is shown for a lost one."""
-    error = (picture.astype(np.float64) - np.rint(255 * LOST_GREY)) / 255
-    return float(-10 * np.log10(max((error**2).mean(), 1e-10)))
+    grey = int(np.rint(255 * LOST_GREY))
+    counts = np.bincount(picture.ravel(), minlength=256)
+    error = float(counts @ (np.arange(256) - grey) ** 2) / picture.size / 255**2
+    return -10 * math.log10(max(error, 1e-10))

@@ -17,7 +17,7 @@ from ..errors import MissingError
 from .mcs import MCS
 
 FEWEST_ERRORS = 10
-"""A measured point with fewer block errors is not used; beyond the last one that is, log BLER goes on along a straight line."""
+"""With fewer block errors one is added: the rate at such a point is rather too high than too low."""
 STEEPEST = 12.0
 """Decades per dB at most along that line: a waterfall hardly falls faster, and codes have error floors."""
 FLOOR = 1e-7
@@ -41,11 +41,11 @@ class Curve:
     blocks: tuple[int, ...]
 
     def log_bler(self, snr_db: np.ndarray) -> np.ndarray:
-        """log10 of the block error rate at any SNR, interpolated and, with care, extrapolated."""
-        kept = [i for i, count in enumerate(self.errors) if count >= FEWEST_ERRORS]
-        x = np.array([self.snr_db[i] for i in kept])
-        y = np.log10([self.errors[i] / self.blocks[i] for i in kept])
-        slope = max((y[-1] - y[-2]) / (x[-1] - x[-2]), -STEEPEST) if len(kept) > 1 else 0.0
+        """log10 of the block error rate at any SNR: interpolated, and beyond the last point along a straight line."""
+        x = np.array(self.snr_db)
+        errors = np.array([count if count >= FEWEST_ERRORS else count + 1 for count in self.errors])
+        y = np.log10(errors / np.array(self.blocks))
+        slope = min(max((y[-1] - y[-2]) / (x[-1] - x[-2]), -STEEPEST), 0.0) if len(x) > 1 else 0.0
         beyond = np.maximum(snr_db - x[-1], 0.0)
         return np.where(snr_db < x[0], 0.0, np.interp(snr_db, x, y) + slope * beyond).clip(np.log10(FLOOR), 0.0)
 

@@ -121,4 +121,4 @@ def ergodic_capacity(snr: float, fading: Fading) -> float:
 
 def outage_capacity(snr: float, fading: Fading, outage: float) -> float:
     """Bits per symbol that a frame with one gain fails to carry with probability ``outage``; SNR as a ratio."""
-    return math.log2(1 + snr * float(np.quantile(np.array(fading.power), outage)))
+    return math.log2(1 + snr * float(np.quantile(np.array(fading.power), outage, method="hazen")))

@@ -114,10 +114,11 @@ def parse_mcs(text: str) -> MCS:
         )
     if not Fraction(1, 5) <= rate <= Fraction(11, 12):
         raise UsageError(f"{text!r}: code rate {rate}", "5G NR serves rates from 1/5 to 11/12")
-    if n % scheme.bits_per_symbol or n < SHORTEST_BLOCK or n * rate > 8448:
+    most = 8448 if rate > Fraction(1, 4) else 3840  # information bits of the two base graphs
+    if n % scheme.bits_per_symbol or n < SHORTEST_BLOCK or n * rate > most:
         raise UsageError(
             f"{text!r}: block of {n} bits",
-            f"{SHORTEST_BLOCK} or more, a multiple of {scheme.bits_per_symbol}, and at most 8448 information bits",
+            f"{SHORTEST_BLOCK} or more, a multiple of {scheme.bits_per_symbol}, and at most {most} information bits at this rate",
         )
     return MCS(scheme.name, rate, n)
 

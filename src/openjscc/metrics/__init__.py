@@ -2,31 +2,58 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 
-from ..errors import unknown_name
-from .fidelity import psnr, ssim
+from ..errors import UsageError, unknown_name
+from . import distribution, task
+from .fidelity import ms_ssim, psnr, ssim
+from .perceptual import DISTS, LPIPS, dists, lpips, lpips_vgg
 
-__all__ = ["METRICS", "Metric", "MetricFunction", "get_metric", "psnr", "ssim"]
+__all__ = [
+    "DISTS",
+    "KINDS",
+    "LPIPS",
+    "METRICS",
+    "Metric",
+    "MetricFunction",
+    "SetMetric",
+    "dists",
+    "get_metric",
+    "lpips",
+    "lpips_vgg",
+    "ms_ssim",
+    "psnr",
+    "ssim",
+]
 
 MetricFunction = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+Gather = Callable[[torch.Tensor, torch.Tensor], list[np.ndarray]]
+Summary = Callable[[Sequence[np.ndarray]], float]
+
+KINDS = ("picture", "set", "task")
+"""A value for each picture; one value for all pictures; one value for all pictures, of predictions and labels."""
 
 
 @dataclass(frozen=True)
 class Metric:
     """One line of the table.
 
+    Metrics of every kind can be used the same way: `collect` for each batch, then `reduce` of all that was collected.
+
     Attributes:
         name: as users write it.
         unit: of the values; empty for a pure number.
         higher_is_better: the direction.
-        needs: the extra that it takes (``pip install openjscc[EXTRA]``), or empty.
+        needs: ``weights`` where published network weights must be found or downloaded (`openjscc.metrics.backbones`), else empty.
         function: ``(x, y) -> (B,)`` of source and reconstruction, each ``(B, 3, H, W)`` in [0, 1]. A value may be infinite
-            (PSNR of identical pictures): JSON records write null for it.
+            (PSNR of identical pictures): JSON records write null for it. Kinds other than ``picture`` have none: it raises
+            UsageError.
         description: one line.
+        kind: one of `KINDS`.
     """
 
     name: str
@@ -35,6 +62,56 @@ class Metric:
     needs: str
     function: MetricFunction
     description: str
+    kind: str = "picture"
+
+    def collect(self, x: torch.Tensor, y: torch.Tensor) -> list[np.ndarray]:
+        """One entry for each picture, which ``np.savez`` can keep: here its value, float64 ``()``.
+
+        Args:
+            x: source; in a task, the prediction.
+            y: reconstruction; in a task, the target.
+        """
+        return [np.asarray(value) for value in self.function(x, y).cpu().double().numpy()]
+
+    def reduce(self, entries: Sequence[np.ndarray]) -> float:
+        """The figure of all pictures: here the mean of their values."""
+        if not entries:
+            raise UsageError("no pictures", "give at least one")
+        return float(np.mean(np.stack(list(entries))))
+
+
+@dataclass(frozen=True)
+class SetMetric(Metric):
+    """A figure of all pictures together that is no mean of theirs.
+
+    Attributes:
+        gather: what `collect` does.
+        summary: what `reduce` does.
+    """
+
+    gather: Gather = lambda x, y: []
+    summary: Summary = lambda entries: float("nan")
+
+    def collect(self, x: torch.Tensor, y: torch.Tensor) -> list[np.ndarray]:
+        """One entry for each picture, as `Metric.collect`; its shape is the metric's own."""
+        return self.gather(x, y)
+
+    def reduce(self, entries: Sequence[np.ndarray]) -> float:
+        """The figure of all pictures. Entries may come from several `collect`, in any order."""
+        return self.summary(entries)
+
+
+def _set_metric(
+    name: str, higher_is_better: bool, needs: str, gather: Gather, summary: Summary, description: str, kind: str = "set"
+) -> SetMetric:
+    def function(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        of = "predictions and labels" if kind == "task" else "all pictures together"
+        each = ", ".join(metric.name for metric in METRICS.values() if metric.kind == "picture")
+        raise UsageError(
+            f"{name} is a figure of {of}, not of one picture", f"of one picture: {each}; in Python: collect and reduce"
+        )
+
+    return SetMetric(name, "", higher_is_better, needs, function, description, kind, gather, summary)
 
 
 METRICS: dict[str, Metric] = {
@@ -42,6 +119,46 @@ METRICS: dict[str, Metric] = {
     for metric in (
         Metric("psnr", "dB", True, "", psnr, "peak signal-to-noise ratio of each picture at 8 bits"),
         Metric("ssim", "", True, "", ssim, "structural similarity, 11x11 Gaussian window, mean over RGB, at 8 bits"),
+        Metric("ms_ssim", "", True, "", ms_ssim, "multi-scale SSIM, 5 scales, mean over RGB, at 8 bits; from 161 pixels a side"),
+        Metric("lpips", "", False, "weights", lpips, "learned perceptual distance on AlexNet, heads v0.1, at 8 bits"),
+        Metric("lpips_vgg", "", False, "weights", lpips_vgg, "learned perceptual distance on VGG16, heads v0.1, at 8 bits"),
+        Metric("dists", "", False, "weights", dists, "structure and texture distance on VGG16, at 8 bits, without resizing"),
+        _set_metric(
+            "fid",
+            False,
+            "weights",
+            distribution.inception_features,
+            distribution.frechet_of_entries,
+            "Frechet distance on FID's Inception network, of 256x256 patches",
+        ),
+        _set_metric(
+            "fd_vgg16",
+            False,
+            "weights",
+            distribution.vgg16_features,
+            distribution.frechet_of_entries,
+            "Frechet distance on VGG16's relu5_3, of 256x256 patches; not comparable with FID",
+        ),
+        _set_metric(
+            "kd_vgg16",
+            False,
+            "weights",
+            distribution.vgg16_features,
+            distribution.kernel_of_entries,
+            "kernel distance on VGG16's relu5_3, of 256x256 patches; not comparable with KID",
+        ),
+        _set_metric("accuracy", True, "", task.class_entries, task.accuracy, "share of pictures whose class was found", "task"),
+        _set_metric("f1", True, "", task.class_entries, task.f1, "F1 score, mean over classes", "task"),
+        _set_metric("miou", True, "", task.confusion_entries, task.miou, "intersection over union, mean over 21 classes", "task"),
+        _set_metric(
+            "pixel_accuracy",
+            True,
+            "",
+            task.confusion_entries,
+            task.pixel_accuracy,
+            "share of pixels whose class was found",
+            "task",
+        ),
     )
 }
 

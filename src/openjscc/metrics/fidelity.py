@@ -1,4 +1,4 @@
-"""PSNR and SSIM, per image, of pictures rounded to 8 bits. Large pictures are worked through in strips: little extra memory.
+"""PSNR, SSIM and MS-SSIM, per image, of pictures rounded to 8 bits. Large pictures are worked through in strips, to save memory.
 
 Rounding first is part of the definition: a receiver stores 8 bits, and the unrounded figure differs (by up to 3 dB near 50 dB).
 The PSNR of a data set is the mean of its pictures' PSNRs; the PSNR of their mean MSE is another, lower number.
@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import torch
+from torch.nn import functional as F
 
 from ..codec import check_image
 from ..errors import UsageError
@@ -19,6 +20,9 @@ _STRIP_VALUES = 1 << 21
 WINDOW = 11
 SIGMA = 1.5
 C1, C2 = 0.01**2, 0.03**2
+SCALE_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
+"""Exponents of MS-SSIM's scales, finest first."""
+MS_SSIM_SMALLEST = 161
 
 
 def psnr(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
@@ -37,13 +41,13 @@ def psnr(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
     Raises:
         UsageError: shapes that differ or are no pictures.
     """
-    _check_pair(x, y)
+    check_pair(x, y)
     total = torch.zeros(len(x), dtype=torch.int64, device=x.device)
     broken = torch.zeros(len(x), dtype=torch.bool, device=x.device)
     for images, rows in _strips(x, overlap=0):
         a, b = x[images, :, rows], y[images, :, rows]
-        broken[images] |= ~_finite(a, b)
-        difference = _eight_bits(a) - _eight_bits(b)  # whole numbers up to 255, exact in float32
+        broken[images] |= ~finite(a, b)
+        difference = eight_bits(a) - eight_bits(b)  # whole numbers up to 255, exact in float32
         total[images] += difference.square_().to(torch.int32).sum(dim=(1, 2, 3), dtype=torch.int64)
     mse = total.cpu().to(torch.float64) / (255.0**2 * x[0].numel())
     value = -10.0 * torch.log10(mse)
@@ -70,7 +74,7 @@ def ssim(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
     Raises:
         UsageError: shapes that differ or are no pictures.
     """
-    _check_pair(x, y)
+    check_pair(x, y)
     height, width = x.shape[-2:]
     size = min(WINDOW, height - (height + 1) % 2, width - (width + 1) % 2)
     taps = gaussian_taps(size, SIGMA)
@@ -78,11 +82,64 @@ def ssim(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
     broken = torch.zeros(len(x), dtype=torch.bool, device=x.device)
     for images, rows in _strips(x, overlap=size - 1):
         a, b = x[images, :, rows], y[images, :, rows]
-        broken[images] |= ~_finite(a, b)
-        similarity = _ssim_map(_eight_bits(a).div_(255.0), _eight_bits(b).div_(255.0), taps)
-        total[images] += similarity.sum(dim=-1).cpu().sum(dim=(1, 2), dtype=torch.float64)
+        broken[images] |= ~finite(a, b)
+        luminance, structure = _ssim_map(eight_bits(a).div_(255.0), eight_bits(b).div_(255.0), taps)
+        total[images] += luminance.mul_(structure).sum(dim=-1).cpu().sum(dim=(1, 2), dtype=torch.float64)
     count = 3 * (height - size + 1) * (width - size + 1)
     return (total / count).to(torch.float32).to(x.device).masked_fill(broken, torch.nan)
+
+
+def ms_ssim(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+    """Multi-scale SSIM (Wang et al. 2003, doi:10.1109/ACSSC.2003.1292216, eq. 7), per image: computed per channel, mean over RGB.
+
+    Five scales, window and constants of `ssim`, `SCALE_WEIGHTS` as exponents. Each scale halves the last one by 2x2 means; a last
+    row or column without a partner counts twice. The contrast-structure term of each scale is averaged over the windows that lie
+    wholly within the picture; the last scale has the luminance in it. A negative mean counts as 0.
+
+    torchmetrics (1.9) averages the three channels before the exponents, drops a last odd row, and mirrors the border at the last
+    scale: another value, in the third digit.
+
+    Args:
+        x: source, float ``(B, 3, H, W)`` in [0, 1], sides of at least 161 pixels (11 at the fifth scale).
+        y: reconstruction, the same shape.
+
+    Returns:
+        float32 ``(B,)``, in [0, 1]; ``nan`` where a picture holds values that are not finite.
+
+    Raises:
+        UsageError: shapes that differ or are no pictures; a side below 161 pixels.
+    """
+    check_pair(x, y)
+    if min(x.shape[-2:]) < MS_SSIM_SMALLEST:
+        raise UsageError(
+            f"MS-SSIM of a picture of {x.shape[-1]}x{x.shape[-2]} pixels",
+            f"it has five scales and is defined from {MS_SSIM_SMALLEST} pixels a side; take ssim",
+        )
+    return torch.cat([_ms_ssim_of_one(a, b) for a, b in zip(x.split(1), y.split(1), strict=True)]).masked_fill(
+        ~finite(x, y), torch.nan
+    )
+
+
+def _ms_ssim_of_one(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+    taps = gaussian_taps(WINDOW, SIGMA)
+    a, b = eight_bits(x).div_(255.0), eight_bits(y).div_(255.0)
+    value = torch.ones(3, dtype=torch.float64)
+    for scale, weight in enumerate(SCALE_WEIGHTS, start=1):
+        total = torch.zeros(3, dtype=torch.float64)
+        for _, rows in _strips(a, overlap=WINDOW - 1):
+            luminance, structure = _ssim_map(a[:, :, rows], b[:, :, rows], taps)
+            term = luminance.mul_(structure) if scale == len(SCALE_WEIGHTS) else structure
+            total += term.sum(dim=-1).cpu().sum(dim=(0, 2), dtype=torch.float64)
+        count = (a.shape[-2] - WINDOW + 1) * (a.shape[-1] - WINDOW + 1)
+        value *= (total / count).clamp_min(0.0) ** weight
+        if scale < len(SCALE_WEIGHTS):
+            a, b = _halved(a), _halved(b)
+    return value.mean(dim=0, keepdim=True).to(torch.float32).to(x.device)
+
+
+def _halved(x: torch.Tensor) -> torch.Tensor:
+    height, width = x.shape[-2:]
+    return F.avg_pool2d(F.pad(x, (0, width % 2, 0, height % 2), mode="replicate"), 2)
 
 
 def gaussian_taps(size: int, sigma: float) -> list[float]:
@@ -92,8 +149,11 @@ def gaussian_taps(size: int, sigma: float) -> list[float]:
     return (taps / taps.sum()).tolist()
 
 
-def _ssim_map(x: torch.Tensor, y: torch.Tensor, taps: list[float]) -> torch.Tensor:
-    """SSIM of each full window: ``(b, 3, h, w)`` to ``(b, 3, h - size + 1, w - size + 1)``."""
+def _ssim_map(x: torch.Tensor, y: torch.Tensor, taps: list[float]) -> tuple[torch.Tensor, torch.Tensor]:
+    """Luminance term and contrast-structure term of each full window; SSIM is their product.
+
+    ``(b, 3, h, w)`` to twice ``(b, 3, h - size + 1, w - size + 1)``.
+    """
     x, y = x - 0.5, y - 0.5  # variances do not change, and lose fewer digits
     mean_x, mean_y = _blur(x, taps), _blur(y, taps)
     variance_x = _blur(x * x, taps).sub_(mean_x * mean_x)
@@ -101,7 +161,7 @@ def _ssim_map(x: torch.Tensor, y: torch.Tensor, taps: list[float]) -> torch.Tens
     covariance = _blur(x * y, taps).sub_(mean_x * mean_y)
     mean_x, mean_y = mean_x.add_(0.5), mean_y.add_(0.5)
     luminance = (2 * mean_x * mean_y + C1) / (mean_x * mean_x + mean_y * mean_y + C1)
-    return luminance * (2 * covariance + C2) / (variance_x + variance_y + C2)
+    return luminance, (2 * covariance + C2) / (variance_x + variance_y + C2)
 
 
 def _blur(values: torch.Tensor, taps: list[float]) -> torch.Tensor:
@@ -116,12 +176,12 @@ def _blur(values: torch.Tensor, taps: list[float]) -> torch.Tensor:
     return values
 
 
-def _eight_bits(values: torch.Tensor) -> torch.Tensor:
+def eight_bits(values: torch.Tensor) -> torch.Tensor:
     """Whole numbers 0..255 as float32, rounded as pictures are when they are stored; a new tensor."""
     return values.detach().to(torch.float32).clamp(0.0, 1.0).mul_(255.0).round_()
 
 
-def _finite(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+def finite(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
     return torch.isfinite(a).flatten(1).all(dim=1) & torch.isfinite(b).flatten(1).all(dim=1)
 
 
@@ -135,7 +195,7 @@ def _strips(x: torch.Tensor, overlap: int) -> Iterator[tuple[slice, slice]]:
             yield slice(first, min(first + images, batch)), slice(top, min(top + rows + overlap, height))
 
 
-def _check_pair(x: torch.Tensor, y: torch.Tensor) -> None:
+def check_pair(x: torch.Tensor, y: torch.Tensor) -> None:
     check_image(x)
     check_image(y)
     if x.shape != y.shape:

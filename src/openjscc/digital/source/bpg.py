@@ -64,6 +64,7 @@ class Bpg(SourceCodec):
 
     def __init__(self, chroma: str = "444", preset: str = "veryslow") -> None:
         _check_options(chroma, preset)
+        _hevc.libav()  # raises now rather than in the middle of some work
         self.chroma, self.preset = chroma, preset
 
     @property

@@ -32,7 +32,7 @@ class RateControl:
 
     Args:
         codec: the source codec.
-        cache_bytes: how much is kept (files, and pictures decoded from them); what was not used for longest goes first.
+        cache_bytes: how much is kept (files and their PSNR); what was not used for longest goes first.
 
     Attributes:
         encodes: number of files really made so far.
@@ -76,21 +76,10 @@ class RateControl:
                 high = index
         return None if low < 0 else Fitted(self._file(key, picture, qualities[low]), qualities[low])
 
-    def decoded(self, picture: np.ndarray, quality: int) -> np.ndarray:
-        """What the file of that quality shows, uint8 ``(H, W, 3)``; read-only, as it is kept."""
-        key = _digest(picture)
-
-        def make() -> np.ndarray:
-            result = self.codec.decode(self._file(key, picture, quality), *picture.shape[:2])
-            result.flags.writeable = False
-            return result
-
-        return self._once((key, quality, "decoded"), make, lambda result: result.nbytes)
-
     def psnr(self, picture: np.ndarray, quality: int) -> float:
         """PSNR of that file in dB over the 8-bit values of all pixels and channels; infinite where nothing is lost."""
         key = (_digest(picture), quality, "psnr")
-        return self._once(key, lambda: _psnr(picture, self.decoded(picture, quality)), lambda _: 64)
+        return self._once(key, lambda: _psnr(picture, self._decoded(picture, quality)), lambda _: 64)
 
     def estimate(self, picture: np.ndarray, budget: int) -> float | None:
         """About the PSNR in dB that `fit` reaches, from files of every few qualities only; None where not even the smallest fits.
@@ -128,6 +117,9 @@ class RateControl:
         if others and others[0][0] != at:
             slope = (others[0][1] - size) / (others[0][0] - at)
         return bisect.bisect_right(self._scale, at + (goal - size) / slope if slope > 0 else at) - 1
+
+    def _decoded(self, picture: np.ndarray, quality: int) -> np.ndarray:
+        return self.codec.decode(self._file(_digest(picture), picture, quality), *picture.shape[:2])
 
     def _file(self, key: bytes, picture: np.ndarray, quality: int) -> bytes:
         def make() -> bytes:

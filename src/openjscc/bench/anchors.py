@@ -1,0 +1,80 @@
+"""Published figures to compare with: where they were read, and how well they could be read."""
+
+from __future__ import annotations
+
+import csv
+import math
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..errors import IntegrityError, UsageError
+from ..units import parse_ratio
+
+COLUMNS = ("system", "dataset", "channel", "snr_db", "cbr", "metric", "value", "how_read", "source")
+
+_FIGURE = re.compile(r"figure (?:\+-|±) ?(\d+\.?\d*)")
+
+
+@dataclass(frozen=True)
+class Anchor:
+    """One published point.
+
+    Attributes:
+        system: its publisher's name for it.
+        dataset: as ``--data`` names it.
+        channel: as our specs name it, where it is one of ours.
+        snr_db: average SNR in dB.
+        ratio: CBR, complex channel uses per source value.
+        metric: a name of `openjscc.metrics.METRICS`.
+        value: in the metric's unit.
+        error: how far the reading may be off: 0 for a number in print, more for one read from a figure.
+        source: where it was read.
+    """
+
+    system: str
+    dataset: str
+    channel: str
+    snr_db: float
+    ratio: float
+    metric: str
+    value: float
+    error: float
+    source: str
+
+
+def read_anchors(path: Path) -> list[Anchor]:
+    """The points of a CSV file with the columns `COLUMNS`; ``how_read`` is ``text`` or ``figure +-ERROR``.
+
+    Raises:
+        UsageError: no such file.
+        IntegrityError: other columns, or a line that is no point.
+    """
+    try:
+        with open(path, encoding="utf-8", newline="") as file:
+            reader = csv.DictReader(file)
+            if tuple(reader.fieldnames or ()) != COLUMNS:
+                raise IntegrityError(f"{path} does not have the columns of published points", f"first line: {','.join(COLUMNS)}")
+            return [_anchor(row, f"{path}: line {reader.line_num}") for row in reader]
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read: {error.strerror}", "check the path") from None
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise IntegrityError(f"{path} is no CSV file: {error}", f"first line: {','.join(COLUMNS)}") from None
+
+
+def _anchor(row: dict[str, str | None], where: str) -> Anchor:
+    if None in row or None in row.values():
+        raise IntegrityError(f"{where} does not have {len(COLUMNS)} values", f"columns: {','.join(COLUMNS)}")
+    text = {key: (value or "").strip() for key, value in row.items()}
+    try:
+        snr_db, value, ratio = float(text["snr_db"]), float(text["value"]), parse_ratio(text["cbr"])
+    except ValueError as error:  # a UsageError is one
+        raise IntegrityError(f"{where}: {getattr(error, 'message', error)}", "numbers, and cbr as 1/16 or 0.0625") from None
+    if not (math.isfinite(snr_db) and math.isfinite(value)):
+        raise IntegrityError(f"{where} has a value that is not finite", "leave the point out")
+    kind = _FIGURE.fullmatch(text["how_read"])
+    if kind is None and text["how_read"] != "text":
+        raise IntegrityError(f"{where}: how_read is {text['how_read']!r}", "write text, or figure +-0.2")
+    error = float(kind[1]) if kind else 0.0
+    names = (text["system"], text["dataset"], text["channel"])
+    return Anchor(*names, snr_db, ratio, text["metric"], value, error, text["source"])

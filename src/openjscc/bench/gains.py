@@ -1,0 +1,232 @@
+"""What one system saves against another at equal quality: dB of SNR, or a factor of bandwidth, with an interval.
+
+Quality against SNR (or against the logarithm of the bandwidth ratio) is made monotone by the least change in the mean square
+(pooled neighbours), and interpolated by a monotone piecewise cubic (slopes of F. N. Fritsch and J. Butland, SIAM Journal on
+Scientific and Statistical Computing 5, 1984). Where a curve is flat, what counts is the least that is needed.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from statistics import NormalDist
+from typing import Literal
+
+import numpy as np
+
+from ..errors import UsageError
+from ..metrics import get_metric
+from .records import Record
+from .statistics import student_t_975
+
+RESAMPLES = 2000
+_FEWEST = 2
+
+
+@dataclass(frozen=True)
+class QualityCurve:
+    """Quality of one system at several points.
+
+    Attributes:
+        x: SNRs in dB, or bandwidth ratios; in any order.
+        quality: ``(points,)`` means, or ``(points, pictures)`` values, the same pictures in the same order for every system.
+    """
+
+    x: np.ndarray
+    quality: np.ndarray
+
+    def __post_init__(self) -> None:
+        x, quality = np.asarray(self.x, np.float64), np.asarray(self.quality, np.float64)
+        if x.ndim != 1 or quality.ndim not in (1, 2) or len(quality) != len(x):
+            raise UsageError(f"{x.shape} points and quality of shape {quality.shape}", "give (points,) or (points, pictures)")
+        if len(np.unique(x)) < max(_FEWEST, len(x)):
+            raise UsageError(f"{len(np.unique(x))} different points of {len(x)}", f"give at least {_FEWEST}, each once")
+        if not (np.isfinite(x).all() and np.isfinite(quality).all()):
+            raise UsageError("a curve with values that are not finite", "leave those points out")
+        order = np.argsort(x)
+        object.__setattr__(self, "x", x[order])
+        object.__setattr__(self, "quality", quality[order])
+
+    @property
+    def pictures(self) -> int | None:
+        """How many, where their values are known."""
+        return self.quality.shape[1] if self.quality.ndim == 2 else None
+
+
+@dataclass(frozen=True)
+class Gain:
+    """What A saves against B at the quality that B has somewhere.
+
+    Attributes:
+        value: dB of SNR (positive: A needs less), or B's bandwidth over A's (above 1: A needs less); None: see ``reason``.
+        low, high: 95 % interval over other pictures; None where there are no values of pictures, or where it goes beyond what
+            was measured.
+        quality: that is compared at.
+        reason: why there is no value, or no interval.
+    """
+
+    value: float | None
+    low: float | None
+    high: float | None
+    quality: float | None
+    reason: str = ""
+
+
+def snr_gain(a: QualityCurve, b: QualityCurve, at: float, *, higher_is_better: bool = True, seed: int = 0) -> Gain:
+    """How many dB less SNR A needs for the quality that B has at ``at`` dB."""
+    return _gain(a, b, at, False, higher_is_better, seed)
+
+
+def bandwidth_gain(a: QualityCurve, b: QualityCurve, at: float, *, higher_is_better: bool = True, seed: int = 0) -> Gain:
+    """How many times as much bandwidth B uses at the ratio ``at`` as A needs for the same quality."""
+    for x in (*a.x, *b.x, at):
+        if not x > 0:
+            raise UsageError(f"bandwidth ratio {x:g}", "ratios are positive")
+    log_a, log_b = (QualityCurve(np.log(curve.x), curve.quality) for curve in (a, b))
+    return _gain(log_a, log_b, math.log(at), True, higher_is_better, seed)
+
+
+def gain_between(
+    records: Iterable[Record],
+    a: str,
+    b: str,
+    at: float,
+    metric: str = "psnr",
+    along: Literal["snr_db", "bandwidth_ratio"] = "snr_db",
+) -> Gain:
+    """`snr_gain` or `bandwidth_gain` of two systems from the means in records, without interval.
+
+    The records must be of one data set, channel, told SNR and ratio (or SNR): select them first.
+
+    Raises:
+        UsageError: unknown metric, several conditions, or fewer than two points of a system.
+    """
+    function = snr_gain if along == "snr_db" else bandwidth_gain
+    chosen = [record for record in records if record.metric == metric and record.system in (a, b)]
+    for name in ("data", "channel", "told_snr_db", "ratio" if along == "snr_db" else "snr_db"):
+        if len({getattr(record, name) for record in chosen}) > 1:
+            raise UsageError(f"records of several values of {name}", "choose one before comparing")
+    curves = []
+    for system in (a, b):
+        points = [record for record in chosen if record.system == system and record.mean is not None]
+        if len(points) < _FEWEST:
+            raise UsageError(f"{len(points)} points of {system}", f"at least {_FEWEST} are needed")
+        x, quality = ([getattr(record, name) for record in points] for name in (along, "mean"))
+        curves.append(QualityCurve(np.array(x), np.array(quality)))
+    return function(curves[0], curves[1], at, higher_is_better=get_metric(metric).higher_is_better)
+
+
+def _gain(a: QualityCurve, b: QualityCurve, at: float, logarithmic: bool, higher_is_better: bool, seed: int) -> Gain:
+    where = partial(_where, logarithmic=logarithmic)
+    if not b.x[0] <= at <= b.x[-1]:
+        return Gain(None, None, None, None, f"B was measured from {where(b.x[0])} to {where(b.x[-1])}, not at {where(at)}")
+    sign = 1.0 if higher_is_better else -1.0
+    mean_a, mean_b = ((sign * (curve.quality if curve.pictures is None else curve.quality.mean(1)))[None] for curve in (a, b))
+    quality, difference = (float(value[0]) for value in _difference(a.x, b.x, mean_a, mean_b, at))
+    if not math.isfinite(difference):
+        word, end = ("better", a.x[-1]) if difference < 0 else ("worse", a.x[0])
+        reason = f"B's quality of {sign * quality:.4g} is {word} than all that A reaches (measured to {where(end)})"
+        return Gain(None, None, None, sign * quality, reason)
+    finish = math.exp if logarithmic else float
+    if a.pictures is None or b.pictures is None:
+        return Gain(finish(difference), None, None, sign * quality, "no interval: values of single pictures are not given")
+    if a.pictures != b.pictures:
+        raise UsageError(f"{a.pictures} pictures of A and {b.pictures} of B", "an interval needs the same pictures for both")
+    if a.pictures < 2:
+        return Gain(finish(difference), None, None, sign * quality, "no interval: a single picture")
+    ends = _bootstrap(a, b, at, sign, seed)
+    known = [finish(end) if math.isfinite(end) else None for end in ends]
+    beyond = "" if None not in known else "the interval goes beyond what was measured"
+    return Gain(finish(difference), known[0], known[1], sign * quality, beyond)
+
+
+def _where(x: float, logarithmic: bool) -> str:
+    return f"{math.exp(x):.4g}" if logarithmic else f"{x:g} dB"
+
+
+def _bootstrap(a: QualityCurve, b: QualityCurve, at: float, sign: float, seed: int) -> Sequence[float]:
+    """95 % interval of the difference: percentiles over resampled pictures, the same ones for both systems.
+
+    The percentiles are moved out as T. C. Hesterberg proposes (The American Statistician 69, 2015: "expanded percentile"), since
+    those of few pictures are too narrow. Where a resampled A does not reach B's quality, the difference is infinite.
+    """
+    pictures = a.quality.shape[1]
+    drawn = np.random.default_rng(seed).multinomial(pictures, np.full(pictures, 1 / pictures), RESAMPLES) / pictures
+    differences = _difference(a.x, b.x, sign * drawn @ a.quality.T, sign * drawn @ b.quality.T, at)[1]
+    tail = NormalDist().cdf(-math.sqrt(pictures / (pictures - 1)) * student_t_975(pictures - 1))
+    return [float(end) for end in np.quantile(differences, [tail, 1 - tail], method="inverted_cdf")]
+
+
+def _difference(xa: np.ndarray, xb: np.ndarray, a: np.ndarray, b: np.ndarray, at: float) -> tuple[np.ndarray, np.ndarray]:
+    """For each row of means: B's quality at ``at``, and how much less than ``at`` A needs for it; -inf, inf outside A's range."""
+    quality = _interpolate(xb, _monotone(b), at)
+    return quality, at - _least(xa, _monotone(a), quality)
+
+
+def _monotone(rows: np.ndarray) -> np.ndarray:
+    """The nearest rows that do not fall (isotonic regression, by its min-max formula)."""
+    count = rows.shape[1]
+    sums = np.concatenate([np.zeros((len(rows), 1)), np.cumsum(rows, 1)], 1)
+    first, last = np.arange(count)[:, None], np.arange(count)[None, :]
+    means = (sums[:, None, 1:] - sums[:, :-1, None]) / np.maximum(last - first + 1, 1)
+    means = np.where(last >= first, means, np.inf)
+    least = np.minimum.accumulate(means[:, :, ::-1], 2)[:, :, ::-1]
+    least = np.where(last >= first, least, -np.inf)
+    fitted = np.diagonal(np.maximum.accumulate(least, 1), axis1=1, axis2=2)
+    return np.maximum.accumulate(fitted, 1)  # rounding
+
+
+def _interpolate(x: np.ndarray, rows: np.ndarray, at: float) -> np.ndarray:
+    """Values of the monotone cubics through the rows at one place within ``x``."""
+    piece = int(np.clip(np.searchsorted(x, at) - 1, 0, len(x) - 2))
+    width = x[piece + 1] - x[piece]
+    slopes = _slopes(x, rows)
+    ends = [array[:, piece + end] for array in (rows, slopes) for end in (0, 1)]
+    return _hermite((at - x[piece]) / width, width, ends)
+
+
+def _least(x: np.ndarray, rows: np.ndarray, quality: np.ndarray) -> np.ndarray:
+    """The least x at which each row's curve has the quality; inf above the row, -inf below it."""
+    number = np.arange(len(rows))
+    piece = np.clip((rows < quality[:, None]).sum(1) - 1, 0, len(x) - 2)
+    width, slopes = x[piece + 1] - x[piece], _slopes(x, rows)
+    ends = [array[number, piece + end] for array in (rows, slopes) for end in (0, 1)]
+    low, high = np.zeros(len(rows)), np.ones(len(rows))
+    for _ in range(50):
+        middle = (low + high) / 2
+        short = _hermite(middle, width, ends) < quality
+        low, high = np.where(short, middle, low), np.where(short, high, middle)
+    found = x[piece] + high * width
+    slack = 1e-9 * np.maximum(1.0, np.abs(quality))
+    found = np.where(np.abs(quality - rows[:, 0]) <= slack, x[0], found)
+    found = np.where(quality > rows[:, -1] + slack, np.inf, found)
+    return np.where(quality < rows[:, 0] - slack, -np.inf, found)
+
+
+def _hermite(t: np.ndarray | float, width: np.ndarray | float, ends: Sequence[np.ndarray]) -> np.ndarray:
+    """A cubic of given values and slopes at its ends (left, right, left slope, right slope), at a fraction of its width."""
+    left, right, left_slope, right_slope = ends
+    rise = t * t * (3 - 2 * t)
+    return left + (right - left) * rise + width * t * (1 - t) * (left_slope * (1 - t) - right_slope * t)
+
+
+def _slopes(x: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """At each point: a weighted harmonic mean of the secants beside it, 0 beside a flat piece; at the ends the secant's."""
+    width = np.diff(x)
+    secant = np.diff(rows, axis=1) / width
+    if len(x) == 2:
+        return np.repeat(secant, 2, axis=1)
+    left, right = 2 * width[:-1] + width[1:], width[:-1] + 2 * width[1:]
+    flat = (secant[:, 1:] <= 0) | (secant[:, :-1] <= 0)
+    first, second = np.where(flat, 1.0, secant[:, :-1]), np.where(flat, 1.0, secant[:, 1:])
+    inner = np.where(flat, 0.0, (left + right) / (right / first + left / second))
+    ends = [_end(width[0], width[1], secant[:, 0], secant[:, 1]), _end(width[-1], width[-2], secant[:, -1], secant[:, -2])]
+    return np.concatenate([ends[0][:, None], inner, ends[1][:, None]], 1)
+
+
+def _end(near: float, far: float, secant: np.ndarray, next_secant: np.ndarray) -> np.ndarray:
+    """The three-point formula, kept within what leaves the piece monotone."""
+    slope = ((2 * near + far) * secant - near * next_secant) / (near + far)
+    return np.clip(slope, 0.0, 3.0 * secant)

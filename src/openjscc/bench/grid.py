@@ -1,0 +1,330 @@
+"""A benchmark: a grid of cells (system, channel, ratio, SNR), each measured once, stored, and never lost or repeated.
+
+::
+
+    DIR/cells/KEY.json     one cell: its facts, its records, the values of each picture
+    DIR/pictures/          received pictures, where they are kept (`openjscc.bench.pictures`)
+    DIR/summary.json       the records of all cells of the last command, in its order
+
+A cell's key is a hash of everything that its figures depend on, so a folder may hold cells of several commands, and the same
+command again measures only what is missing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import threading
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ..channels import make_channel
+from ..codec import Codec
+from ..configuration import build
+from ..data.datasets import PictureDataset
+from ..errors import IntegrityError, OpenJSCCError, UsageError
+from ..files import write_atomically
+from ..link import Transmission
+from ..metrics import get_metric
+from .points import Measured, Point, measure, nominal_ratio, to_records
+from .records import Record, write_records
+from .statistics import student_t_975
+from .sweep import BATCH_PIXELS, batches, in_order, until
+
+FORMAT = 1
+Keep = Callable[[Sequence[str], torch.Tensor, Transmission], None]
+
+
+@dataclass(frozen=True)
+class Precision:
+    """When a cell has enough trials.
+
+    Attributes:
+        trials: at least so many.
+        width: then more, until the half width of the 95 % interval of the mean over these pictures is at most this
+        metric: whose interval.
+        most: at most so many.
+    """
+
+    trials: int = 1
+    width: float | None = None
+    metric: str = "psnr"
+    most: int = 100
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.trials <= self.most:
+            raise UsageError(f"{self.trials} trials of at most {self.most}", "at least one, and no more than the cap")
+        if self.width is not None and not self.width > 0:
+            raise UsageError(f"an interval of {self.width}", "give a positive half width, e.g. 0.05")
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One cell and everything that its figures depend on, but for libraries and hardware.
+
+    Attributes:
+        system: as asked.
+        weight: what that resolved to.
+        weight_sha256: of a learned system.
+        data: name.
+        data_sha256: of the pictures.
+        channel: canonical spec.
+        ratio: nominal.
+        snr_db: average SNR.
+        told_snr_db: what the transmitter takes it for; None: the truth.
+        metrics: names, in the order asked.
+        precision: number of trials.
+        seed: of the experiment.
+    """
+
+    system: str
+    weight: str
+    weight_sha256: str | None
+    data: str
+    data_sha256: str
+    channel: str
+    ratio: float
+    snr_db: float
+    told_snr_db: float | None
+    metrics: tuple[str, ...]
+    precision: Precision
+    seed: int
+
+    @property
+    def key(self) -> str:
+        """16 hexadecimal digits."""
+        facts = json.dumps({"format": FORMAT, **asdict(self)}, sort_keys=True)
+        return hashlib.sha256(facts.encode()).hexdigest()[:16]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a command measures: the opened systems and their cells, in order.
+
+    Attributes:
+        codecs: by name as asked and resolved.
+        cells: in the order of the command.
+    """
+
+    codecs: dict[tuple[str, str], Codec]
+    cells: tuple[Cell, ...]
+
+    def codec(self, cell: Cell) -> Codec:
+        return self.codecs[cell.system, cell.weight]
+
+
+def plan_cells(
+    systems: Iterable[tuple[str, Codec, Sequence[float | None]]],
+    dataset: PictureDataset,
+    *,
+    channels: Sequence[str],
+    snr_db: Sequence[float],
+    metrics: Sequence[str],
+    precision: Precision,
+    seed: int = 0,
+    told_snr_db: float | None = None,
+) -> Plan:
+    """All cells of a grid.
+
+    Args:
+        systems: name as asked, the codec, and the ratios that it is asked for (None: its default).
+        dataset: pictures.
+        channels: specs.
+        snr_db: average SNRs in dB.
+        metrics: names.
+        precision: number of trials.
+        seed: of the experiment.
+        told_snr_db: the SNR that the transmitter believes in; None: the true one.
+
+    Raises:
+        UsageError: an unknown channel or metric.
+    """
+    for name in metrics:
+        get_metric(name)
+    codecs: dict[tuple[str, str], Codec] = {}
+    cells = []
+    for system, codec, ratios in systems:
+        weight = getattr(codec, "weight", None)
+        resolved = weight.name if weight is not None else codec.name
+        codecs[system, resolved] = codec
+        for channel in dict.fromkeys(make_channel(spec).name for spec in channels):
+            for ratio in dict.fromkeys(nominal_ratio(codec, asked) for asked in ratios):
+                cells += [
+                    Cell(
+                        system, resolved, weight.sha256 if weight is not None else None, dataset.name, dataset.fingerprint(),
+                        channel, ratio, float(snr), told_snr_db, tuple(metrics), precision, seed,
+                    )
+                    for snr in snr_db
+                ]  # fmt: skip
+    return Plan(codecs, tuple(cells))
+
+
+@dataclass(frozen=True)
+class CellResult:
+    """A measured cell, or what went wrong with it."""
+
+    cell: Cell
+    records: tuple[Record, ...]
+    measured: Measured | None
+
+    @property
+    def error(self) -> str | None:
+        return self.records[0].error if self.records else None
+
+
+def measure_cell(
+    plan: Plan, cell: Cell, dataset: PictureDataset, *, jobs: int = 1, advance: Callable[[int], None] = lambda count: None,
+    keep: Keep | None = None, keep_pictures: int = 0,
+) -> CellResult:  # fmt: skip
+    """Send all pictures of a data set at one cell. An error becomes a record that says so.
+
+    Args:
+        plan: has the system.
+        cell: of the plan.
+        dataset: the plan's.
+        jobs: batches at work at the same time, in threads.
+        advance: told the number of pictures after each batch and trial.
+        keep: given ids of pictures, the batch that they begin, and its transmission, in the first trial.
+        keep_pictures: only so many pictures from the first on.
+    """
+    codec = plan.codec(cell)
+    point = Point(cell.channel, cell.ratio, cell.snr_db)
+    try:
+        measured = _all_pictures(codec, dataset, point, cell, range(cell.precision.trials), jobs, advance, keep, keep_pictures)
+        while (trials := _wanted(measured, cell.precision)) > 0:
+            done = len(measured.arrived[0])
+            more = range(done, min(done + trials, cell.precision.most))
+            measured.add_trials(_all_pictures(codec, dataset, point, cell, more, jobs, lambda count: None, None, 0))
+        records = to_records(codec, dataset, point, measured, system=cell.system, seed=cell.seed, told_snr_db=cell.told_snr_db)
+        return CellResult(cell, tuple(records), measured)
+    except OpenJSCCError as error:
+        return CellResult(cell, _failed(cell, error.message), None)
+    except Exception as error:  # a run of hours does not end for one cell: the record says what happened
+        return CellResult(cell, _failed(cell, f"{type(error).__name__}: {error}"), None)
+
+
+def _all_pictures(
+    codec: Codec, dataset: PictureDataset, point: Point, cell: Cell, trials: range, jobs: int, advance: Callable[[int], None],
+    keep: Keep | None, keep_pictures: int,
+) -> Measured:  # fmt: skip
+    numbered = enumerate_batches(dataset, getattr(codec, "pack", 1))
+    stop = threading.Event()
+    advanced = until(stop, advance)
+
+    def work(item: tuple[int, torch.Tensor]) -> Measured:
+        first, x = item
+
+        def kept(trial: int, result: Transmission) -> None:
+            if keep is not None and trial == 0 and first < keep_pictures:
+                keep(dataset.ids[first : min(first + len(x), keep_pictures)], x, result)
+
+        return measure(
+            codec,
+            x,
+            point,
+            cell.metrics,
+            trials=trials,
+            seed=cell.seed,
+            told_snr_db=cell.told_snr_db,
+            advance=advanced,
+            keep=kept,
+        )
+
+    total = Measured()
+    for part in in_order(work, numbered, jobs, stop):
+        total.add_pictures(part)
+    return total
+
+
+def enumerate_batches(dataset: PictureDataset, multiple: int) -> Iterable[tuple[int, torch.Tensor]]:
+    """(number of the first picture, batch)."""
+    first = 0
+    for x in batches(dataset, BATCH_PIXELS, multiple):
+        yield first, x
+        first += len(x)
+
+
+def _wanted(measured: Measured, precision: Precision) -> int:
+    """How many more trials the interval is expected to need; 0: it is narrow enough, or there is no more to be had."""
+    done = len(measured.arrived[0])
+    if precision.width is None or done >= precision.most:
+        return 0
+    width = measured.noise_interval(precision.metric)
+    if width is None:
+        return min(2, precision.most - done)
+    if not width > precision.width:  # also where it is undefined: infinite values get no better
+        return 0
+    spread = width * done**0.5 / student_t_975(done - 1)
+    needed = round((2.0 * spread / precision.width) ** 2 + 1)
+    return max(1, min(needed, 2 * done) - done)
+
+
+def _failed(cell: Cell, message: str) -> tuple[Record, ...]:
+    return tuple(
+        Record(
+            system=cell.system, weight=cell.weight, metric=metric, channel=cell.channel, snr_db=cell.snr_db, ratio=cell.ratio,
+            mean=None, std=None, ci95=None, images=0, trials=0, bandwidth_ratio=cell.ratio, parameters=None, macs_per_pixel=None,
+            data=cell.data, seed=cell.seed, told_snr_db=cell.told_snr_db, weight_sha256=cell.weight_sha256,
+            data_sha256=cell.data_sha256, error=message,
+        )
+        for metric in cell.metrics
+    )  # fmt: skip
+
+
+def cell_path(folder: Path, cell: Cell) -> Path:
+    return folder / "cells" / f"{cell.key}.json"
+
+
+def store(folder: Path, result: CellResult, ids: Sequence[str]) -> None:
+    """Write a measured cell, whole or not at all. One that failed is not stored: the next run tries it again."""
+    if result.measured is None:
+        return
+    path = cell_path(folder, result.cell)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    content = {
+        "format": FORMAT,
+        "cell": asdict(result.cell),
+        "records": [record.to_dict() for record in result.records],
+        "pictures": {"ids": list(ids), **_finite(asdict(result.measured))},
+    }
+    write_atomically(path, (json.dumps(content, allow_nan=False) + "\n").encode())
+
+
+def stored(folder: Path, cell: Cell) -> CellResult | None:
+    """A cell that was measured before; None where it was not.
+
+    Raises:
+        IntegrityError: the file is not what `store` writes.
+    """
+    path = cell_path(folder, cell)
+    if not path.exists():
+        return None
+    try:
+        content = json.loads(path.read_text("utf-8"))
+        records = tuple(build(Record, record, str(path)) for record in content["records"])
+        measured = Measured(**{key: value for key, value in content["pictures"].items() if key != "ids"})
+    except (OSError, ValueError, KeyError, TypeError, OpenJSCCError) as error:
+        raise IntegrityError(f"{path} is damaged: {error}", "remove it; the same command measures the cell again") from None
+    return CellResult(cell, records, measured)
+
+
+def write_summary(folder: Path, results: Iterable[CellResult]) -> list[Record]:
+    """``DIR/summary.json``: all records, in order."""
+    records = [record for result in results for record in result.records]
+    write_records(folder / "summary.json", records)
+    return records
+
+
+def _finite(value: Any) -> Any:
+    """JSON has no infinity: None stands for it."""
+    if isinstance(value, float):
+        return value if value - value == 0 else None
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_finite(item) for item in value]
+    return value

@@ -1,0 +1,291 @@
+"""Records arranged as panels of curves: which points belong together, and how they are called. No drawing."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ..errors import UsageError
+from ..metrics import METRICS
+from ..units import channel_uses_per_pixel, format_ratio
+from .records import Record
+from .selection import Value, check_column, columns, in_order, listed, shown
+
+INTERVALS = {"pictures": "ci95", "noise": "ci95_noise", "none": None}
+"""Which column of a record holds the half width."""
+
+MOST_PANELS = 36
+
+_CONDITIONS = ("data", "channel", "ratio", "snr_db", "told_snr_db")
+"""What was asked of all systems alike: never mixed in one curve, unless the x axis runs along it."""
+_RUN = ("seed", "images")
+"""How it was measured: never mixed in one curve."""
+_MAKE = ("trials", "weight", "weight_sha256", "tool", "data_sha256", "device", "commit")
+"""What may change along a curve (a ratio may have its own weight), but tells two points at one place apart."""
+_ALONG = {
+    "snr_db": "snr_db",
+    "told_snr_db": "told_snr_db",
+    **dict.fromkeys(("ratio", "bandwidth_ratio", "cpp", "channel_uses"), "ratio"),
+}
+"""The condition that changes along an x axis."""
+
+
+@dataclass(frozen=True)
+class Curve:
+    """Points in the order of x; NaN where there is no value.
+
+    Attributes:
+        label: for the legend.
+        system: of its records.
+        variant: what tells it apart from other curves of its system; empty where there are none.
+        bound: a theoretical bound.
+        x: positions.
+        y: means.
+        half: half widths of the 95 % interval.
+        lost: shares of lost transmissions.
+    """
+
+    label: str
+    system: str
+    variant: str
+    bound: bool
+    x: tuple[float, ...]
+    y: tuple[float, ...]
+    half: tuple[float, ...]
+    lost: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One pair of axes.
+
+    Attributes:
+        place: value of each facet.
+        curves: what is drawn.
+        records: where that is from.
+    """
+
+    place: dict[str, Value]
+    curves: list[Curve]
+    records: list[Record]
+
+
+@dataclass(frozen=True)
+class Layout:
+    """All panels of a figure.
+
+    Attributes:
+        panels: in the order of their facets' values.
+        facets: columns that tell the panels apart.
+        constant: conditions that are the same for all records.
+        ratios: nominal ratios of all records.
+        notes: what is not drawn, and why.
+    """
+
+    panels: list[Panel]
+    facets: tuple[str, ...]
+    constant: dict[str, Value]
+    ratios: list[float]
+    notes: list[str] = field(default_factory=list)
+
+    def values(self, facet: str) -> list[Value]:
+        """Of a facet, in order."""
+        return in_order(panel.place[facet] for panel in self.panels)
+
+
+def arrange(
+    records: Sequence[Record],
+    x: str,
+    y: str,
+    facets: Sequence[str] | None = None,
+    interval: str = "pictures",
+    arrived: bool = False,
+    names: Mapping[str, str] | None = None,
+) -> Layout:
+    """Panels of curves.
+
+    Args:
+        records: any; those of other metrics are left out.
+        x: a column with numbers.
+        y: a metric.
+        facets: columns, one panel for each combination of their values; None: data set, channel, ratio and SNR as far as they
+            differ. What differs beyond that (and a told SNR) makes curves of its own, and is in their labels.
+        interval: a key of `INTERVALS`: what the mean over other pictures may be, or with other noise.
+        arrived: means over the pictures that arrived instead of all. These have no interval.
+        names: of systems, for the labels.
+
+    Raises:
+        UsageError: unknown column or metric, too many panels, or records that contradict one another.
+    """
+    along = _ALONG.get(_numeric(x))
+    chosen = [record for record in records if record.metric == y]
+    if not chosen:
+        raise UsageError(f"no record of metric {y!r}", f"metric: {listed(records, 'metric')}")
+    notes: list[str] = []
+    placed = [record for record in chosen if _position(record, x) is not None]
+    if not placed:
+        raise UsageError(f"the records have no {x}", "choose another column for the x axis, e.g. snr_db or bandwidth_ratio")
+    if len(placed) < len(chosen):
+        notes.append(f"{len(chosen) - len(placed)} records have no {x} and are left out")
+    if facets is None:
+        facets = [name for name in _CONDITIONS[:4] if name != along and _differs(placed, name)]
+    elif x in facets or along in facets:
+        raise UsageError(f"panels by {along or x}, which the x axis runs along", "leave it out of the facets")
+    groups = _grouped(placed, lambda record: tuple(getattr(record, check_column(name)) for name in facets))
+    if len(groups) > MOST_PANELS:
+        there = "; ".join(f"{name}: {listed(placed, name)}" for name in facets)
+        raise UsageError(f"{len(groups)} panels, more than {MOST_PANELS}", f"choose among the records (--where). {there}")
+    labelled = [name for name in _CONDITIONS if name != along and name not in facets and _differs(placed, name)]
+    orders = [in_order(getattr(record, name) for record in placed) for name in facets]
+    panels = []
+    for values in sorted(groups, key=lambda key: [order.index(value) for order, value in zip(orders, key, strict=True)]):
+        place = dict(zip(facets, values, strict=True))
+        curves = []
+        for system, group in _grouped(groups[values], lambda record: record.system).items():
+            whole = next((record.images for record in group if record.error is None), 0)
+            group = [record if record.error is None else dataclasses.replace(record, images=whole) for record in group]
+            split = [*labelled, *(name for name in _RUN if _differs(group, name) and name not in facets)]
+            for variant, points in _split(group, split, along, x):
+                label = ", ".join([(names or {}).get(system) or str(system), *variant])
+                curves.append(_curve(points, x, label, ", ".join(variant), interval, arrived))
+                notes += _missing(points, label, y, arrived)
+        panels.append(Panel(place, curves, groups[values]))
+    constant = {name: getattr(placed[0], name) for name in _CONDITIONS if name != along and not _differs(placed, name)}
+    return Layout(panels, tuple(facets), constant, sorted({record.ratio for record in placed}), list(dict.fromkeys(notes)))
+
+
+def _numeric(x: str) -> str:
+    if columns()[check_column(x)] not in (int, float):
+        raise UsageError(f"column {x} holds no numbers", "choose e.g. snr_db, bandwidth_ratio or cpp for the x axis")
+    return x
+
+
+def _position(record: Record, x: str) -> float | None:
+    value = getattr(record, x)
+    if value is None and x == "cpp":
+        return channel_uses_per_pixel(record.bandwidth_ratio)
+    return value
+
+
+def _differs(records: Iterable[Record], name: str) -> bool:
+    return len({getattr(record, name) for record in records}) > 1
+
+
+def _grouped(records: Iterable[Record], key: Callable[[Record], object]) -> dict:
+    groups: dict = {}
+    for record in records:
+        groups.setdefault(key(record), []).append(record)
+    return groups
+
+
+def _split(group: list[Record], names: Sequence[str], along: str | None, x: str) -> list[tuple[list[str], list[Record]]]:
+    """The records of one system in one panel as curves: (words that tell them apart, points in the order of x)."""
+    names = [*names]
+    if _doubled(group, names, along):
+        names += [name for name in _MAKE if _differs(group, name)]
+    groups = _grouped(group, lambda record: tuple(getattr(record, name) for name in names))
+    curves = []
+    for values, points in groups.items():
+        if twice := _doubled(points, (), along):
+            where = f"{along}={shown(along, getattr(twice, along))}" if along else f"one {x}"
+            raise UsageError(
+                f"{twice.system} has several values of {twice.metric} at {where}", "plot one file, or choose records with --where"
+            )
+        words = [text for name, value in zip(names, values, strict=True) if (text := in_words(name, value))]
+        curves.append((words, sorted(points, key=lambda record: _position(record, x) or 0.0)))
+    return curves
+
+
+def _doubled(records: Iterable[Record], names: Sequence[str], along: str | None) -> Record | None:
+    """A record at whose place there is another one."""
+    keys = set()
+    for record in records:
+        key = tuple(getattr(record, name) for name in (*names, *([along] if along else [])))
+        if key in keys:
+            return record
+        keys.add(key)
+    return None
+
+
+def _curve(points: list[Record], x: str, label: str, variant: str, interval: str, arrived: bool) -> Curve:
+    half = None if arrived else INTERVALS[interval]
+    return Curve(
+        label,
+        points[0].system,
+        variant,
+        any(record.bound for record in points),
+        tuple(_number(_position(record, x)) for record in points),
+        tuple(_number(record.mean_arrived if arrived else record.mean) for record in points),
+        tuple(_number(getattr(record, half) if half else None) for record in points),
+        tuple(record.outage_rate for record in points),
+    )
+
+
+def _number(value: float | None) -> float:
+    return math.nan if value is None else float(value)
+
+
+def _missing(points: Sequence[Record], label: str, y: str, arrived: bool) -> list[str]:
+    """Notes on points without a value. That nothing arrived needs none."""
+    failed = [record for record in points if record.error is not None]
+    silent = [record for record in points if record.error is None and record.mean is None]
+    notes = [f"{label}: {len(failed)} failed, not drawn"] if failed else []
+    if silent and not (arrived and all(record.mean_arrived is not None for record in silent)):
+        notes.append(f"{label}: {len(silent)} {'infinite' if y == 'psnr' else 'without a finite value'}, not drawn")
+    return notes
+
+
+def in_words(name: str, value: Value) -> str:
+    """A column's value as a few words for titles and labels; empty where there is nothing to say."""
+    if name == "told_snr_db":
+        return "" if value is None else f"SNR taken for {value:g} dB"
+    if name == "data":
+        return Path(str(value)).name
+    if name in ("channel", "weight", "tool", "device") or value is None:
+        return "" if value is None else str(value)
+    if name == "ratio" and isinstance(value, float):
+        return f"CBR {format_ratio(value)}"
+    if name == "snr_db":
+        return f"{value:g} dB"
+    if name in ("trials", "images"):
+        return (
+            f"{value} {'pictures' if name == 'images' else name}"
+            if value != 1
+            else f"1 {'picture' if name == 'images' else 'trial'}"
+        )
+    if name in ("weight_sha256", "data_sha256", "commit"):
+        return f"{name.split('_')[0]} {str(value)[:8]}"
+    return f"{name.replace('_', ' ')} {shown(name, value)}"
+
+
+def metric_label(name: str) -> str:
+    """``PSNR ↑ (dB)``: the arrow says which way is better."""
+    if name not in METRICS:
+        return name
+    metric = METRICS[name]
+    title = _METRIC_NAMES.get(name, name.upper().replace("_", "-"))
+    return f"{title} {'↑' if metric.higher_is_better else '↓'}" + (f" ({metric.unit})" if metric.unit else "")
+
+
+_METRIC_NAMES = {"accuracy": "accuracy", "miou": "mIoU", "ms_ssim": "MS-SSIM"}
+
+
+def grid(layout: Layout, widest: int) -> tuple[list[list[Panel | None]], bool]:
+    """Panels in rows, and whether the rows are those of the last facet.
+
+    One facet is laid out in rows of at most ``widest``. Of several the last goes down and the others go across.
+    """
+    if len(layout.facets) < 2:
+        count = len(layout.panels)
+        across = min(count, widest, math.ceil(math.sqrt(count)) if count > widest else count)
+        padded = [*layout.panels, *[None] * (-count % across)]
+        return [padded[start : start + across] for start in range(0, len(padded), across)], False
+    down, sideways = layout.facets[-1], layout.facets[:-1]
+    by_place = {tuple(panel.place.values()): panel for panel in layout.panels}
+    used = {key[:-1] for key in by_place}
+    heads = [head for head in itertools.product(*(layout.values(name) for name in sideways)) if head in used]
+    return [[by_place.get((*head, value)) for head in heads] for value in layout.values(down)], True

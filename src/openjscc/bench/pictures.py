@@ -1,0 +1,80 @@
+"""Received pictures that a benchmark keeps: PNG files and an index of where each comes from."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path, PurePosixPath
+
+from ..configuration import build
+from ..errors import IntegrityError, MissingError, OpenJSCCError
+from ..files import write_atomically
+
+INDEX = "index.json"
+
+
+@dataclass(frozen=True)
+class KeptPicture:
+    """One received picture.
+
+    Attributes:
+        file: PNG, relative to the index.
+        system: as the user asked for it.
+        channel: canonical spec.
+        snr_db: average SNR in dB.
+        ratio: nominal bandwidth ratio.
+        picture: which one of the data set.
+        psnr: in dB; None for identical pictures.
+        ok: whether it arrived; what is in the file otherwise is the grey picture.
+        told_snr_db: what the transmitter took the SNR for; None: the truth.
+    """
+
+    file: str
+    system: str
+    channel: str
+    snr_db: float
+    ratio: float
+    picture: str
+    psnr: float | None
+    ok: bool
+    told_snr_db: float | None = None
+
+
+def add_kept(folder: Path, pictures: Iterable[KeptPicture]) -> None:
+    """Note pictures in the folder's index; one of the same file takes the place of the old entry.
+
+    Raises:
+        UsageError: the folder cannot be written. IntegrityError: the index that is there is damaged.
+    """
+    known = {picture.file: picture for picture in (read_kept(folder) if (folder / INDEX).exists() else [])}
+    for picture in pictures:
+        infinite = picture.psnr is not None and not math.isfinite(picture.psnr)
+        known[picture.file] = replace(picture, psnr=None) if infinite else picture
+    content = json.dumps([asdict(picture) for picture in known.values()], indent=1, allow_nan=False)
+    write_atomically(folder / INDEX, (content + "\n").encode())
+
+
+def read_kept(folder: Path) -> list[KeptPicture]:
+    """The folder's index.
+
+    Raises:
+        MissingError: there is none. IntegrityError: it is damaged, or names files outside the folder.
+    """
+    path = folder / INDEX
+    try:
+        content = json.loads(path.read_text("utf-8"))
+        if not isinstance(content, list) or not all(isinstance(item, dict) for item in content):
+            raise ValueError("not a list of objects")
+        pictures = [build(KeptPicture, item, f"{path}: picture {number}") for number, item in enumerate(content)]
+    except OSError:
+        raise MissingError(f"no kept pictures in {folder}", "openjscc bench --keep N keeps those of the first N") from None
+    except (OpenJSCCError, ValueError) as error:
+        message = getattr(error, "message", f"{path} is no index of pictures: {error}")
+        raise IntegrityError(message, "run openjscc bench --keep N again") from None
+    for picture in pictures:
+        inside = PurePosixPath(picture.file)
+        if inside.is_absolute() or ".." in inside.parts:
+            raise IntegrityError(f"{path} names a file outside its folder: {picture.file}", "run openjscc bench --keep N again")
+    return pictures

@@ -1,0 +1,393 @@
+"""Figures drawn from records, for print and for the screen. Needs matplotlib (``pip install "openjscc[plot]"``).
+
+A system keeps its colour (of M. Okabe and K. Ito, told apart by colour-blind readers) and its marker in all panels; dashes and
+markers tell curves apart in grey print. The legend is below the axes, where it covers nothing. Nothing of matplotlib's global
+state is touched, and the same records give the same bytes.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+import textwrap
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..errors import MissingError, UsageError, unknown_name
+from ..files import write_atomically
+from ..units import channel_uses_per_pixel, format_ratio
+from .anchors import Anchor
+from .layout import INTERVALS, Curve, Layout, Panel, arrange, grid, in_words, metric_label
+from .records import Record
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+COLOURS = ("#D55E00", "#0072B2", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+DASHES: tuple[Any, ...] = ("-", (0, (5, 1.5)), (0, (6, 1.5, 1, 1.5)), (0, (3, 1.2)), (0, (8, 1.5, 1, 1.5, 1, 1.5)))
+BOUND_DASHES: tuple[Any, ...] = ((0, (1, 1.3)), (0, (1, 3)), (0, (1, 1.3, 1, 3)))
+ANCHOR_MARKERS = ("o", "s", "^", "D", "v", "<", ">", "p", "h", "*", "8")
+ANCHOR_GREY = "#404040"
+
+SUFFIXES = (".svg", ".png", ".pdf")
+
+_SAVING = {"svg.fonttype": "none", "svg.hashsalt": "openjscc", "pdf.fonttype": 42}
+
+
+@dataclass(frozen=True)
+class Look:
+    """Sizes, in inches and points.
+
+    Attributes:
+        width: of a figure with so many panels side by side (the last one for more).
+        widest: panels side by side before a row is full.
+        aspect: height of a panel over its share of the width.
+        text: axis labels and titles.
+        small: ticks and legend.
+        line: width of a curve.
+        marker: size of a marker.
+        dpi: of PNG files.
+    """
+
+    width: tuple[float, ...]
+    widest: int
+    aspect: float
+    text: float
+    small: float
+    line: float
+    marker: float
+    dpi: int
+
+
+LOOKS = {
+    "paper": Look((3.5, 7.16), 4, 0.7, 8, 7, 1.0, 3.2, 300),
+    "screen": Look((6.4, 9.6, 11.0), 4, 0.66, 10, 9, 1.5, 5.0, 150),
+}
+"""``paper``: 3.5 inches, one column of a two-column page; 7.16, both of them, where there are panels side by side."""
+
+
+@dataclass(frozen=True)
+class Chart:
+    """What is drawn.
+
+    Attributes:
+        x, y, facets, interval, arrived, names: see `openjscc.bench.layout.arrange`.
+        style: a key of `LOOKS`.
+        title: over the figure; None: the conditions that all records share; empty: none.
+        lost: below each panel another one with the share of lost transmissions.
+        log_x: logarithmic x axis.
+        width: of the figure in inches, instead of the style's.
+    """
+
+    x: str = "snr_db"
+    y: str = "psnr"
+    facets: Sequence[str] | None = None
+    interval: str = "pictures"
+    arrived: bool = False
+    names: Mapping[str, str] = field(default_factory=dict)
+    style: str = "paper"
+    title: str | None = None
+    lost: bool = False
+    log_x: bool = False
+    width: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.style not in LOOKS:
+            raise unknown_name("style", self.style, LOOKS)
+        if self.interval not in INTERVALS:
+            raise unknown_name("interval", self.interval, INTERVALS)
+
+
+def draw(records: Sequence[Record], chart: Chart | None = None, anchors: Iterable[Anchor] = ()) -> tuple[Figure, list[str]]:
+    """A figure, and notes on what it does not show.
+
+    Published points are drawn where their data set, channel, metric and the condition that x does not run along are those of a
+    panel: open grey markers with the error of reading, never joined to anything. Bounds are dotted black, without interval.
+
+    Raises:
+        UsageError: see `openjscc.bench.layout.arrange`; nothing positive on a logarithmic axis.
+        MissingError: matplotlib is not installed.
+    """
+    chart = chart or Chart()
+    mpl = _matplotlib()
+    layout = arrange(records, chart.x, chart.y, chart.facets, chart.interval, chart.arrived, chart.names)
+    if chart.log_x and any(x <= 0 for panel in layout.panels for curve in panel.curves for x in curve.x):
+        raise UsageError(f"{chart.x} has values that are not positive", "leave out --log-x")
+    look = LOOKS[chart.style]
+    with mpl.rc_context({"text.parse_math": False, "font.size": look.text, "font.family": "sans-serif"}):
+        return _Drawing(layout, chart, look, list(anchors)).figure(), layout.notes
+
+
+def write_figure(figure: Figure, path: Path, style: str = "paper") -> None:
+    """Write ``.svg`` (text stays text), ``.pdf`` or ``.png`` by the suffix, whole or not at all, without a date.
+
+    Raises:
+        UsageError: another suffix, or a folder that cannot be written.
+    """
+    kind = path.suffix.lower()
+    if kind not in SUFFIXES:
+        raise UsageError(f"{path} is not .svg, .png or .pdf", f"name it {path.stem or 'figure'}.svg")
+    facts = {".svg": {"Date": None, "Creator": "openjscc"}, ".pdf": {"CreationDate": None, "Creator": "openjscc"}, ".png": {}}[
+        kind
+    ]
+    buffer = io.BytesIO()
+    with _matplotlib().rc_context(_SAVING):
+        figure.savefig(buffer, format=kind[1:], dpi=LOOKS[style].dpi, metadata=facts)
+    write_atomically(path, buffer.getvalue())
+
+
+def _matplotlib() -> Any:
+    try:
+        import matplotlib as mpl
+    except ImportError:
+        raise MissingError("drawing needs matplotlib, which is not installed", 'pip install "openjscc[plot]"') from None
+    return mpl
+
+
+class _Drawing:
+    """One figure in the making."""
+
+    def __init__(self, layout: Layout, chart: Chart, look: Look, anchors: list[Anchor]) -> None:
+        self.layout, self.chart, self.look = layout, chart, look
+        self.rows, self.by_rows = grid(layout, look.widest)
+        self.across = len(self.rows[0])
+        self.width = chart.width or look.width[min(self.across, len(look.width)) - 1]
+        self.height = min(4.2, max(1.2, look.aspect * (self.width / self.across - 0.4)))
+        self.anchors = self._fitting(anchors)
+        curves = [curve for panel in layout.panels for curve in panel.curves]
+        real = dict.fromkeys(curve.system for curve in curves if not curve.bound)
+        self.systems = {system: number for number, system in enumerate(real)}
+        self.bounds = {label: n for n, label in enumerate(dict.fromkeys(c.label for c in curves if c.bound))}
+        self.variants: dict[str, list[str]] = {}
+        for curve in curves:
+            known = self.variants.setdefault(curve.system, [])
+            if curve.variant not in known:
+                known.append(curve.variant)
+        for known in self.variants.values():
+            known.sort(key=lambda variant: variant != "")  # what has no more to say is the plain one
+        self.handles: dict[str, Any] = {}
+
+    def _fitting(self, anchors: list[Anchor]) -> dict[int, list[tuple[float, Anchor]]]:
+        """(x, point) by panel."""
+        found = {id(panel): list(_placed(anchors, panel, self.chart)) for panel in self.layout.panels}
+        if anchors and not any(found.values()):
+            self.layout.notes.append("no published point fits data set, channel, metric and conditions")
+        return found
+
+    def figure(self) -> Figure:
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+
+        look, chart = self.look, self.chart
+        figure = Figure(layout="constrained")
+        FigureCanvasAgg(figure)
+        figure.set_size_inches(self.width, 4)
+        parts = 2 if chart.lost else 1
+        heights = [3, 1.1][:parts] * len(self.rows)
+        axes = figure.subplots(len(heights), self.across, sharex=True, squeeze=False, gridspec_kw={"height_ratios": heights})  # pyright: ignore[reportArgumentType]
+        upper = None
+        for number, row in enumerate(self.rows):
+            for column, panel in enumerate(row):
+                pair = [axes[number * parts + part][column] for part in range(parts)]
+                if panel is None:
+                    for axis in pair:
+                        axis.remove()
+                    continue
+                upper = upper or pair[0]
+                pair[0].sharey(upper)
+                self._panel(panel, pair)
+                last = all(below[column] is None for below in self.rows[number + 1 :])
+                self._dress(panel, pair, first=column == 0, last=last, top=number == 0, end=column == self.across - 1)
+        if upper is not None:
+            self._x_axis(upper)
+        several = len(self.layout.panels) > 1
+        title = self._title()
+        if title and several:
+            figure.suptitle(_wrapped(title, self.width, look.text), fontsize=look.text)
+        elif title and upper is not None:
+            upper.set_title(_wrapped(title, self.width, look.text), fontsize=look.text)
+        self._legend(figure)
+        figure.align_ylabels()
+        figure.set_size_inches(self.width, 1.5 * self.height * len(heights) + 2)
+        figure.draw_without_rendering()  # now all but the axes have their room, whatever the height
+        if upper is not None:
+            spare = sum(heights) / heights[0] * (upper.get_position().height * figure.get_figheight() - self.height)
+            figure.set_figheight(figure.get_figheight() - spare)
+        return figure
+
+    def _panel(self, panel: Panel, pair: list[Axes]) -> None:
+        for curve in panel.curves:
+            line = self._line(curve)
+            (handle,) = pair[0].plot(curve.x, curve.y, label=curve.label, **line)
+            self.handles.setdefault(curve.label, handle)
+            half, y = np.array(curve.half), np.array(curve.y)
+            if np.isfinite(half).any() and not curve.bound:
+                pair[0].fill_between(curve.x, y - half, y + half, color=line["color"], alpha=0.13, linewidth=0)
+            if len(pair) > 1 and not curve.bound:
+                pair[1].plot(curve.x, [100 * share for share in curve.lost], **line)
+        for x, anchor in self.anchors[id(panel)]:
+            label = f"{anchor.system} [{anchor.source}]"
+            handle = self.handles.get(label)
+            marker = handle.lines[0].get_marker() if handle else ANCHOR_MARKERS[self._anchor_count() % len(ANCHOR_MARKERS)]
+            drawn = pair[0].errorbar(
+                x, anchor.value, yerr=anchor.error or None, fmt=marker, color=ANCHOR_GREY, markerfacecolor="none", label=label,
+                markersize=self.look.marker * 1.2, markeredgewidth=0.7, elinewidth=0.6, capsize=1.5, capthick=0.6, zorder=4,
+            )  # fmt: skip
+            self.handles.setdefault(label, drawn)
+
+    def _anchor_count(self) -> int:
+        return sum(hasattr(handle, "has_yerr") for handle in self.handles.values())
+
+    def _line(self, curve: Curve) -> dict[str, Any]:
+        line, marker = (size * (0.8 if self.across > 2 else 1.0) for size in (self.look.line, self.look.marker))
+        if curve.bound:
+            dash = BOUND_DASHES[self.bounds[curve.label] % len(BOUND_DASHES)]
+            return {"color": "black", "linestyle": dash, "linewidth": line, "zorder": 2.5}
+        number, variant = self.systems[curve.system], self.variants[curve.system].index(curve.variant)
+        colour = COLOURS[number % len(COLOURS)]
+        return {
+            "color": colour,
+            "marker": MARKERS[number % len(MARKERS)],
+            "linestyle": DASHES[(number + 2 * variant) % len(DASHES)],
+            "linewidth": line,
+            "markersize": marker,
+            "markerfacecolor": "white" if variant else colour,
+            "markeredgewidth": line * 0.8,
+            "zorder": 3,
+        }
+
+    def _dress(self, panel: Panel, pair: list[Axes], first: bool, last: bool, top: bool, end: bool) -> None:
+        """Titles, labels, ticks and grid of one panel."""
+        look, facets = self.look, self.layout.facets
+        for axis in pair:
+            axis.grid(True, color="#d9d9d9", linewidth=0.5)
+            axis.set_axisbelow(True)
+            for side in axis.spines.values():
+                side.set_linewidth(0.6)
+            axis.tick_params(labelsize=look.small, width=0.6, length=2.5, labelleft=first, labelbottom=last and axis is pair[-1])
+        if last:
+            pair[-1].set_xlabel(self._x_label(panel), fontsize=look.text)
+        if first:
+            pair[0].set_ylabel(self._y_label(), fontsize=look.text)
+        if len(pair) > 1:
+            pair[1].set_ylim(-7, 107)
+            pair[1].set_yticks([0, 50, 100])
+            if first:
+                pair[1].set_ylabel("lost (%)", fontsize=look.text)
+        words = {name: in_words(name, panel.place[name]) or "SNR known" for name in facets}
+        width = self.width / self.across
+        head = [words[name] for name in (facets[:-1] if self.by_rows else facets)]
+        if head and (top or not self.by_rows):
+            title = ", ".join(head)
+            fits = title == _wrapped(title, 0.85 * width, look.text)
+            pair[0].set_title(title if fits else _wrapped("\n".join(head), 0.85 * width, look.text), fontsize=look.text)
+        if self.by_rows and end:
+            pair[0].annotate(
+                words[facets[-1]], (1, 0.5), xytext=(4, 0), xycoords="axes fraction", textcoords="offset points",
+                rotation=270, va="center", ha="left", fontsize=look.text,
+            )  # fmt: skip
+
+    def _x_axis(self, axis: Axes) -> None:
+        """Scale and ticks, shared by all panels."""
+        from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MaxNLocator, NullLocator
+
+        if not self.chart.log_x:
+            axis.xaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 2.5, 5, 10]))
+            return
+        axis.set_xscale("log")
+        ratios = self.layout.ratios
+        if self.chart.x in ("ratio", "bandwidth_ratio") and len(ratios) <= 8:
+            axis.xaxis.set_major_locator(FixedLocator(ratios))
+            axis.xaxis.set_major_formatter(FuncFormatter(lambda value, _: format_ratio(value)))
+        else:
+            axis.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+            axis.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        axis.xaxis.set_minor_locator(NullLocator())
+
+    def _x_label(self, panel: Panel) -> str:
+        if self.chart.x == "snr_db":
+            fading = any(record.channel != "awgn" for record in panel.records)
+            return "average SNR (dB)" if fading else "SNR (dB)"
+        return _X_LABELS.get(self.chart.x, self.chart.x.replace("_", " "))
+
+    def _y_label(self) -> str:
+        label = metric_label(self.chart.y)
+        losses = any(share > 0 for panel in self.layout.panels for curve in panel.curves for share in curve.lost)
+        if not losses:
+            return label
+        whole = f"{label}, arrived" if self.chart.arrived else f"{label}, lost = grey"
+        return whole if whole == _wrapped(whole, self.height, self.look.text) else whole.replace(", ", ",\n")
+
+    def _title(self) -> str:
+        if self.chart.title is not None:
+            return self.chart.title
+        words = (in_words(name, value) for name, value in self.layout.constant.items() if name not in self.layout.facets)
+        return ", ".join(word for word in words if word)
+
+    def _legend(self, figure: Figure) -> None:
+        """Below the axes, in as many columns as fit."""
+        look, handles = self.look, [*self.handles.values()]
+        labels = [_wrapped(label, self.width - 0.5, look.small) for label in self.handles]
+        for note in _short(self.layout.notes):
+            handles.append(_nothing())
+            labels.append(_wrapped(note, self.width - 0.5, look.small))
+        renderer = figure.canvas.get_renderer()  # pyright: ignore[reportAttributeAccessIssue]
+        for columns in range(min(len(handles), 6), 0, -1):
+            legend = figure.legend(
+                handles, labels, loc="outside lower center", ncols=columns, fontsize=look.small, frameon=False,
+                handlelength=3.2, columnspacing=1.2, labelspacing=0.35, borderaxespad=0.2,
+            )  # fmt: skip
+            if columns == 1 or legend.get_window_extent(renderer).width <= 0.98 * self.width * figure.dpi:
+                return
+            legend.remove()
+
+
+_X_LABELS = {
+    "told_snr_db": "SNR that the transmitter believes in (dB)",
+    "ratio": "nominal bandwidth ratio k/n",
+    "bandwidth_ratio": "bandwidth ratio k/n",
+    "cpp": "channel uses per pixel",
+    "channel_uses": "channel uses per picture",
+    "encode_ms": "time of the encoder per picture (ms)",
+    "decode_ms": "time of the decoder per picture (ms)",
+    "macs_per_pixel": "multiply-accumulates per pixel",
+}
+
+
+def _placed(anchors: Iterable[Anchor], panel: Panel, chart: Chart) -> Iterable[tuple[float, Anchor]]:
+    """The published points that belong into a panel, with their x."""
+    records = panel.records
+    data = {Path(record.data).name.lower() for record in records}
+    if chart.x not in ("snr_db", "ratio", "bandwidth_ratio", "cpp") or all(r.told_snr_db is not None for r in records):
+        return
+    for anchor in anchors:
+        fits = anchor.dataset.lower() in data and anchor.metric == chart.y and any(r.channel == anchor.channel for r in records)
+        if chart.x == "snr_db":
+            same, x = any(math.isclose(r.ratio, anchor.ratio, rel_tol=0.01) for r in records), anchor.snr_db
+        else:
+            same, x = any(math.isclose(r.snr_db, anchor.snr_db, abs_tol=0.01) for r in records), anchor.ratio
+        if fits and same:
+            yield (channel_uses_per_pixel(x) if chart.x == "cpp" else x), anchor
+
+
+def _wrapped(text: str, width: float, size: float) -> str:
+    """In lines of ``width`` inches at most, as far as that can be told from the number of characters."""
+    most = max(12, int(width * 72 / (0.56 * size)))
+    return "\n".join(piece for line in text.split("\n") for piece in textwrap.wrap(line, most, break_on_hyphens=False) or [""])
+
+
+def _short(notes: list[str]) -> list[str]:
+    """Those on points that are missing from the figure: its readers must know of them, too."""
+    return [note for note in notes if note.endswith("not drawn")]
+
+
+def _nothing() -> Any:
+    from matplotlib.lines import Line2D
+
+    return Line2D([], [], linestyle="none")

@@ -1,0 +1,195 @@
+"""One point of a sweep: what was measured there on every picture in every trial, and the records that follow from it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from statistics import fmean
+from typing import NamedTuple
+
+import torch
+from torch import nn
+
+from ..channels import make_channel
+from ..codec import Codec, is_bound, takes_any_ratio
+from ..data.datasets import PictureDataset
+from ..errors import UsageError
+from ..link import Transmission, transmit
+from ..metrics import get_metric
+from ..models import LearnedCodec
+from .provenance import commit, device_name, versions
+from .records import Record
+from .statistics import half_width_95, summarise
+
+
+class Point(NamedTuple):
+    """Where in a sweep: channel spec, nominal ratio (None: the system's default), average SNR in dB."""
+
+    channel: str
+    ratio: float | None
+    snr_db: float
+
+
+@dataclass
+class Measured:
+    """All values of one point. Tables have a row per picture and a column per trial.
+
+    Attributes:
+        values: per metric; table.
+        arrived: whether a picture arrived; table.
+        uses: channel uses, header included; table.
+        pixels: H*W of each picture.
+        encode_ms: time of the encoder per picture; table.
+        decode_ms: time of equalisation and decoder per picture; table.
+    """
+
+    values: dict[str, list[list[float]]] = field(default_factory=dict)
+    arrived: list[list[bool]] = field(default_factory=list)
+    uses: list[list[int]] = field(default_factory=list)
+    pixels: list[int] = field(default_factory=list)
+    encode_ms: list[list[float]] = field(default_factory=list)
+    decode_ms: list[list[float]] = field(default_factory=list)
+
+    def add_pictures(self, other: Measured) -> None:
+        """More pictures in the same trials."""
+        for mine, theirs in self._tables(other):
+            mine += theirs
+        self.pixels += other.pixels
+
+    def add_trials(self, other: Measured) -> None:
+        """The same pictures in more trials."""
+        for mine, theirs in self._tables(other):
+            for row, more in zip(mine, theirs, strict=True):
+                row += more
+
+    def _tables(self, other: Measured) -> list[tuple[list, list]]:
+        for name in other.values:
+            self.values.setdefault(name, [])
+        tables = [(self.values[name], rows) for name, rows in other.values.items()]
+        return [
+            *tables, (self.arrived, other.arrived), (self.uses, other.uses), (self.encode_ms, other.encode_ms),
+            (self.decode_ms, other.decode_ms),
+        ]  # fmt: skip
+
+    def noise_interval(self, metric: str) -> float | None:
+        """Half width of the 95 % interval of the mean over just these pictures; None for one trial.
+
+        Each trial gives one mean over the pictures; the trials are independent of one another.
+        """
+        means = [fmean(column) for column in zip(*self.values[metric], strict=True)]
+        return half_width_95(means)
+
+
+def measure(
+    codec: Codec,
+    x: torch.Tensor,
+    point: Point,
+    metrics: Sequence[str],
+    *,
+    trials: range,
+    seed: int,
+    told_snr_db: float | None = None,
+    advance: Callable[[int], None] = lambda count: None,
+    keep: Callable[[int, Transmission], None] | None = None,
+) -> Measured:
+    """Send B pictures ``(B, 3, H, W)`` at one point, once per trial.
+
+    Args:
+        codec: the system.
+        x: pictures in [0, 1].
+        point: channel, ratio, SNR.
+        metrics: names.
+        trials: numbers of the trials.
+        seed: of the experiment.
+        told_snr_db: the SNR that the transmitter believes in; None: the true one.
+        advance: told B after each trial.
+        keep: given the trial and what happened, to store pictures.
+    """
+    columns: dict[str, list[torch.Tensor]] = {name: [] for name in metrics}
+    arrived, uses, times = [], [], []
+    for trial in trials:
+        told = "same" if told_snr_db is None else told_snr_db
+        result = transmit(codec, point.channel, x, point.snr_db, ratio=point.ratio, seed=seed, trial=trial, told_snr_db=told)
+        if result.image is None:
+            raise UsageError(f"{codec.name} gives no picture", "choose a system whose task is reconstruction")
+        received = result.image.to(x.device)
+        ok = result.reconstruction.ok
+        arrived.append(torch.ones(len(x), dtype=torch.bool) if ok is None else ok.cpu())
+        uses.append(result.frame.length.cpu())
+        times.append((result.encode_ms / len(x), result.decode_ms / len(x)))
+        for name, column in columns.items():
+            column.append(get_metric(name).function(x, received).cpu())
+        if keep is not None:
+            keep(trial, result)
+        advance(len(x))
+    return Measured(
+        values={name: torch.stack(column, dim=1).tolist() for name, column in columns.items()},
+        arrived=torch.stack(arrived, dim=1).tolist(),
+        uses=torch.stack(uses, dim=1).tolist(),
+        pixels=[x[0, 0].numel()] * len(x),
+        encode_ms=[[encode for encode, _ in times] for _ in range(len(x))],
+        decode_ms=[[decode for _, decode in times] for _ in range(len(x))],
+    )
+
+
+def nominal_ratio(codec: Codec, asked: float | None) -> float:
+    """The one of the codec's ratios that ``asked`` means; None its default."""
+    if asked is None:
+        return getattr(codec, "default_ratio", codec.ratios[0])
+    if takes_any_ratio(codec):
+        return asked
+    return min(codec.ratios, key=lambda known: abs(asked / known - 1))
+
+
+def to_records(
+    codec: Codec, dataset: PictureDataset, point: Point, measured: Measured, *, system: str, seed: int, told_snr_db: float | None
+) -> list[Record]:
+    """One record per metric; none where nothing has been measured."""
+    if not measured.arrived:
+        return []
+    weight = getattr(codec, "weight", None)
+    learned = isinstance(codec, nn.Module)
+    device = next((parameter.device for parameter in codec.parameters()), "cpu") if learned else "cpu"
+    uses = [fmean(row) for row in measured.uses]
+    cpp = fmean(count / pixels for count, pixels in zip(uses, measured.pixels, strict=True))
+    records = []
+    for metric, rows in measured.values.items():
+        summary = summarise(rows)
+        kept = [value for row, oks in zip(rows, measured.arrived, strict=True) for value, ok in zip(row, oks, strict=True) if ok]
+        sent = summary.images * summary.trials
+        records.append(
+            Record(
+                system=system,
+                weight=weight.name if weight is not None else codec.name,
+                metric=metric,
+                channel=make_channel(point.channel).name,
+                snr_db=point.snr_db,
+                ratio=nominal_ratio(codec, point.ratio),
+                mean=summary.mean,
+                std=summary.std,
+                ci95=summary.ci95,
+                images=summary.images,
+                trials=summary.trials,
+                bandwidth_ratio=cpp / 3,
+                parameters=sum(parameter.numel() for parameter in codec.parameters()) if learned else None,
+                macs_per_pixel=codec.macs_per_pixel() if isinstance(codec, LearnedCodec) else None,
+                data=dataset.name,
+                seed=seed,
+                outage_rate=1 - len(kept) / sent,
+                mean_arrived=summary.mean if len(kept) == sent else fmean(kept) if kept else None,
+                bound=is_bound(codec),
+                tool=getattr(codec, "tool", None),
+                told_snr_db=told_snr_db,
+                ci95_noise=measured.noise_interval(metric),
+                weight_sha256=weight.sha256 if weight is not None else None,
+                data_sha256=dataset.fingerprint(),
+                channel_uses=fmean(uses),
+                cpp=cpp,
+                encode_ms=fmean(value for row in measured.encode_ms for value in row),
+                decode_ms=fmean(value for row in measured.decode_ms for value in row),
+                device=device_name(device),
+                versions=versions(),
+                commit=commit(),
+            )
+        )
+    return records

@@ -1,0 +1,223 @@
+"""``openjscc bench``: a grid of systems, channels, ratios and SNRs, measured once and kept."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from .console import print_json, progress, say
+from .eval import INTERRUPTED, check_told, print_records
+from .options import DataDir, Json, Seed, names, one_snr, snr_list, whole
+
+if TYPE_CHECKING:
+    import torch
+
+    from ..bench.grid import Cell, CellResult, Keep, Plan
+    from ..bench.pictures import KeptPicture
+    from ..data.datasets import PictureDataset
+    from ..link import Transmission
+
+
+def bench(
+    output: Annotated[Path, typer.Option("-o", "--output", metavar="DIR", help="Folder of the results; it is made.")],
+    systems: Annotated[
+        str,
+        typer.Option("--systems", "--model", metavar="NAMES", help="ARCH, ARCH.TAG, .safetensors files, bpg-ldpc and the like."),
+    ] = "adjscc",
+    data: Annotated[
+        str, typer.Option("--data", metavar="DATA", help="kodak, div2k, cifar10, voc, a folder of pictures or an .npz file.")
+    ] = "kodak",
+    data_dir: DataDir = None,
+    channel: Annotated[str, typer.Option("--channel", metavar="LIST", help="E.g. awgn,rayleigh:block.")] = "awgn",
+    snr: Annotated[str, typer.Option("--snr", metavar="LIST", help="In dB: 1,4,7 or 0:20:2.")] = "10",
+    ratio: Annotated[
+        str | None, typer.Option("--ratio", metavar="LIST", help="Bandwidth ratios, e.g. 1/16,1/6; else each system's default.")
+    ] = None,
+    metrics: Annotated[str, typer.Option("--metrics", metavar="LIST", help="Names, see docs/metrics.md.")] = "psnr,ssim",
+    trials: Annotated[int, typer.Option("--trials", metavar="N", parser=whole(1), help="Repetitions of every picture.")] = 1,
+    until: Annotated[
+        str | None,
+        typer.Option(
+            "--until", metavar="METRIC=W", help="More trials until the 95 % interval over noise is +-W, e.g. psnr=0.05."
+        ),
+    ] = None,
+    max_trials: Annotated[
+        int, typer.Option("--max-trials", metavar="N", parser=whole(1), help="With --until: at most so many.")
+    ] = 100,
+    limit: Annotated[int | None, typer.Option("--limit", metavar="N", parser=whole(1), help="Only the first N pictures.")] = None,
+    seed: Seed = 0,
+    told_snr: Annotated[
+        str | None, typer.Option("--told-snr", metavar="DB", help="What the transmitter takes the SNR for; else it knows it.")
+    ] = None,
+    keep: Annotated[
+        int, typer.Option("--keep", metavar="N", parser=whole(0), help="Keep the received pictures of the first N.")
+    ] = 0,
+    jobs: Annotated[
+        int | None,
+        typer.Option(
+            "-j", "--jobs", metavar="N", parser=whole(1), help="Pictures at once; else one, for digital systems one a core."
+        ),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Measure a grid of systems, channels, ratios and SNRs, all under the same noise.
+
+    Writes DIR/summary.json (a list of records) and DIR/cells (one file per cell, with the values of every picture). The same
+    command again goes on where it was stopped; other commands may add cells to the folder. Under torchrun the processes share
+    the cells.
+
+    \b
+    openjscc bench --systems adjscc,bpg-ldpc,bpg-capacity --data kodak --snr 0:20:2 --ratio 1/16 -o results/mine
+    torchrun --nproc-per-node 2 -m openjscc bench --systems adjscc --data kodak --snr 0:20:2 -o results/mine
+    """
+    from ..bench.grid import plan_cells
+    from ..data.datasets import DATASETS, open_dataset
+    from ..systems import load_all
+    from ..units import parse_ratio
+
+    check_folder(output)
+    ratios = [None] if ratio is None else [parse_ratio(text) for text in names(ratio, "ratio list")]
+    listed = names(metrics, "metric list")
+    precision = _precision(trials, until, max_trials, listed)
+    channels, snrs = names(channel, "channel list"), snr_list(snr)
+    told = None if told_snr is None else one_snr(told_snr)
+    opened = load_all(names(systems, "list of systems"), tuple(dict.fromkeys(ratios)), data if data in DATASETS else None)
+    check_told(opened, told)
+    dataset = open_dataset(data, data_dir, split="test", limit=limit, cache_mib=1024)
+    if dataset.note:
+        say(f"note: {dataset.note}")
+    plan = plan_cells(
+        opened, dataset, channels=channels, snr_db=snrs, metrics=listed, precision=precision, seed=seed, told_snr_db=told
+    )
+    results, complete = run_plan(plan, dataset, output, jobs=jobs, keep=keep)
+    if int(os.environ.get("RANK", "0")) == 0:
+        report(results, output, as_json)
+    if not complete:
+        say("interrupted: the same command goes on from here")
+        raise typer.Exit(INTERRUPTED)
+    if any(result.error for result in results):
+        raise typer.Exit(1)
+
+
+def _precision(trials: int, until: str | None, most: int, metrics: list[str]):
+    from ..bench.grid import Precision
+    from ..errors import UsageError
+
+    if until is None:
+        return Precision(trials, most=max(trials, most))
+    metric, equals, width = until.partition("=")
+    try:
+        value = float(width)
+    except ValueError:
+        value = 0.0
+    if not equals or metric not in metrics or not value > 0:
+        raise UsageError(f"--until {until!r}", f"write METRIC=HALFWIDTH with one of --metrics, e.g. {metrics[0]}=0.05")
+    return Precision(trials, value, metric, most)
+
+
+def check_folder(folder: Path) -> None:
+    """Refuse a results folder that cannot be one, before the work. Makes it."""
+    from ..errors import UsageError
+
+    if folder.exists() and not folder.is_dir():
+        raise UsageError(f"{folder} is a file", "name a folder with -o")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(f"{folder} cannot be made: {error.strerror}", "choose another place with -o") from None
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise UsageError(f"{folder}: no permission to write there", "choose another place with -o")
+
+
+def run_plan(
+    plan: Plan, dataset: PictureDataset, folder: Path, *, jobs: int | None = None, keep: int = 0
+) -> tuple[list[CellResult], bool]:
+    """Measure what is missing; all results in order, and whether the run was not interrupted."""
+    from ..bench.grid import measure_cell, store, stored
+    from ..bench.pictures import add_kept
+    from ..bench.processes import Team
+
+    with Team() as team:
+        found: dict[Cell, CellResult] = {}
+        if team.rank == 0:
+            found = {cell: result for cell in plan.cells if (result := stored(folder, cell)) is not None}
+        done = set(team.broadcast([cell.key for cell in found]))
+        missing = [cell for cell in plan.cells if cell.key not in done]
+        mine = missing[team.rank :: team.size]
+        if done:
+            say(f"{len(done)} of {len(plan.cells)} cells are there already")
+        complete = True
+        fresh: list[CellResult] = []
+        kept: list[KeptPicture] = []
+        try:
+            with progress("pictures sent", sum(len(dataset) * cell.precision.trials for cell in mine)) as advance:
+                for cell in mine:
+                    at_once = jobs or _jobs(cell.system)
+                    keeper = None if keep == 0 else _keeper(folder, cell, kept)
+                    result = measure_cell(plan, cell, dataset, jobs=at_once, advance=advance, keep=keeper, keep_pictures=keep)
+                    store(folder, result, dataset.ids)
+                    fresh.append(result)
+                    if result.error:
+                        say(f"error in {cell.system}, {cell.channel}, {cell.snr_db:g} dB: {result.error}")
+        except KeyboardInterrupt:
+            complete = False
+        if kept:
+            add_kept(folder / "pictures", kept)
+        for result in team.gather(fresh):
+            found[result.cell] = result
+            if team.size > 1 and team.rank == 0:
+                store(folder, result, dataset.ids)  # of another machine, it may not be there yet
+    return [found[cell] for cell in plan.cells if cell in found], complete
+
+
+def report(results: list[CellResult], folder: Path, as_json: bool) -> None:
+    """Writes the summary and prints it."""
+    from ..bench.grid import write_summary
+
+    records = write_summary(folder, results)
+    say(f"written: {folder / 'summary.json'}")
+    if as_json:
+        print_json([record.to_dict() for record in records])
+    else:
+        print_records([record for record in records if record.error is None])
+
+
+def _jobs(system: str) -> int:
+    from ..digital import is_digital
+
+    return (os.cpu_count() or 1) if is_digital(system) else 1
+
+
+def _keeper(folder: Path, cell: Cell, kept: list[KeptPicture]) -> Keep:
+    """Stores received pictures of a cell as ``DIR/pictures/KEY/ID.png`` and notes them."""
+    from ..bench.pictures import KeptPicture
+    from ..data.images import write_png
+    from ..metrics import psnr
+
+    def keep(ids: Sequence[str], x: torch.Tensor, result: Transmission) -> None:
+        for place, name in enumerate(ids):
+            path = folder / "pictures" / cell.key / f"{Path(name).stem}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            assert result.image is not None
+            write_png(path, result.image[place].float().cpu(), overwrite=True)
+            ok = result.reconstruction.ok is None or bool(result.reconstruction.ok[place])
+            value = psnr(x[place : place + 1], result.image[place : place + 1].to(x.device)).item()
+            kept.append(
+                KeptPicture(
+                    file=str(path.relative_to(folder / "pictures")),
+                    system=cell.system,
+                    channel=cell.channel,
+                    snr_db=cell.snr_db,
+                    ratio=cell.ratio,
+                    picture=name,
+                    psnr=value,
+                    ok=ok,
+                    told_snr_db=cell.told_snr_db,
+                )
+            )
+
+    return keep

@@ -1,0 +1,232 @@
+"""``openjscc bench``: cells that are neither lost nor repeated, whatever happens, by however many processes."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from openjscc.bench import read_records
+from openjscc.bench.grid import Precision, _wanted
+from openjscc.bench.points import Measured
+
+DIGITAL = "jpeg-ldpc:mcs=qpsk-1/2-n1944"
+
+
+@pytest.fixture
+def pictures(tmp_path: Path, make_picture: Callable[..., Path]) -> Path:
+    """A folder with four pictures, three of one size."""
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    for number, size in enumerate([(64, 48), (64, 48), (56, 72), (64, 48)]):
+        make_picture(folder / f"{number}.png", *size, seed=number)
+    return folder
+
+
+def figures(folder: Path | str) -> list[dict]:
+    """The records, without what two runs need not share."""
+    records = json.loads((Path(folder) / "summary.json").read_text())
+    return [
+        {key: value for key, value in record.items() if key not in ("encode_ms", "decode_ms", "device")} for record in records
+    ]
+
+
+def cells(folder: Path | str) -> dict[str, int]:
+    """Every stored cell with the time at which it was written."""
+    return {path.name: path.stat().st_mtime_ns for path in (Path(folder) / "cells").glob("*.json")}
+
+
+def test_a_grid_of_learned_and_digital_systems(openjscc, pictures: Path) -> None:
+    arguments = [
+        "--systems",
+        f"adjscc,{DIGITAL},jpeg-capacity",
+        "--data",
+        pictures,
+        "--snr",
+        "4,10",
+        "--channel",
+        "awgn,rayleigh:block",
+    ]
+    result = openjscc("bench", *arguments, "--ratio", "1/6", "--trials", 2, "-o", "out", "--json")
+    result.assert_ok()
+    records = read_records(Path("out/summary.json"))
+    assert [record.to_dict() for record in records] == json.loads(result.out)
+    assert len(records) == 3 * 2 * 2 * 2
+    assert len(cells("out")) == 3 * 2 * 2
+    first = records[0]
+    assert (first.system, first.weight, first.channel, first.snr_db) == ("adjscc", "adjscc.photo", "awgn", 4.0)
+    assert first.weight_sha256
+    assert len(first.weight_sha256) == 64
+    assert first.data_sha256
+    assert len(first.data_sha256) == 64
+    assert first.cpp == pytest.approx(3 * first.bandwidth_ratio)
+    assert first.channel_uses
+    assert first.encode_ms
+    assert first.device
+    assert first.device.startswith("cpu")
+    assert set(first.versions or {}) >= {"python", "torch", "numpy"}
+    assert (first.images, first.trials) == (4, 2)
+    assert first.ci95_noise is not None
+    stored = json.loads(next(iter(Path("out/cells").glob("*.json"))).read_text())
+    assert stored["pictures"]["ids"] == ["0.png", "1.png", "2.png", "3.png"]
+    assert all(len(row) == 2 for row in stored["pictures"]["values"]["psnr"])
+
+
+def test_the_same_figures_as_eval(openjscc, pictures: Path) -> None:
+    arguments = ["--systems", f"adjscc,{DIGITAL}", "--data", pictures, "--snr", "4,10", "--trials", 2]
+    openjscc("bench", *arguments, "-o", "out").assert_ok()
+    openjscc("eval", *arguments, "-o", "eval.json").assert_ok()
+    evaluated = {(r.system, r.metric, r.snr_db): r.mean for r in read_records(Path("eval.json"))}
+    for record in read_records(Path("out/summary.json")):
+        assert record.mean == pytest.approx(evaluated[record.system, record.metric, record.snr_db], abs=1e-6)
+
+
+def test_what_is_there_is_not_measured_again(openjscc, pictures: Path) -> None:
+    arguments = ["--data", pictures, "--metrics", "psnr", "-o", "out"]
+    openjscc("bench", *arguments, "--snr", "4,10").assert_ok()
+    before = cells("out")
+    more = openjscc("bench", *arguments, "--snr", "4,7,10")
+    more.assert_ok()
+    assert "2 of 3 cells" in more.err
+    after = cells("out")
+    assert len(after) == 3
+    assert all(after[name] == written for name, written in before.items())
+    assert [record["snr_db"] for record in figures("out")] == [4.0, 7.0, 10.0]
+    openjscc("bench", *arguments, "--snr", "4", "--seed", 1).assert_ok()
+    assert len(cells("out")) == 4, "another seed is another cell"
+
+
+def test_ctrl_c_keeps_the_cells_that_are_through(openjscc, pictures: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from openjscc.bench import grid
+
+    arguments = ["bench", "--data", pictures, "--snr", "0:8:2", "--metrics", "psnr"]
+    openjscc(*arguments, "-o", "whole").assert_ok()
+    real, calls = grid.measure_cell, []
+
+    def interrupted(*positional, **named):
+        calls.append(1)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return real(*positional, **named)
+
+    monkeypatch.setattr(grid, "measure_cell", interrupted)
+    result = openjscc(*arguments, "-o", "out")
+    assert result.code == 130
+    assert "goes on from here" in result.err
+    assert len(cells("out")) == 2
+    before = cells("out")
+    monkeypatch.setattr(grid, "measure_cell", real)
+    openjscc(*arguments, "-o", "out").assert_ok()
+    assert before.items() <= cells("out").items()
+    assert figures("out") == figures("whole")
+
+
+@pytest.mark.slow
+def test_a_killed_run_goes_on(openjscc, pictures: Path, tiny_weights: Path) -> None:
+    arguments = ["bench", "--data", str(pictures), "--snr", "0:19:1", "--metrics", "psnr,ssim", "--trials", "4", "-o", "out"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "openjscc", *arguments], env={**os.environ, "OPENJSCC_WEIGHTS": str(tiny_weights)}
+    )
+    deadline = time.monotonic() + 120
+    while len(cells("out")) < 2 and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    before = cells("out")
+    assert len(before) >= 2
+    openjscc(*arguments).assert_ok()
+    assert before.items() <= cells("out").items()
+    openjscc(*arguments[:-1], "whole").assert_ok()
+    assert figures("out") == figures("whole")
+
+
+def test_an_error_in_one_cell_is_a_record(openjscc, pictures: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from openjscc.bench import grid
+
+    real = grid.measure
+
+    def failing(codec, x, point, *rest, **named):
+        if point.snr_db == 4:
+            raise RuntimeError("out of luck")
+        return real(codec, x, point, *rest, **named)
+
+    monkeypatch.setattr(grid, "measure", failing)
+    result = openjscc("bench", "--data", pictures, "--snr", "1,4,7", "--metrics", "psnr", "-o", "out")
+    assert result.code == 1
+    assert "out of luck" in result.err
+    records = read_records(Path("out/summary.json"))
+    assert [record.error for record in records] == [None, "RuntimeError: out of luck", None]
+    assert records[1].mean is None
+    assert len(cells("out")) == 2, "the next run tries it again"
+
+
+def test_figures_do_not_depend_on_jobs(openjscc, pictures: Path) -> None:
+    arguments = ["bench", "--systems", f"adjscc,{DIGITAL}", "--data", pictures, "--snr", "4,10", "--metrics", "psnr"]
+    openjscc(*arguments, "-o", "one", "-j", 1).assert_ok()
+    openjscc(*arguments, "-o", "three", "-j", 3).assert_ok()
+    assert figures("one") == figures("three")
+
+
+@pytest.mark.slow
+def test_two_processes_share_the_cells_and_give_one_result(openjscc, pictures: Path, tiny_weights: Path) -> None:
+    arguments = ["bench", "--systems", f"adjscc,{DIGITAL}", "--data", str(pictures), "--snr", "1,4,7", "--metrics", "psnr"]
+    openjscc(*arguments, "-o", "one").assert_ok()
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "openjscc"]
+    environment = {**os.environ, "OPENJSCC_WEIGHTS": str(tiny_weights), "OMP_NUM_THREADS": "1"}
+    result = subprocess.run(
+        [*launcher, *arguments, "-o", "two", "--json"], env=environment, capture_output=True, text=True, timeout=300
+    )
+    assert result.returncode == 0, result.stderr
+    assert figures("one") == figures("two")
+    assert len(json.loads(result.stdout)) == 6, "one process reports"
+    assert len(cells("two")) == 6
+
+
+def test_trials_go_on_until_the_interval_is_narrow(openjscc, pictures: Path) -> None:
+    arguments = ["bench", "--data", pictures, "--channel", "rayleigh:fast", "--snr", "3", "--metrics", "psnr,ssim"]
+    openjscc(*arguments, "--trials", 2, "-o", "two").assert_ok()
+    wide = read_records(Path("two/summary.json"))[0].ci95_noise
+    assert wide is not None
+    openjscc(*arguments, "--trials", 2, "--until", f"psnr={wide / 8}", "--max-trials", 60, "-o", "many").assert_ok()
+    record = read_records(Path("many/summary.json"))[0]
+    assert record.trials > 2
+    assert record.ci95_noise is not None
+    assert record.ci95_noise <= wide / 8 or record.trials == 60
+    openjscc(*arguments, "--until", "psnr=1e-9", "--max-trials", 5, "-o", "cap").assert_ok()
+    assert read_records(Path("cap/summary.json"))[0].trials == 5
+
+
+def test_how_many_more_trials() -> None:
+    measured = Measured(values={"psnr": [[30.0]]}, arrived=[[True]])
+    assert _wanted(measured, Precision(1)) == 0
+    assert _wanted(measured, Precision(1, 0.1)) == 2
+    spread = Measured(values={"psnr": [[30.0, 31.0, 32.0]]}, arrived=[[True] * 3])
+    assert 1 <= _wanted(spread, Precision(1, 0.5)) <= 3
+    assert _wanted(spread, Precision(1, 0.5, most=3)) == 0
+    assert _wanted(spread, Precision(1, 10.0)) == 0
+    infinite = Measured(values={"psnr": [[float("inf")] * 3]}, arrived=[[True] * 3])
+    assert _wanted(infinite, Precision(1, 0.5)) == 0
+
+
+def test_a_damaged_cell_is_named(openjscc, pictures: Path) -> None:
+    arguments = ["bench", "--data", pictures, "--metrics", "psnr", "-o", "out"]
+    openjscc(*arguments).assert_ok()
+    (path,) = Path("out/cells").glob("*.json")
+    path.write_text(path.read_text()[:100])
+    openjscc(*arguments).assert_error(4, path.name)
+
+
+def test_bad_input(openjscc, pictures: Path, photo: Path) -> None:
+    openjscc("bench", "--data", pictures, "-o", photo).assert_error(2, "photo.png")
+    openjscc("bench", "--data", pictures, "-o", "out", "--until", "psnr").assert_error(2, "psnr")
+    openjscc("bench", "--data", pictures, "-o", "out", "--until", "lpips=0.1").assert_error(2, "lpips")
+    openjscc("bench", "--data", pictures, "-o", "out", "--systems", "adjscc,nothing").assert_error(2, "nothing")
+    openjscc("bench", "--data", pictures, "-o", "out", "--metrics", "psnr,snr").assert_error(2, "snr")
+    openjscc("bench", "--data", pictures, "-o", "out", "--ratio", "1/7").assert_error(2, "1/7")

@@ -1,0 +1,346 @@
+"""Figures from records: what is arranged how, what is left out and said, and that the bytes do not change."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from openjscc.bench import Record, write_records
+from openjscc.bench.anchors import Anchor, read_anchors
+from openjscc.bench.layout import arrange, grid, metric_label
+from openjscc.bench.pictures import KeptPicture, add_kept, read_kept
+from openjscc.bench.selection import load_records, parse_where, select
+from openjscc.bench.strips import parse_crop, strip
+from openjscc.data.images import write_png
+from openjscc.errors import IntegrityError, MissingError, UsageError
+from openjscc.metrics import METRICS
+
+ROOT = Path(__file__).resolve().parents[2]
+PLAIN = Record("adjscc", "adjscc.photo", "psnr", "awgn", 0.0, 1 / 16, 30.0, 1.0, 0.5, 24, 1, 0.0626, 1, 1.0, "kodak", 0)
+
+
+def records_of(system: str = "adjscc", snrs: Iterable[float] = (0.0, 10.0, 20.0), **changes: object) -> list[Record]:
+    fixed = {"system": system, "weight": system, **changes}
+    return [dataclasses.replace(PLAIN, **{"snr_db": float(snr), "mean": 25 + snr / 4, **fixed}) for snr in snrs]
+
+
+@pytest.fixture
+def draw():
+    pytest.importorskip("matplotlib")
+    from openjscc.bench.plots import Chart, draw
+
+    return lambda records, anchors=(), **options: draw(records, Chart(**options), anchors)
+
+
+def test_where() -> None:
+    wanted = parse_where("channel=awgn,rayleigh:block, ratio=1/16,told_snr_db=none,bound=false,system=x:mcs=a,y:mcs=b")
+    assert wanted == {
+        "channel": ["awgn", "rayleigh:block"], "ratio": [1 / 16], "told_snr_db": [None], "bound": [False],
+        "system": ["x:mcs=a", "y:mcs=b"],
+    }  # fmt: skip
+    for text in ("colour=red", "awgn", "ratio=x", "bound=1", "", "channel=", "versions=1", "snr_db=inf"):
+        with pytest.raises(UsageError):
+            parse_where(text)
+
+
+def test_select() -> None:
+    records = [*records_of("a"), *records_of("b", data="/data/kodak", told_snr_db=10.0), *records_of("c", weight="arch.tag")]
+    assert {r.system for r in select(records, {"told_snr_db": [None]})} == {"a", "c"}
+    assert {r.system for r in select(records, {"data": ["kodak"]})} == {"a", "b", "c"}
+    assert [r.system for r in select(records, {"snr_db": [10]}, ["arch.tag", "a"])] == ["c", "a"]
+    with pytest.raises(UsageError, match="ratio=1/12") as caught:
+        select(records, parse_where("snr_db=0,ratio=1/12"))
+    assert caught.value.hint == "ratio: 1/16"
+    with pytest.raises(UsageError, match="told_snr_db=5") as caught:
+        select(records, parse_where("told_snr_db=5"))
+    assert caught.value.hint == "told_snr_db: none, 10"
+    with pytest.raises(UsageError, match="unknown system 'd'"):
+        select(records, {}, ["d"])
+
+
+def test_sources_are_files_and_folders(tmp_path: Path) -> None:
+    write_records(tmp_path / "a.json", records_of("a"))
+    write_records(tmp_path / "summary.json", [*records_of("a"), *records_of("b")])
+    assert [r.system for r in load_records([tmp_path / "a.json", tmp_path])] == ["a"] * 3 + ["b"] * 3
+    with pytest.raises(UsageError, match="summary.json"):
+        load_records([tmp_path.parent])
+
+
+def test_points_are_sorted_and_gaps_are_said() -> None:
+    records = records_of("a", (20, 0)) + records_of("a", [10], mean=None) + records_of("a", [5], mean=None, error="x", images=0)
+    layout = arrange(records, "snr_db", "psnr")
+    (curve,) = layout.panels[0].curves
+    assert curve.x == (0, 5, 10, 20)
+    assert np.isnan(curve.y).tolist() == [False, True, True, False]
+    assert layout.notes == ["a: 1 failed, not drawn", "a: 1 infinite, not drawn"]
+    assert layout.constant == {"data": "kodak", "channel": "awgn", "ratio": 1 / 16, "told_snr_db": None}
+
+
+def test_conditions_make_panels_and_what_else_differs_makes_curves() -> None:
+    records = [
+        record
+        for channel in ("rayleigh:block", "awgn")
+        for ratio in (1 / 6, 1 / 16)
+        for told in (None, 10.0)
+        for record in records_of("a", channel=channel, ratio=ratio, told_snr_db=told)
+    ]
+    layout = arrange(records, "snr_db", "psnr", names={"a": "A"})
+    assert layout.facets == ("channel", "ratio")
+    places = [(panel.place["channel"], panel.place["ratio"]) for panel in layout.panels]
+    assert places == [("rayleigh:block", 1 / 16), ("rayleigh:block", 1 / 6), ("awgn", 1 / 16), ("awgn", 1 / 6)]
+    assert all([c.label for c in p.curves] == ["A", "A, SNR taken for 10 dB"] for p in layout.panels)
+    rows, down = grid(layout, 4)
+    assert down
+    assert [[panel and panel.place["ratio"] for panel in row] for row in rows] == [[1 / 16] * 2, [1 / 6] * 2]
+    one = arrange(records, "snr_db", "psnr", ["told_snr_db", "channel"])
+    assert {c.label for p in one.panels for c in p.curves} == {"a, CBR 1/16", "a, CBR 1/6"}
+    along = arrange(select(records, {"snr_db": [0.0]}), "bandwidth_ratio", "psnr")
+    assert along.facets == ("channel",)
+
+
+def test_runs_are_never_mixed() -> None:
+    for change in ({"seed": 1}, {"images": 2}):
+        layout = arrange(records_of("a") + records_of("a", [5, 15], **change), "snr_db", "psnr")
+        assert len(layout.panels[0].curves) == 2
+        assert {len(curve.x) for curve in layout.panels[0].curves} == {2, 3}
+    mixed = arrange(records_of("a", [0], trials=2) + records_of("a", [10], trials=9), "snr_db", "psnr")
+    assert len(mixed.panels[0].curves) == 1  # trials until the interval is narrow
+    twice = arrange(records_of("a") + records_of("a", [0], trials=2), "snr_db", "psnr")
+    assert [curve.label for curve in twice.panels[0].curves] == ["a, 1 trial", "a, 2 trials"]
+    weights = records_of("a", [0], ratio=1 / 16, weight="a.x") + records_of("a", [0], ratio=1 / 6, weight="a.y")
+    assert len(arrange(weights, "ratio", "psnr").panels[0].curves) == 1
+    with pytest.raises(UsageError, match=r"several values of psnr at snr_db=0"):
+        arrange(records_of("a") + records_of("a", [0], mean=1.0), "snr_db", "psnr")
+
+
+@pytest.mark.parametrize(
+    ("x", "y", "facets"),
+    [("channel", "psnr", None), ("colour", "psnr", None), ("snr_db", "ssim", None), ("snr_db", "psnr", ["x"])],
+)
+def test_what_cannot_be_arranged(x: str, y: str, facets: list[str] | None) -> None:
+    with pytest.raises(UsageError):
+        arrange(records_of(), x, y, facets)
+
+
+def test_too_many_panels_and_columns_without_values() -> None:
+    many = [record for number in range(40) for record in records_of("a", ratio=1 / (number + 2))]
+    with pytest.raises(UsageError, match="40 panels"):
+        arrange(many, "snr_db", "psnr")
+    with pytest.raises(UsageError, match="no encode_ms"):
+        arrange(records_of(), "encode_ms", "psnr")
+    with pytest.raises(UsageError, match="panels by snr_db"):
+        arrange(records_of(), "snr_db", "psnr", ["snr_db"])
+
+
+def test_older_records_have_channel_uses_per_pixel() -> None:
+    (panel,) = arrange(records_of("a", [0]), "cpp", "psnr").panels
+    assert panel.curves[0].x == (pytest.approx(3 * 0.0626),)
+
+
+def test_metric_labels(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert metric_label("psnr") == "PSNR ↑ (dB)"
+    monkeypatch.setitem(METRICS, "distance", dataclasses.replace(METRICS["ssim"], name="distance", higher_is_better=False))
+    assert metric_label("distance") == "DISTANCE ↓"
+    assert metric_label("third_party") == "third_party"
+
+
+def test_bounds_bands_and_gaps(draw) -> None:
+    records = [*records_of("a"), *records_of("b", ci95=None, ci95_noise=0.2), *records_of("limit", bound=True)]
+    records += records_of("a", [30], mean=None)
+    figure, notes = draw(records)
+    (axes,) = figure.axes
+    lines = {line.get_label(): line for line in axes.get_lines()}
+    assert lines["limit"].get_color() == "black"
+    assert lines["limit"].get_marker() == "None"
+    assert len({lines[name].get_color() for name in "ab"}) == len({lines[name].get_marker() for name in "ab"}) == 2
+    assert len({str(line._dash_pattern) for line in lines.values()}) == 3
+    assert len(axes.collections) == 1
+    assert math.isnan(lines["a"].get_ydata()[-1])
+    assert notes == ["a: 1 infinite, not drawn"]
+    assert notes[0] in [text.get_text() for text in figure.legends[0].get_texts()]
+    assert axes.get_title() == "kodak, awgn, CBR 1/16"
+    assert len(draw(records, interval="noise")[0].axes[0].collections) == 1
+    assert len(draw(records, interval="none")[0].axes[0].collections) == 0
+    with pytest.raises(UsageError, match="interval"):
+        draw(records, interval="all")
+    with pytest.raises(UsageError, match="style"):
+        draw(records, style="loud")
+
+
+def test_lost_pictures(draw) -> None:
+    records = records_of("a", outage_rate=0.25, mean_arrived=31.0)
+    figure, _ = draw(records, lost=True)
+    upper, lower = figure.axes
+    assert lower.get_lines()[0].get_ydata() == pytest.approx([25.0] * 3)
+    assert "lost = grey" in upper.get_ylabel()
+    (axes,) = draw(records, arrived=True)[0].axes
+    assert axes.get_lines()[0].get_ydata() == pytest.approx([31.0] * 3)
+    assert "arrived" in axes.get_ylabel()
+    assert not axes.collections
+
+
+@pytest.mark.parametrize("style", ["paper", "screen"])
+def test_legend_and_titles_cover_nothing(draw, style: str) -> None:
+    records = [
+        record
+        for ratio in (1 / 16, 1 / 6)
+        for channel in ("awgn", "rayleigh:block", "rician:4")
+        for system in ("adjscc", "bpg-ldpc:mcs=16qam-3/4-n1944", "a system with quite a long name, set in its own words")
+        for told in (None, 10.0)
+        for record in records_of(system, channel=channel, ratio=ratio, told_snr_db=told, outage_rate=0.1)
+    ]
+    figure, _ = draw(records, style=style)
+    figure.draw_without_rendering()
+    width, height = figure.get_size_inches() * figure.dpi
+    boxes = [axes.get_tightbbox() for axes in figure.axes]
+    legend = figure.legends[0].get_window_extent()
+    assert legend.x0 >= 0
+    assert legend.x1 <= width
+    assert legend.y0 >= 0
+    assert all(box.y0 >= legend.y1 and box.x0 >= 0 and box.x1 <= width and box.y1 <= height for box in boxes)
+    assert not any(a is not b and a.overlaps(b) for a in boxes for b in boxes)
+
+
+def test_paper_is_a_column_wide(draw) -> None:
+    assert draw(records_of())[0].get_size_inches()[0] == 3.5
+    assert draw(records_of(), width=5.0)[0].get_size_inches()[0] == 5
+
+
+def test_files_are_the_same_every_time(draw, tmp_path: Path) -> None:
+    from openjscc.bench.plots import write_figure
+
+    for suffix in (".svg", ".pdf", ".png"):
+        files = [tmp_path / f"{number}{suffix}" for number in range(2)]
+        for file in files:
+            write_figure(draw(records_of("x$1$"), log_x=False)[0], file)
+        assert files[0].read_bytes() == files[1].read_bytes()
+    text = (tmp_path / "0.svg").read_text()
+    assert ">x$1$<" in text
+    assert ">SNR (dB)<" in text
+    with pytest.raises(UsageError, match="gif"):
+        write_figure(draw(records_of())[0], tmp_path / "a.gif")
+
+
+def test_logarithmic_axis(draw) -> None:
+    records = [record for n in (6, 12, 48) for record in records_of("a", [10], ratio=1 / n, bandwidth_ratio=1 / n + 1e-4)]
+    (axes,) = draw(records, x="bandwidth_ratio", log_x=True)[0].axes
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["1/48", "1/12", "1/6"]
+    with pytest.raises(UsageError, match="not positive"):
+        draw(records_of(), log_x=True)
+
+
+def test_anchors_stand_apart_from_curves(draw) -> None:
+    fits = Anchor("Other", "kodak", "awgn", 7.0, 0.0625, "psnr", 32.0, 0.2, "its paper")
+    changes = ({"dataset": "cifar10"}, {"channel": "rayleigh:block"}, {"ratio": 1 / 6}, {"metric": "ssim"})
+    figure, notes = draw(records_of(), [fits, *(dataclasses.replace(fits, **change) for change in changes)])
+    (axes,) = figure.axes
+    assert len(axes.containers) == 1
+    (line, _, bars) = axes.containers[0]
+    assert line.get_xdata().tolist() == [7.0]
+    assert line.get_markerfacecolor() == "none"
+    assert bars
+    assert axes.containers[0].get_label() == "Other [its paper]"
+    assert notes == []
+    assert draw(records_of(told_snr_db=10.0), [fits])[1] == ["no published point fits data set, channel, metric and conditions"]
+    (axes,) = draw(records_of("a", [7.0]), [fits], x="cpp")[0].axes
+    assert axes.containers[0][0].get_xdata().tolist() == [0.1875]
+
+
+def test_published_anchors() -> None:
+    anchors = read_anchors(ROOT / "results" / "published" / "anchors.csv")
+    assert len(anchors) > 50
+    first = anchors[0]
+    assert (first.system, first.ratio, first.value, first.error) == ("SwinJSCC SA&RA base (one model)", 1 / 48, 26.43, 0.0)
+    assert {anchor.error for anchor in anchors} == {0.0, 0.2}
+    assert {anchor.metric for anchor in anchors} <= set(METRICS)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "a,b,c,1,1/6,psnr,30,guess,s",
+        "a,b,c,x,1/6,psnr,30,text,s",
+        "a,b,c,1,0,psnr,30,text,s",
+        "a,b,c,1,1/6,psnr,nan,text,s",
+        "a,b",
+    ],
+)
+def test_bad_anchors(tmp_path: Path, line: str) -> None:
+    path = tmp_path / "anchors.csv"
+    path.write_text(f"system,dataset,channel,snr_db,cbr,metric,value,how_read,source\n{line}\n")
+    with pytest.raises(IntegrityError, match="line 2"):
+        read_anchors(path)
+    path.write_text("a,b\n1,2\n")
+    with pytest.raises(IntegrityError, match="columns"):
+        read_anchors(path)
+    with pytest.raises(UsageError, match=r"none\.csv"):
+        read_anchors(tmp_path / "none.csv")
+
+
+def keep(folder: Path, system: str, snr_db: float, ok: bool = True, **changes: object) -> KeptPicture:
+    shade = {"a": 0.25, "b": 0.75}[system]
+    file = f"{system}-{snr_db:g}/one.png"
+    (folder / file).parent.mkdir(parents=True, exist_ok=True)
+    write_png(folder / file, torch.full((3, 150, 200), shade), overwrite=True)
+    kept = KeptPicture(file, system, "awgn", snr_db, 1 / 16, "one.webp", 30.0, ok)
+    return dataclasses.replace(kept, **changes)
+
+
+def test_the_index_of_kept_pictures(tmp_path: Path) -> None:
+    with pytest.raises(MissingError, match="no kept pictures"):
+        read_kept(tmp_path)
+    first, second = keep(tmp_path, "a", 1), keep(tmp_path, "b", 1)
+    add_kept(tmp_path, [first])
+    add_kept(tmp_path, [second, dataclasses.replace(first, psnr=math.inf)])
+    assert read_kept(tmp_path) == [dataclasses.replace(first, psnr=None), second]
+    for content in ("{", "{}", "[1]", '[{"file": "x"}]'):
+        (tmp_path / "index.json").write_text(content)
+        with pytest.raises(IntegrityError):
+            read_kept(tmp_path)
+    add_kept(tmp_path / "a-1", [dataclasses.replace(first, file="../x.png")])
+    with pytest.raises(IntegrityError, match="outside"):
+        read_kept(tmp_path / "a-1")
+
+
+def test_strips(tmp_path: Path) -> None:
+    add_kept(tmp_path, [keep(tmp_path, "a", 1), keep(tmp_path, "b", 1, ok=False), keep(tmp_path, "a", 7), keep(tmp_path, "b", 7)])
+    row = np.asarray(strip(tmp_path, "one", (10, 20, 140, 129), where={"snr_db": [7.0]}))
+    assert (row == 64).all(2).sum() == (row == 191).all(2).sum() == 140 * 129
+    swapped = np.asarray(strip(tmp_path, "one.webp", (10, 20, 140, 129), systems=["b", "a"], where={"snr_db": [7.0]}))
+    assert np.argwhere((swapped == 191).all(2))[0][1] < np.argwhere((swapped == 64).all(2))[0][1]
+    both = strip(tmp_path, "one")
+    assert both.height > 2 * 150
+    assert both.width > 2 * 200
+    sent = tmp_path / "sent.png"
+    Image.new("RGB", (200, 150), (255, 0, 0)).save(sent)
+    assert strip(tmp_path, "one", source=sent, where={"snr_db": [7.0]}).width > 3 * 200
+
+
+def test_strips_refuse(tmp_path: Path) -> None:
+    add_kept(tmp_path, [keep(tmp_path, "a", 1)])
+    for problem, arguments in {
+        "picture 'two'": {"picture": "two"},
+        "beyond the 200x150 picture": {"crop": (100, 100, 10, 51)},
+        "system 'c'": {"systems": ["c"]},
+        "snr_db=7": {"where": {"snr_db": [7.0]}},
+        "condition 'data'": {"where": {"data": ["x"]}},
+    }.items():
+        with pytest.raises(UsageError, match=problem):
+            strip(tmp_path, **{"picture": "one", **arguments})
+    add_kept(tmp_path, [dataclasses.replace(keep(tmp_path, "a", 1), file="other.png")])
+    with pytest.raises(UsageError, match="several"):
+        strip(tmp_path, "one")
+
+
+def test_crops() -> None:
+    assert parse_crop("1,2,30,40") == (1, 2, 30, 40)
+    for text in ("1,2,3", "1,2,0,4", "a,b,c,d", "1.5,2,3,4", "-1,2,3,4"):
+        with pytest.raises(UsageError):
+            parse_crop(text)
