@@ -1,4 +1,4 @@
-"""Fills README's results table from the records in results/, between its markers.
+"""Fills README's tables from the records in results/, between its markers.
 
 python scripts/readme.py            # rewrite README.md
 python scripts/readme.py --check    # exit 1 if it does not match the records
@@ -9,11 +9,13 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from openjscc.bench.records import read_records
+from openjscc.bench.records import Record, read_records
 from openjscc.units import format_ratio
 
 ROOT = Path(__file__).resolve().parents[1]
 START, END = "<!-- results: scripts/readme.py -->", "<!-- end of results -->"
+CLIFF_START, CLIFF_END = "<!-- cliff: scripts/readme.py -->", "<!-- end of cliff -->"
+CLIFF_SNR_DB = (-2.0, 0.0, 4.0, 8.0, 12.0, 20.0)
 ROWS = (
     ("Kodak", "adjscc.photo", (1 / 48, 1 / 16, 1 / 6)),
     ("Kodak", "deepjscc.photo", (1 / 48, 1 / 16, 1 / 6)),
@@ -37,11 +39,36 @@ def table() -> str:
     return "\n".join(lines)
 
 
+def cliff() -> str:
+    """PSNR in dB of learned and digital systems on Kodak over AWGN, and what was lost."""
+    records = [
+        record
+        for record in read_records(ROOT / "results" / "cliff.json")
+        if record.metric == "psnr" and record.channel == "awgn" and record.told_snr_db is None and record.snr_db in CLIFF_SNR_DB
+    ]
+    lines = ["| CBR | system | " + " | ".join(f"{snr:g} dB" for snr in CLIFF_SNR_DB) + " |", "|---" * (len(CLIFF_SNR_DB) + 2) + "|"]
+    for ratio in sorted({record.ratio for record in records}):
+        for system in dict.fromkeys(record.system for record in records):
+            row = {record.snr_db: record for record in records if (record.system, record.ratio) == (system, ratio)}
+            name = f"`{system}`" + (" (bound)" if row[CLIFF_SNR_DB[0]].bound else "")
+            lines.append(f"| {format_ratio(ratio)} | {name} | " + " | ".join(_cell(row[snr]) for snr in CLIFF_SNR_DB) + " |")
+    return "\n".join(lines)
+
+
+def _cell(record: Record) -> str:
+    if record.outage_rate == 1:
+        return "lost"
+    lost = f" ({100 * record.outage_rate:.0f} % lost)" if record.outage_rate else ""
+    return f"{record.mean:.2f}{lost}"
+
+
 def filled(text: str) -> str:
-    """README with the table of the records between its markers."""
-    before, rest = text.split(START)
-    _, after = rest.split(END)
-    return f"{before}{START}\n{table()}\n{END}{after}"
+    """README with the tables of the records between their markers."""
+    for start, end, content in ((START, END, table()), (CLIFF_START, CLIFF_END, cliff())):
+        before, rest = text.split(start)
+        _, after = rest.split(end)
+        text = f"{before}{start}\n{content}\n{end}{after}"
+    return text
 
 
 def main() -> None:

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+from importlib.metadata import EntryPoint, entry_points
 
 import torch
 
 from .codec import Codec
 from .digital import DIGITAL_SYSTEMS, is_digital, make_digital
+from .errors import UsageError
 from .models import LearnedCodec, resolve
 from .models import load as load_weight
+
+GROUP = "openjscc.systems"
 
 
 def load(name: str | os.PathLike[str], ratio: float | None = None, data: str | None = None, *, verify: bool = True) -> Codec:
@@ -18,7 +23,7 @@ def load(name: str | os.PathLike[str], ratio: float | None = None, data: str | N
 
     Args:
         name: ``arch``, ``arch.tag`` or a ``.safetensors`` file (`openjscc.models.resolve`), or a digital system such as
-            ``bpg-ldpc:mcs=16qam-3/4-n1944`` (`openjscc.digital.make_digital`).
+            ``bpg-ldpc:mcs=16qam-3/4-n1944`` (`openjscc.digital.make_digital`), or a system of another package (`other_systems`).
         ratio: bandwidth ratio that the weight must serve, where the name leaves the tag open.
         data: name of the data set that the weight should be for, where the name leaves the tag open.
         verify: run a weight's self-test.
@@ -31,7 +36,39 @@ def load(name: str | os.PathLike[str], ratio: float | None = None, data: str | N
     name = os.fspath(name)
     if is_digital(name):
         return make_digital(name)
-    return load_weight(resolve(name, ratio, data, also=DIGITAL_SYSTEMS), verify=verify)
+    if name in (others := other_systems()):
+        return others[name]()
+    return load_weight(resolve(name, ratio, data, also=_also()), verify=verify)
+
+
+def other_systems() -> dict[str, Callable[[], Codec]]:
+    """Systems of other packages: entry points of the group ``openjscc.systems``, each a function that makes a codec.
+
+    In the other package's ``pyproject.toml``::
+
+        [project.entry-points."openjscc.systems"]
+        mycodec = "mypackage:make_codec"
+
+    Raises:
+        UsageError: when it is called, for an entry that cannot be imported or makes no codec.
+    """
+    return {entry.name: partial(_make_other, entry) for entry in entry_points(group=GROUP)}
+
+
+def _make_other(entry: EntryPoint) -> Codec:
+    try:
+        codec = entry.load()()
+    except Exception as error:
+        raise UsageError(
+            f"system {entry.name!r} cannot be made: {type(error).__name__}: {error}", f"its entry point is {entry.value}"
+        ) from error
+    if not isinstance(codec, Codec):
+        raise UsageError(f"system {entry.name!r} is a {type(codec).__name__}", "its entry point must make a openjscc.codec.Codec")
+    return codec
+
+
+def _also() -> list[str]:
+    return [*DIGITAL_SYSTEMS, *(entry.name for entry in entry_points(group=GROUP))]
 
 
 def load_all(
@@ -57,9 +94,12 @@ def load_all(
         if is_digital(name):
             systems.append((name, make_digital(name), tuple(ratios)))
             continue
+        if name in (others := other_systems()):
+            systems.append((name, others[name](), tuple(ratios)))
+            continue
         weights: dict[str, list[float | None]] = {}
         for ratio in ratios:
-            weights.setdefault(resolve(name, ratio, data, also=DIGITAL_SYSTEMS), []).append(ratio)
+            weights.setdefault(resolve(name, ratio, data, also=_also()), []).append(ratio)
         for weight, served in weights.items():
             codec: LearnedCodec = load_weight(weight)
             for ratio in served:

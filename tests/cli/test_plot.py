@@ -71,7 +71,7 @@ def test_everything_at_once(openjscc, run: Path) -> None:
     more = ["--style", "screen", "--title", "Rate", "--interval", "noise", "--anchors", "anchors.csv", "--width", 9]
     openjscc("plot", run, *arguments, *more, "-o", "rate.svg").assert_ok()
     text = Path("rate.svg").read_text()
-    for word in (">Rate<", ">10 dB<", ">20 dB<", ">Other [paper]<", ">lost (%)<", ">1/16<", ">bandwidth ratio k/n<"):
+    for word in (">Rate<", ">SNR 10 dB<", ">SNR 20 dB<", ">Other [paper]<", ">lost (%)<", ">1/16<", ">bandwidth ratio k/n<"):
         assert word in text
     assert text.index(">bpg-ldpc<") < text.index(">adjscc<")
 

@@ -14,8 +14,8 @@ from PIL import Image
 
 KEYS = ["image", "channel", "snr_db", "seed", "task", "systems"]
 SYSTEM_KEYS = [
-    "system", "weight", "ok", "bound", "tool", "scheme", "psnr", "ssim", "channel_uses", "bandwidth_ratio", "encode_ms", "decode_ms",
-    "output",
+    "system", "weight", "ok", "bound", "tool", "scheme", "psnr", "ssim", "channel_uses", "bandwidth_ratio", "encode_ms",
+    "decode_ms", "output",
 ]  # fmt: skip
 
 

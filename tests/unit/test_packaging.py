@@ -47,7 +47,7 @@ def test_every_public_name_resolves(name):
 
 def test_public_names_come_from_where_they_are_written():
     from openjscc.link import transmit
-    from openjscc.models import load
+    from openjscc.systems import load
 
     assert openjscc.transmit is transmit
     assert openjscc.load is load

@@ -194,7 +194,7 @@ def _least(x: np.ndarray, rows: np.ndarray, quality: np.ndarray) -> np.ndarray:
     width, slopes = x[piece + 1] - x[piece], _slopes(x, rows)
     ends = [array[number, piece + end] for array in (rows, slopes) for end in (0, 1)]
     low, high = np.zeros(len(rows)), np.ones(len(rows))
-    for _ in range(50):
+    for _ in range(40):
         middle = (low + high) / 2
         short = _hermite(middle, width, ends) < quality
         low, high = np.where(short, middle, low), np.where(short, high, middle)

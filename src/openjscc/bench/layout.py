@@ -250,7 +250,7 @@ def in_words(name: str, value: Value) -> str:
     if name == "ratio" and isinstance(value, float):
         return f"CBR {format_ratio(value)}"
     if name == "snr_db":
-        return f"{value:g} dB"
+        return f"SNR {value:g} dB"
     if name in ("trials", "images"):
         return (
             f"{value} {'pictures' if name == 'images' else name}"

@@ -248,7 +248,8 @@ class _Drawing:
         line, marker = (size * (0.8 if self.across > 2 else 1.0) for size in (self.look.line, self.look.marker))
         if curve.bound:
             dash = BOUND_DASHES[self.bounds[curve.label] % len(BOUND_DASHES)]
-            return {"color": "black", "linestyle": dash, "linewidth": line, "zorder": 2.5}
+            lone = {"marker": "_", "markersize": 3 * marker} if len(curve.x) == 1 else {}
+            return {"color": "black", "linestyle": dash, "linewidth": line, "zorder": 2.5, **lone}
         number, variant = self.systems[curve.system], self.variants[curve.system].index(curve.variant)
         colour = COLOURS[number % len(COLOURS)]
         return {

@@ -95,7 +95,7 @@ def strip(
 def _value(item: KeptPicture) -> str:
     if not item.ok:
         return "lost"
-    return "identical" if item.psnr is None else f"{item.psnr:.2f} dB"
+    return "identical" if item.psnr is None else f"PSNR {item.psnr:.2f} dB"
 
 
 def _cropped(path: Path, crop: Crop | None) -> torch.Tensor:

@@ -82,7 +82,7 @@ def plot(
     if kind == "strip":
         if len(sources) != 1 or picture is None:
             raise UsageError(
-                "a strip needs one folder and one picture", "openjscc plot DIR --kind strip --picture NAME -o strip.png"
+                "a strip needs one folder and --picture", "openjscc plot DIR --kind strip --picture NAME -o strip.png"
             )
         _strip(sources[0], picture, crop, asked, conditions, source, output, force)
     else:

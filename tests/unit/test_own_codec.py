@@ -1,0 +1,65 @@
+"""A codec from outside of the package is found by its entry point, keeps the contract, and is measured like any other."""
+
+from __future__ import annotations
+
+import json
+import sys
+from importlib.metadata import EntryPoint
+from pathlib import Path
+
+import pytest
+
+from openjscc import systems
+from openjscc.errors import UsageError
+from openjscc.testing import check_codec
+
+EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "own_codec"
+
+
+@pytest.fixture
+def installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As after ``pip install``: the module can be imported, and the entry points are there."""
+    monkeypatch.syspath_prepend(str(EXAMPLE))
+    monkeypatch.delitem(sys.modules, "own_codec", raising=False)
+    entries = [
+        EntryPoint("uncoded", "own_codec:Uncoded", systems.GROUP),
+        EntryPoint("broken", "own_codec:Nothing", systems.GROUP),
+        EntryPoint("wrong", "builtins:dict", systems.GROUP),
+    ]
+    monkeypatch.setattr(systems, "entry_points", lambda group: entries if group == systems.GROUP else [])
+
+
+def test_the_project_file_names_the_entry_point() -> None:
+    import tomllib
+
+    project = tomllib.loads((EXAMPLE / "pyproject.toml").read_text())["project"]
+    assert project["entry-points"][systems.GROUP] == {"uncoded": "own_codec:Uncoded"}
+
+
+def test_it_is_short() -> None:
+    assert len((EXAMPLE / "own_codec.py").read_text().splitlines()) <= 40
+
+
+@pytest.mark.usefixtures("installed")
+def test_it_keeps_the_contract() -> None:
+    check_codec(systems.load("uncoded"))
+
+
+@pytest.mark.usefixtures("installed")
+def test_the_command_line_takes_it(openjscc, photo: Path) -> None:
+    result = openjscc("send", photo, "--model", "uncoded", "--snr", 30, "--json")
+    result.assert_ok()
+    (system,) = json.loads(result.out)["systems"]
+    assert system["weight"] == "uncoded"
+    assert system["psnr"] > 30
+    openjscc("bench", "--systems", "uncoded,adjscc", "--data", photo.parent, "--metrics", "psnr", "-o", "out").assert_ok()
+
+
+@pytest.mark.usefixtures("installed")
+def test_broken_ones_are_named() -> None:
+    for name in ("broken", "wrong"):
+        with pytest.raises(UsageError, match=name):
+            systems.load(name)
+    with pytest.raises(UsageError) as error:
+        systems.load("uncodet")
+    assert "uncoded" in error.value.hint
