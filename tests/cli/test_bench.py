@@ -203,6 +203,43 @@ def test_trials_go_on_until_the_interval_is_narrow(openjscc, pictures: Path) -> 
     assert read_records(Path("cap/summary.json"))[0].trials == 5
 
 
+def test_a_metric_of_all_pictures(openjscc, pictures: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The distance between the mean colours of all sources and all reconstructions, which is no mean over pictures."""
+    import dataclasses
+
+    import numpy as np
+
+    from openjscc import metrics
+
+    def gather(x, y):
+        return list(np.stack([x.mean((2, 3)).numpy(), y.mean((2, 3)).numpy()], axis=1))
+
+    def summary(entries):
+        mean = np.mean(np.stack(entries), axis=0)
+        return float(np.abs(mean[0] - mean[1]).sum())
+
+    row = dataclasses.replace(metrics.METRICS["fd_vgg16"], name="colour", needs="", gather=gather, summary=summary)
+    monkeypatch.setitem(metrics.METRICS, "colour", row)
+    arguments = ["--data", pictures, "--metrics", "colour,psnr", "--trials", 3, "--snr", "0"]
+    openjscc("bench", *arguments, "-o", "out").assert_ok()
+    colour, psnr = read_records(Path("out/summary.json"))
+    assert (colour.metric, psnr.metric) == ("colour", "psnr")
+    assert (colour.images, colour.trials, colour.ci95, colour.std) == (4, 3, None, None)
+    assert colour.ci95_noise is not None
+    assert colour.mean is not None
+    assert colour.mean > 0
+    openjscc("eval", *arguments, "-o", "eval.json").assert_ok()
+    assert read_records(Path("eval.json"))[0].mean == pytest.approx(colour.mean, rel=1e-6)
+
+
+def test_metrics_are_checked_before_the_work(openjscc, pictures: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENJSCC_OFFLINE", "1")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(pictures))
+    monkeypatch.setenv("TORCH_HOME", str(pictures))
+    openjscc("bench", "--data", pictures, "--metrics", "psnr,fid", "-o", "out").assert_error(3, "nception")
+    openjscc("bench", "--data", pictures, "--metrics", "psnr,miou", "-o", "out").assert_error(2, "miou")
+
+
 def test_how_many_more_trials() -> None:
     measured = Measured(values={"psnr": [[30.0]]}, arrived=[[True]])
     assert _wanted(measured, Precision(1)) == 0

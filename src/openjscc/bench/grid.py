@@ -16,7 +16,7 @@ import hashlib
 import json
 import threading
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,11 +29,10 @@ from ..data.datasets import PictureDataset
 from ..errors import IntegrityError, OpenJSCCError, UsageError
 from ..files import write_atomically
 from ..link import Transmission
-from ..metrics import get_metric
 from .points import Measured, Point, measure, nominal_ratio, to_records
 from .records import Record, write_records
 from .statistics import student_t_975
-from .sweep import BATCH_PIXELS, batches, in_order, until
+from .sweep import BATCH_PIXELS, batches, check_metrics, in_order, until
 
 FORMAT = 1
 Keep = Callable[[Sequence[str], torch.Tensor, Transmission], None]
@@ -141,10 +140,9 @@ def plan_cells(
         told_snr_db: the SNR that the transmitter believes in; None: the true one.
 
     Raises:
-        UsageError: an unknown channel or metric.
+        UsageError: an unknown channel or metric. MissingError: weights of a metric that are not to be had.
     """
-    for name in metrics:
-        get_metric(name)
+    check_metrics(metrics)
     codecs: dict[tuple[str, str], Codec] = {}
     cells = []
     for system, codec, ratios in systems:
@@ -199,7 +197,9 @@ def measure_cell(
             done = len(measured.arrived[0])
             more = range(done, min(done + trials, cell.precision.most))
             measured.add_trials(_all_pictures(codec, dataset, point, cell, more, jobs, lambda count: None, None, 0))
-        records = to_records(codec, dataset, point, measured, system=cell.system, seed=cell.seed, told_snr_db=cell.told_snr_db)
+        records = to_records(
+            codec, dataset, point, measured, cell.metrics, system=cell.system, seed=cell.seed, told_snr_db=cell.told_snr_db
+        )
         return CellResult(cell, tuple(records), measured)
     except OpenJSCCError as error:
         return CellResult(cell, _failed(cell, error.message), None)
@@ -289,7 +289,7 @@ def store(folder: Path, result: CellResult, ids: Sequence[str]) -> None:
         "format": FORMAT,
         "cell": asdict(result.cell),
         "records": [record.to_dict() for record in result.records],
-        "pictures": {"ids": list(ids), **_finite(asdict(result.measured))},
+        "pictures": {"ids": list(ids), **_finite(asdict(replace(result.measured, collected={})))},
     }
     write_atomically(path, (json.dumps(content, allow_nan=False) + "\n").encode())
 

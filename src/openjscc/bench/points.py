@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from statistics import fmean
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -19,7 +21,7 @@ from ..metrics import get_metric
 from ..models import LearnedCodec
 from .provenance import commit, device_name, versions
 from .records import Record
-from .statistics import half_width_95, summarise
+from .statistics import Summary, half_width_95, summarise
 
 
 class Point(NamedTuple):
@@ -35,7 +37,8 @@ class Measured:
     """All values of one point. Tables have a row per picture and a column per trial.
 
     Attributes:
-        values: per metric; table.
+        values: per metric of single pictures; table.
+        collected: per metric of all pictures together, what `openjscc.metrics.Metric.collect` made of each; table.
         arrived: whether a picture arrived; table.
         uses: channel uses, header included; table.
         pixels: H*W of each picture.
@@ -49,6 +52,7 @@ class Measured:
     pixels: list[int] = field(default_factory=list)
     encode_ms: list[list[float]] = field(default_factory=list)
     decode_ms: list[list[float]] = field(default_factory=list)
+    collected: dict[str, list[list[np.ndarray]]] = field(default_factory=dict)
 
     def add_pictures(self, other: Measured) -> None:
         """More pictures in the same trials."""
@@ -63,9 +67,9 @@ class Measured:
                 row += more
 
     def _tables(self, other: Measured) -> list[tuple[list, list]]:
-        for name in other.values:
-            self.values.setdefault(name, [])
-        tables = [(self.values[name], rows) for name, rows in other.values.items()]
+        tables: list[tuple[list, list]] = []
+        for mine, theirs in ((self.values, other.values), (self.collected, other.collected)):
+            tables += [(mine.setdefault(name, []), rows) for name, rows in theirs.items()]
         return [
             *tables, (self.arrived, other.arrived), (self.uses, other.uses), (self.encode_ms, other.encode_ms),
             (self.decode_ms, other.decode_ms),
@@ -76,8 +80,14 @@ class Measured:
 
         Each trial gives one mean over the pictures; the trials are independent of one another.
         """
-        means = [fmean(column) for column in zip(*self.values[metric], strict=True)]
-        return half_width_95(means)
+        return half_width_95(self.by_trial(metric))
+
+    def by_trial(self, metric: str) -> list[float]:
+        """The figure of all pictures, for each trial."""
+        if metric in self.values:
+            return [fmean(column) for column in zip(*self.values[metric], strict=True)]
+        reduce = get_metric(metric).reduce
+        return [reduce(column) for column in zip(*self.collected[metric], strict=True)]
 
 
 def measure(
@@ -105,7 +115,9 @@ def measure(
         advance: told B after each trial.
         keep: given the trial and what happened, to store pictures.
     """
-    columns: dict[str, list[torch.Tensor]] = {name: [] for name in metrics}
+    single = [name for name in metrics if get_metric(name).kind == "picture"]
+    columns: dict[str, list[torch.Tensor]] = {name: [] for name in single}
+    entries: dict[str, list[list[np.ndarray]]] = {name: [] for name in metrics if name not in single}
     arrived, uses, times = [], [], []
     for trial in trials:
         told = "same" if told_snr_db is None else told_snr_db
@@ -119,6 +131,8 @@ def measure(
         times.append((result.encode_ms / len(x), result.decode_ms / len(x)))
         for name, column in columns.items():
             column.append(get_metric(name).function(x, received).cpu())
+        for name, collected in entries.items():
+            collected.append(get_metric(name).collect(x, received))
         if keep is not None:
             keep(trial, result)
         advance(len(x))
@@ -129,6 +143,7 @@ def measure(
         pixels=[x[0, 0].numel()] * len(x),
         encode_ms=[[encode for encode, _ in times] for _ in range(len(x))],
         decode_ms=[[decode for _, decode in times] for _ in range(len(x))],
+        collected={name: [list(row) for row in zip(*trial, strict=True)] for name, trial in entries.items()},
     )
 
 
@@ -142,9 +157,10 @@ def nominal_ratio(codec: Codec, asked: float | None) -> float:
 
 
 def to_records(
-    codec: Codec, dataset: PictureDataset, point: Point, measured: Measured, *, system: str, seed: int, told_snr_db: float | None
-) -> list[Record]:
-    """One record per metric; none where nothing has been measured."""
+    codec: Codec, dataset: PictureDataset, point: Point, measured: Measured, metrics: Sequence[str], *, system: str, seed: int,
+    told_snr_db: float | None,
+) -> list[Record]:  # fmt: skip
+    """One record per metric, in their order; none where nothing has been measured."""
     if not measured.arrived:
         return []
     weight = getattr(codec, "weight", None)
@@ -152,11 +168,20 @@ def to_records(
     device = next((parameter.device for parameter in codec.parameters()), "cpu") if learned else "cpu"
     uses = [fmean(row) for row in measured.uses]
     cpp = fmean(count / pixels for count, pixels in zip(uses, measured.pixels, strict=True))
+    images, trials = len(measured.arrived), len(measured.arrived[0])
+    arrived = sum(ok for row in measured.arrived for ok in row)
     records = []
-    for metric, rows in measured.values.items():
-        summary = summarise(rows)
-        kept = [value for row, oks in zip(rows, measured.arrived, strict=True) for value, ok in zip(row, oks, strict=True) if ok]
-        sent = summary.images * summary.trials
+    for metric in metrics:
+        if metric in measured.values:
+            rows = measured.values[metric]
+            summary = summarise(rows)
+            oks = measured.arrived
+            kept = [value for row, ok in zip(rows, oks, strict=True) for value in itertools.compress(row, ok)]
+            mean_arrived = summary.mean if arrived == images * trials else fmean(kept) if kept else None
+        else:  # a figure of all pictures has no spread over them, and none without the lost ones
+            mean = fmean(measured.by_trial(metric))
+            summary = Summary(mean, None, None, images, trials)
+            mean_arrived = mean if arrived == images * trials else None
         records.append(
             Record(
                 system=system,
@@ -168,15 +193,15 @@ def to_records(
                 mean=summary.mean,
                 std=summary.std,
                 ci95=summary.ci95,
-                images=summary.images,
-                trials=summary.trials,
+                images=images,
+                trials=trials,
                 bandwidth_ratio=cpp / 3,
                 parameters=sum(parameter.numel() for parameter in codec.parameters()) if learned else None,
                 macs_per_pixel=codec.macs_per_pixel() if isinstance(codec, LearnedCodec) else None,
                 data=dataset.name,
                 seed=seed,
-                outage_rate=1 - len(kept) / sent,
-                mean_arrived=summary.mean if len(kept) == sent else fmean(kept) if kept else None,
+                outage_rate=1 - arrived / (images * trials),
+                mean_arrived=mean_arrived,
                 bound=is_bound(codec),
                 tool=getattr(codec, "tool", None),
                 told_snr_db=told_snr_db,

@@ -55,14 +55,29 @@ class Sweep:
             raise UsageError(f"{self.trials} trials", "at least one")
         for channel in self.channels:
             make_channel(channel)
-        for metric in self.metrics:
-            get_metric(metric)
+        check_metrics(self.metrics)
         snr_tensor(self.snr_db, len(self.snr_db))
 
     @property
     def points(self) -> list[Point]:
         """All of channel, ratio, SNR."""
         return [Point(*where) for where in itertools.product(self.channels, self.ratios, self.snr_db)]
+
+
+def check_metrics(names: Iterable[str]) -> None:
+    """Refuse before the work what would fail in the middle of it.
+
+    Raises:
+        UsageError: an unknown metric, or one of predictions and labels.
+        MissingError: network weights that a metric needs and that are not to be had.
+    """
+    for name in names:
+        metric = get_metric(name)
+        if metric.kind == "task":
+            raise UsageError(f"{name} is a figure of predictions and labels", "choose a metric of pictures, e.g. psnr")
+        if metric.needs:
+            picture = torch.zeros(1, 3, 64, 64)
+            metric.collect(picture, picture)
 
 
 class Interrupted(KeyboardInterrupt):
@@ -119,7 +134,7 @@ def evaluate(
 
     def records() -> list[Record]:
         found = [
-            to_records(codec, dataset, point, measured, system=system, seed=sweep.seed, told_snr_db=told)
+            to_records(codec, dataset, point, measured, sweep.metrics, system=system, seed=sweep.seed, told_snr_db=told)
             for point, measured in zip(sweep.points, points, strict=True)
         ]
         return [record for some in found for record in some]
