@@ -65,3 +65,48 @@ def test_the_record_comes_out_again(name: str) -> None:
     (again,) = evaluate(load(name), open_dataset("kodak"), Sweep(ratios=(1 / 16,), metrics=("psnr",)))
     assert again.mean == pytest.approx(record.mean, abs=0.01)
     assert again.bandwidth_ratio == pytest.approx(record.bandwidth_ratio)
+
+
+CLIFF = read_records(ROOT / "results" / "cliff.json")
+
+
+def cliff(system: str, channel: str = "awgn", told: float | None = None) -> dict[tuple[float, float], Record]:
+    """Kodak PSNR by (ratio, SNR)."""
+    chosen = [r for r in CLIFF if (r.system, r.channel, r.told_snr_db, r.metric) == (system, channel, told, "psnr")]
+    return {(record.ratio, record.snr_db): record for record in chosen}
+
+
+def test_bpg_is_as_good_as_the_published_one() -> None:
+    import json
+
+    from openjscc.bench.bjontegaard import bd_rate
+
+    record = json.loads((ROOT / "results" / "bpg-kodak.json").read_text())
+    published = json.loads((ROOT / "results" / "published" / "bpg_444_x265_ycbcr.json").read_text())
+    ours = [[point[name] for point in sorted(record["points"], key=lambda point: point["bpp"])] for name in ("bpp", "psnr")]
+    difference = bd_rate(published["bpp"], published["psnr"], *ours)
+    assert abs(difference) < 3
+    assert difference == pytest.approx(record["bd_rate_percent"], abs=0.01)
+    assert "veryslow" in record["system"]
+
+
+def test_the_cliff_is_in_the_records() -> None:
+    fixed, envelope, bound, learned = (
+        cliff(name) for name in ("bpg-ldpc:mcs=16qam-3/4-n1944", "bpg-ldpc", "bpg-capacity", "adjscc.photo")
+    )
+    assert len(fixed) == len(envelope) == len(bound) == len(learned) == 2 * 12
+    for (ratio, snr), record in fixed.items():
+        assert record.outage_rate == (1 if snr <= 10 else 0), "the fixed scheme is all or nothing"
+        assert envelope[ratio, snr].mean >= record.mean - 0.01
+        assert bound[ratio, snr].mean > envelope[ratio, snr].mean
+        assert bound[ratio, snr].bound
+        assert learned[ratio, snr].outage_rate == 0
+        assert learned[ratio, snr].images == 24
+
+
+def test_a_wrong_snr_costs_the_envelope_more_than_the_learned_codec() -> None:
+    for (ratio, snr), record in cliff("bpg-ldpc", told=10.0).items():
+        if snr < 8:
+            assert record.outage_rate == 1
+            learned = cliff("adjscc.photo", told=10.0)[ratio, snr]
+            assert learned.mean > record.mean + 3
