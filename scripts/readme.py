@@ -46,7 +46,10 @@ def cliff() -> str:
         for record in read_records(ROOT / "results" / "cliff.json")
         if record.metric == "psnr" and record.channel == "awgn" and record.told_snr_db is None and record.snr_db in CLIFF_SNR_DB
     ]
-    lines = ["| CBR | system | " + " | ".join(f"{snr:g} dB" for snr in CLIFF_SNR_DB) + " |", "|---" * (len(CLIFF_SNR_DB) + 2) + "|"]
+    lines = [
+        "| CBR | system | " + " | ".join(f"{snr:g} dB" for snr in CLIFF_SNR_DB) + " |",
+        "|---" * (len(CLIFF_SNR_DB) + 2) + "|",
+    ]
     for ratio in sorted({record.ratio for record in records}):
         for system in dict.fromkeys(record.system for record in records):
             row = {record.snr_db: record for record in records if (record.system, record.ratio) == (system, ratio)}

@@ -254,7 +254,7 @@ def test_anchors_stand_apart_from_curves(draw) -> None:
 
 
 def test_published_anchors() -> None:
-    anchors = read_anchors(ROOT / "results" / "published" / "anchors.csv")
+    anchors = read_anchors(ROOT / "src" / "openjscc" / "bench" / "anchors.csv")
     assert len(anchors) > 50
     first = anchors[0]
     assert (first.system, first.ratio, first.value, first.error) == ("SwinJSCC SA&RA base (one model)", 1 / 48, 26.43, 0.0)

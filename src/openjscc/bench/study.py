@@ -19,7 +19,7 @@ from ..units import SNR_LIMIT_DB, parse_ratio
 from .layout import INTERVALS
 from .plots import SUFFIXES, Chart
 from .selection import Value, check_column, columns, parse_where
-from .strips import CONDITIONS, Crop
+from .strips import Crop
 
 STRIP_SUFFIXES = (".png", ".webp")
 
@@ -33,7 +33,7 @@ class BenchSection:
         snr_db: average SNRs in dB.
         channel: specs.
         ratio: bandwidth ratios, as ``"1/16"`` or numbers; empty: each system's default.
-        metrics: of single pictures.
+        metrics: of pictures, see docs/metrics.md.
         trials: repetitions of every picture.
         told_snr_db: what the transmitter takes the SNR for; left out: it knows it.
         seed: of fading and noise.
@@ -121,7 +121,17 @@ class FigureSection:
 
     def chart(self, names: dict[str, str]) -> Chart:
         return Chart(
-            self.x, self.y, self.facet, self.interval, self.arrived, names, self.style, self.title, self.lost, self.log_x, self.width
+            self.x,
+            self.y,
+            self.facet,
+            self.interval,
+            self.arrived,
+            names,
+            self.style,
+            self.title,
+            self.lost,
+            self.log_x,
+            self.width,
         )
 
     @property
@@ -204,8 +214,13 @@ class StripSection:
 
     def conditions(self, ratios: set[float]) -> dict[str, list[Value]]:
         """That its kept pictures meet, at these nominal ratios."""
-        values = ([make_channel(self.channel).name], [*self.snr_db], sorted(ratios), [self.told_snr_db])
-        return dict(zip(CONDITIONS, values, strict=True))
+        told: Value = self.told_snr_db
+        return {
+            "channel": [make_channel(self.channel).name],
+            "snr_db": [*self.snr_db],
+            "ratio": [*sorted(ratios)],
+            "told_snr_db": [told],
+        }
 
 
 @dataclass(frozen=True)
@@ -243,7 +258,9 @@ class Study:
         measured = {metric for bench in self.bench for metric in bench.metrics}
         for asked in (*(section.y for section in self.figure), *(section.metric for section in self.table)):
             if asked not in measured:
-                raise UsageError(f"metric {asked!r} is not measured", f"add it to the metrics of a [[bench]]: {', '.join(measured)}")
+                raise UsageError(
+                    f"metric {asked!r} is not measured", f"add it to the metrics of a [[bench]]: {', '.join(measured)}"
+                )
         for system, label in self.names.items():
             if not isinstance(label, str):
                 raise UsageError(f"names: {system} is {label!r}", "expected a text")
@@ -284,9 +301,9 @@ def load_study(name: str) -> Study:
 
 
 def _check_metric(name: str) -> None:
-    if get_metric(name).kind != "picture":
-        known = ", ".join(metric.name for metric in METRICS.values() if metric.kind == "picture")
-        raise UsageError(f"metric {name!r} has no value for a single picture", f"choose among {known}")
+    if get_metric(name).kind == "task":
+        known = ", ".join(metric.name for metric in METRICS.values() if metric.kind != "task")
+        raise UsageError(f"metric {name!r} is not one of pictures", f"choose among {known}")
 
 
 def _check_axes(x: str, y: str) -> None:

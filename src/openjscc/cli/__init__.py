@@ -15,6 +15,7 @@ from . import eval as eval_verb
 from . import models as models_verb
 from . import plot as plot_verb
 from . import send as send_verb
+from . import study as study_verb
 from . import train as train_verb
 from .console import report_error, say
 
@@ -36,6 +37,7 @@ app.command("send")(send_verb.send)
 app.command("eval", short_help="Measure systems on a data set.")(eval_verb.evaluate)
 app.command("bench", short_help="Measure a grid of systems, channels, ratios and SNRs.")(bench_verb.bench)
 app.command("plot", short_help="Draw records, and strips of received pictures.")(plot_verb.plot)
+app.command("study", short_help="Measure, draw and write down a figure of a paper.")(study_verb.study)
 app.command("train")(train_verb.train)
 app.add_typer(models_verb.app, name="models")
 

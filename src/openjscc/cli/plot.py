@@ -68,7 +68,7 @@ def plot(
 
     \b
     openjscc plot records.json --where ratio=1/16 -o snr.svg
-    openjscc plot RUN --x bandwidth_ratio --log-x --where snr_db=10 --anchors results/published/anchors.csv -o rate.pdf
+    openjscc plot RUN --x bandwidth_ratio --log-x --where snr_db=10 --anchors published.csv -o rate.pdf
     openjscc plot RUN --where channel=awgn --lost --style screen -o cliff.png
     openjscc plot RUN --kind strip --picture kodim23 --crop 300,100,160,160 --where snr_db=1 -o strip.png
     """

@@ -1,0 +1,208 @@
+"""Records measured again: a few cells, drawn at random, on the same weights and pictures."""
+
+from __future__ import annotations
+
+import math
+import os
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..data.datasets import DATASETS, PictureDataset, open_dataset
+from ..errors import IntegrityError, MissingError, UsageError
+from ..metrics import get_metric
+from ..models import read_info, weight_files
+from ..systems import load_all
+from .grid import CellResult, Plan, Precision, measure_cell, plan_cells
+from .records import Record
+from .sweep import check_metrics
+
+TOLERANCE_DB = 0.02
+TOLERANCE = 0.002
+"""Of everything that is not in dB. The same seed gives the same noise: what is left is rounding."""
+
+_CELL = (
+    "system", "weight", "weight_sha256", "data", "data_sha256", "channel", "ratio", "snr_db", "told_snr_db", "images", "trials",
+    "seed",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One figure, then and now.
+
+    Attributes:
+        record: then.
+        quantity: metric, or ``lost`` (share).
+        recorded: then; None: not finite.
+        measured: now.
+        tolerance: largest difference that is one of rounding or (over several trials) of other noise.
+        ok: within it.
+        error: why there is no figure now.
+    """
+
+    record: Record
+    quantity: str
+    recorded: float | None
+    measured: float | None
+    tolerance: float
+    ok: bool
+    error: str | None = None
+
+
+@dataclass(frozen=True)
+class Recheck:
+    """The cells that are measured again.
+
+    Attributes:
+        cells: the records of each, with what it takes to measure them.
+        total: how many cells there are.
+        missing: metrics that cannot be had here, and why.
+    """
+
+    cells: tuple[tuple[list[Record], Plan, PictureDataset], ...]
+    total: int
+    missing: dict[str, str]
+
+
+def plan_recheck(records: Sequence[Record], count: int, seed: int = 0, data_dir: str | os.PathLike[str] | None = None) -> Recheck:
+    """Draw cells, after making sure that all weights and pictures are the ones that the records were made with.
+
+    Raises:
+        UsageError: no record has a figure. MissingError: a weight, data set, or the weights of all metrics.
+        IntegrityError: other weights or pictures; names them.
+    """
+    cells: dict[tuple, list[Record]] = {}
+    for record in records:
+        if record.error is None:
+            cells.setdefault(tuple(getattr(record, name) for name in _CELL), []).append(record)
+    if not cells:
+        raise UsageError("no record has a figure", "run the study first")
+    datasets = _same_data(records, data_dir)
+    for system, weight, digest in dict.fromkeys((r.system, r.weight, r.weight_sha256) for r in records):
+        if digest is not None and (found := read_info(_weight_path(system, weight)).sha256) != digest:
+            raise IntegrityError(
+                f"{weight} is another weight: sha256 {found[:16]}, the records were made with {digest[:16]}",
+                "get that weight again, or run the study again in another folder",
+            )
+    missing = _missing_metrics(records)
+    drawn = random.Random(seed).sample(list(cells.values()), min(count, len(cells)))
+    planned = []
+    for some in drawn:
+        some = [record for record in some if record.metric not in missing]
+        if some:
+            dataset = datasets[some[0].data, some[0].images]
+            planned.append((some, _plan(some, dataset), dataset))
+    return Recheck(tuple(planned), len(cells), missing)
+
+
+def recheck(
+    plan: Recheck, jobs: Callable[[str], int] = lambda system: 1, advance: Callable[[int], None] = lambda count: None
+) -> list[Comparison]:
+    """Measure the cells and compare.
+
+    The same seed must give the same figure to `TOLERANCE_DB` or `TOLERANCE`. Over several trials, that of a digital link may lie
+    within the record's interval over noise where that is wider: rounding can lose a block, or save it.
+    """
+    compared: list[Comparison] = []
+    for records, cell_plan, dataset in plan.cells:
+        (cell,) = cell_plan.cells
+        result = measure_cell(cell_plan, cell, dataset, jobs=jobs(cell.system), advance=advance)
+        compared += _compared(records, result)
+    return compared
+
+
+def _same_data(records: Sequence[Record], data_dir: str | os.PathLike[str] | None) -> dict[tuple[str, int], PictureDataset]:
+    datasets: dict[tuple[str, int], PictureDataset] = {}
+    for name, images, digest in dict.fromkeys((r.data, r.images, r.data_sha256) for r in records if r.error is None):
+        dataset = open_dataset(name, data_dir, split="test", limit=images, cache_mib=1024)
+        if digest is not None and dataset.fingerprint() != digest:
+            raise IntegrityError(
+                f"{name}: other pictures: sha256 {dataset.fingerprint()[:16]}, the records were made with {digest[:16]}",
+                "name the folder with the same pictures, or run the study again in another folder",
+            )
+        datasets[name, images] = dataset
+    return datasets
+
+
+def _weight_path(system: str, weight: str) -> Path:
+    if system.endswith(".safetensors") or os.sep in system:
+        return Path(system)
+    if weight not in weight_files():
+        raise MissingError(
+            f"no weight {weight}", "openjscc models list shows those at hand; OPENJSCC_WEIGHTS names a folder of more"
+        )
+    return weight_files()[weight]
+
+
+def _missing_metrics(records: Sequence[Record]) -> dict[str, str]:
+    missing: dict[str, MissingError] = {}
+    names = dict.fromkeys(record.metric for record in records)
+    for name in names:
+        try:
+            check_metrics((name,))
+        except MissingError as error:
+            missing[name] = error
+    if len(missing) == len(names):
+        raise next(iter(missing.values()))
+    return {name: error.message for name, error in missing.items()}
+
+
+def _plan(records: Sequence[Record], dataset: PictureDataset) -> Plan:
+    """A plan of the one cell that the records are of."""
+    first = records[0]
+    exact = (
+        first.system
+        if first.weight_sha256 is None or os.sep in first.system or first.system.endswith(".safetensors")
+        else first.weight
+    )
+    try:
+        ((_, codec, ratios),) = load_all([exact], (first.ratio,), first.data if first.data in DATASETS else None)
+    except UsageError as error:
+        raise UsageError(f"summary.json: {error.message}", error.hint) from None
+    return plan_cells(
+        [(first.system, codec, ratios)], dataset, channels=[first.channel], snr_db=[first.snr_db],
+        metrics=[record.metric for record in records], precision=Precision(first.trials, most=first.trials), seed=first.seed,
+        told_snr_db=first.told_snr_db,
+    )  # fmt: skip
+
+
+def _compared(records: Sequence[Record], result: CellResult) -> list[Comparison]:
+    fresh = {record.metric: record for record in result.records}
+    compared = []
+    for record in records:
+        now = fresh[record.metric]
+        measured = None if now.mean is None or not math.isfinite(now.mean) else now.mean
+        tolerance = _tolerance(record)
+        compared.append(_comparison(record, record.metric, record.mean, measured, tolerance, now.error))
+    then, now = records[0], fresh[records[0].metric]
+    if now.error is None and (then.outage_rate or now.outage_rate):
+        compared.append(_comparison(then, "lost", then.outage_rate, now.outage_rate, _tolerance_of_loss(then), None))
+    return compared
+
+
+def _comparison(
+    record: Record, quantity: str, recorded: float | None, measured: float | None, tolerance: float, error: str | None
+) -> Comparison:
+    if recorded is None or measured is None:
+        same = error is None and recorded is None and measured is None
+    else:
+        same = abs(recorded - measured) <= tolerance
+    return Comparison(record, quantity, recorded, measured, tolerance, same, error)
+
+
+def _tolerance(record: Record) -> float:
+    metric = get_metric(record.metric)
+    least = TOLERANCE_DB if metric.unit == "dB" else TOLERANCE
+    if metric.kind == "set":
+        least = max(least, abs(record.mean or 0.0) / 1000)
+    interval = record.ci95_noise if record.trials > 1 and record.weight_sha256 is None else None
+    return max(least, interval) if interval is not None and math.isfinite(interval) else least
+
+
+def _tolerance_of_loss(record: Record) -> float:
+    if record.trials == 1 or record.weight_sha256 is not None:
+        return TOLERANCE
+    share = record.outage_rate
+    return max(TOLERANCE, 1.96 * math.sqrt(share * (1 - share) / (record.images * record.trials)))

@@ -1,0 +1,238 @@
+"""A study's figures and its Markdown page, from its records alone: no dates, the same records give the same bytes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from ..data.images import write_png
+from ..files import write_atomically
+from ..models import WeightInfo
+from ..units import format_ratio
+from .anchors import read_anchors
+from .layout import Curve, arrange, in_words, metric_label
+from .plots import draw, write_figure
+from .records import Record, write_records
+from .selection import in_order, select
+from .strips import strip
+from .study import FigureSection, StripSection, Study, TableSection, published_points
+from .study_plan import Grid
+
+FEWEST = 8
+"""Of fewer pictures the interval over other pictures says nothing, and would hide the curves."""
+
+AXIS_WORDS = {"snr_db": "SNR", "ratio": "bandwidth ratio", "bandwidth_ratio": "bandwidth ratio", "cpp": "channel uses per pixel"}
+
+INTERVAL_WORDS = {
+    "pictures": "mean ± half width of its 95 % interval over other pictures of this kind (Student's t)",
+    "noise": "mean ± half width of its 95 % interval over other noise on these pictures",
+    "none": "mean",
+}
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What a page says besides its records.
+
+    Attributes:
+        name: of the study: the page is NAME.md.
+        command: that makes it again.
+        quick: only some of the pictures that the study asks for.
+        missing: metrics that were left out, and why.
+        data_notes: what a reader must know of the data set.
+        weights: of the learned systems.
+    """
+
+    name: str
+    command: str
+    quick: bool
+    missing: Mapping[str, str]
+    data_notes: Sequence[str]
+    weights: Sequence[WeightInfo]
+
+
+def write_study(
+    folder: Path, study: Study, records: Sequence[Record], strips: Iterable[tuple[StripSection, Grid]], facts: Facts
+) -> list[Path]:
+    """Figures, strips, NAME.md and, last of all, summary.json. Returns what was written.
+
+    Raises:
+        UsageError: records that contradict one another, or a folder that cannot be written.
+    """
+    written: list[Path] = []
+    sections: list[str] = []
+    labels = {system: str(label) for system, label in study.names.items()}
+    for figure in study.figure:
+        if figure.y in facts.missing:
+            continue
+        sections.append(_figure(folder, figure, records, labels))
+        written.append(folder / figure.file)
+    for section, grid in strips:
+        sections.append(_strip(folder, section, grid))
+        written.append(folder / section.file)
+    page = folder / f"{facts.name}.md"
+    write_atomically(page, _page(study, records, sections, labels, facts).encode())
+    write_records(folder / "summary.json", records)
+    return [*written, page, folder / "summary.json"]
+
+
+def _figure(folder: Path, section: FigureSection, records: Sequence[Record], labels: dict[str, str]) -> str:
+    """Draws it; its part of the page."""
+    chosen = select(records, section.conditions, section.systems or None)
+    anchors = read_anchors(published_points()) if section.anchors else []
+    chart = section.chart(labels)
+    few = chart.interval == "pictures" and max(record.images for record in chosen) < FEWEST
+    figure, notes = draw(chosen, replace(chart, interval="none") if few else chart, anchors)
+    write_figure(figure, folder / section.file, section.style)
+    title = f"{metric_label(section.y)} against {AXIS_WORDS.get(section.x, section.x.replace('_', ' '))}"
+    words = [section.caption or f"{title}.", *(_sentence(note) for note in notes)]
+    if few:
+        words.append(f"No bands: there are fewer than {FEWEST} pictures.")
+    elif section.interval != "none" and not section.arrived:
+        words.append(f"Bands: 95 % interval of the mean over other {section.interval}.")
+    if section.anchors and not any("no published point" in note for note in notes):
+        words.append("Open grey markers are published points, with the error of reading them; the legend has their source.")
+    return f"![{title}]({section.file})\n\n{' '.join(words)}"
+
+
+def _strip(folder: Path, section: StripSection, grid: Grid) -> str:
+    """Puts the kept pictures side by side; its part of the page."""
+    source = folder / "pictures" / f"{Path(section.picture).stem}.png"
+    write_png(source, grid.dataset[0], overwrite=True)
+    where = section.conditions({cell.ratio for cell in grid.plan.cells})
+    sheet = strip(folder / "pictures", grid.dataset.ids[0], section.crop, systems=section.systems, where=where, source=source)
+    write_png(folder / section.file, sheet, overwrite=True)
+    part = "" if section.crop is None else ", {2}x{3} pixels from ({0}, {1})".format(*section.crop)
+    caption = section.caption or f"{section.picture}{part}, {section.channel}. PSNR is that of the whole picture."
+    return f"![{section.picture}, received]({section.file})\n\n{caption}"
+
+
+def _page(study: Study, records: Sequence[Record], sections: list[str], labels: dict[str, str], facts: Facts) -> str:
+    parts = [f"# {study.title}"]
+    if study.paper:
+        parts.append(study.paper)
+    if study.note:
+        parts.append(study.note)
+    if facts.quick:
+        pictures = _listed(in_words("images", record.images) for record in records)
+        parts.append(f"**A quick look at {pictures}, not the whole study.**")
+    parts.append(f"Made by `{facts.command}` from the records in [summary.json](summary.json).")
+    parts += ["## What was measured", "\n".join(f"- {line}" for line in _measured(records, facts))]
+    tables = [_table(section, records, labels) for section in study.table if section.metric not in facts.missing]
+    if tables:
+        parts += ["## Tables", *tables]
+    if sections:
+        parts += ["## Figures", *sections]
+    if facts.weights:
+        parts += ["## Weights", _weights(facts.weights)]
+    parts += ["## Again", _again(records, facts)]
+    return "\n\n".join(parts) + "\n"
+
+
+def _measured(records: Sequence[Record], facts: Facts) -> list[str]:
+    lines = []
+    for data, images, digest in dict.fromkeys((r.data, r.images, r.data_sha256) for r in records if r.error is None):
+        lines.append(f"Data: {in_words('data', data)}, {in_words('images', images)} (sha256 `{(digest or '')[:16]}`)")
+    lines += [f"Note on the data: {note}" for note in facts.data_notes]
+    lines.append(f"Systems: {_listed(f'`{r.system}`' + (' (a bound)' if r.bound else '') for r in records)}")
+    if tools := _listed(r.tool for r in records if r.tool):
+        lines.append(f"Source coders: {tools}")
+    for channel in dict.fromkeys(r.channel for r in records):
+        some = [record for record in records if record.channel == channel]
+        trials = _listed(in_words("trials", record.trials) for record in some if record.error is None)
+        told = [in_words("told_snr_db", value) or "SNR known" for value in in_order(r.told_snr_db for r in some)]
+        where = [
+            f"SNR {', '.join(f'{value:g}' for value in sorted({r.snr_db for r in some}))} dB",
+            f"CBR {', '.join(format_ratio(value) for value in sorted({r.ratio for r in some}))}",
+            f"{trials or 'no trial'} a picture",
+            f"seed {', '.join(str(seed) for seed in sorted({r.seed for r in some}))}",
+            " or ".join(told) + " at the transmitter",
+        ]
+        lines.append(f"Channel `{channel}`: {'; '.join(where)}")
+    lines.append(f"Metrics: {_listed(metric_label(r.metric) for r in records)}; a lost picture counts as mid-grey")
+    lines += [f"Left out: {metric_label(name)}, because {reason}" for name, reason in facts.missing.items()]
+    failed = dict.fromkeys((r.system, r.channel, r.snr_db, r.error) for r in records if r.error is not None)
+    lines += [f"Failed: `{system}`, {channel}, {snr:g} dB: {error}" for system, channel, snr, error in failed]
+    lines.append("Bandwidth ratios are nominal; headers are counted on top (`bandwidth_ratio` in the records)")
+    return lines
+
+
+def _table(section: TableSection, records: Sequence[Record], labels: dict[str, str]) -> str:
+    """One table for each panel that a figure would have."""
+    chosen = select(records, section.conditions, section.systems or None)
+    layout = arrange(chosen, section.x, section.metric, None, section.interval, names=labels)
+    digits = 2 if metric_label(section.metric).endswith("(dB)") else 4
+    parts = [f"### {section.title or metric_label(section.metric)}", _sentence(INTERVAL_WORDS[section.interval])]
+    for panel in layout.panels:
+        words = [in_words(name, value) for name, value in {**layout.constant, **panel.place}.items()]
+        columns = sorted({x for curve in panel.curves for x in curve.x})
+        lines = [_row(["system", *(_heading(section.x, x) for x in columns)]), "|---" * (len(columns) + 1) + "|"]
+        for curve in panel.curves:
+            cells = {x: _cell(curve, place, digits) for place, x in enumerate(curve.x)}
+            lines.append(_row([curve.label + (" (bound)" if curve.bound else ""), *(cells.get(x, "") for x in columns)]))
+        parts += [", ".join(word for word in words if word) + ":", "\n".join(lines)]
+    parts += [_sentence(note.replace("not drawn", "without a figure")) for note in layout.notes]
+    return "\n\n".join(parts)
+
+
+def _heading(x: str, value: float) -> str:
+    if x in ("ratio", "bandwidth_ratio"):
+        return f"CBR {format_ratio(value)}"
+    return f"{value:g} dB" if x.endswith("snr_db") else f"{value:.4g}"
+
+
+def _cell(curve: Curve, place: int, digits: int) -> str:
+    value, half, lost = curve.y[place], curve.half[place], curve.lost[place]
+    if math.isnan(value):
+        return "–"
+    if lost == 1:
+        return "all lost"
+    text = f"{value:.{digits}f}" + ("" if math.isnan(half) else f" ± {half:.{digits}f}")
+    return text + (f" ({100 * lost:.2g} % lost)" if lost else "")
+
+
+def _weights(infos: Sequence[WeightInfo]) -> str:
+    lines = [_row(["weight", "parameters", "trained on", "steps", "time", "compute", "sha256"]), "|---" * 7 + "|"]
+    for info in infos:
+        facts = info.training
+        data = ", ".join(str(item) for item in facts.get("data", [])) or "-"
+        compute = ", ".join(dict.fromkeys(str(item) for item in facts.get("compute", []))) or "-"
+        steps = f"{facts['steps']:,}" if isinstance(facts.get("steps"), int) else "-"
+        cells = [f"`{info.name}`", f"{info.parameters:,}", data, steps, _duration(facts.get("seconds")), compute]
+        lines.append(_row([*cells, f"`{info.sha256[:16]}`"]))
+    return "\n".join(lines)
+
+
+def _duration(seconds: object) -> str:
+    if not isinstance(seconds, (int, float)):
+        return "-"
+    for unit, size in (("h", 3600), ("min", 60)):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.1f} {unit}" if unit == "h" else f"{seconds / size:.0f} {unit}"
+    return f"{seconds:.0f} s"
+
+
+def _again(records: Sequence[Record], facts: Facts) -> str:
+    pieces = dict.fromkeys(f"{name} {version}" for record in records for name, version in (record.versions or {}).items())
+    lines = [
+        f"Measured on: {_listed(r.device for r in records if r.device) or 'unknown'}",
+        f"With: {', '.join(pieces) or 'unknown'}",
+        f"Revision: {_listed(r.commit for r in records if r.commit) or 'unknown'} (+: with changes)",
+        f"Measure it: `{facts.command}`",
+        f"Measure some cells again and compare: `{facts.command} --check`",
+    ]
+    return "\n".join(f"- {line}" for line in lines)
+
+
+def _row(cells: Iterable[str]) -> str:
+    return "| " + " | ".join(" ".join(cell.replace("|", "\\|").split()) for cell in cells) + " |"
+
+
+def _listed(words: Iterable[str | None]) -> str:
+    return ", ".join(dict.fromkeys(word for word in words if word))
+
+
+def _sentence(text: str) -> str:
+    return text[:1].upper() + text[1:] + "."

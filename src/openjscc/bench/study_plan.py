@@ -1,0 +1,183 @@
+"""What a study has to measure: its grids opened and merged, its strips as grids of one picture. Checked before the work."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from ..codec import Codec, is_bound
+from ..data.datasets import DATASETS, PictureDataset, open_dataset
+from ..errors import MissingError, OpenJSCCError, UsageError, unknown_name
+from ..systems import load_all
+from .grid import Cell, Plan, Precision, plan_cells
+from .layout import arrange
+from .records import Record
+from .selection import select
+from .study import BenchSection, StripSection, Study
+from .sweep import check_metrics
+
+Systems = list[tuple[str, Codec, tuple[float | None, ...]]]
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Pictures, and what is measured on them."""
+
+    dataset: PictureDataset
+    plan: Plan
+
+
+@dataclass(frozen=True)
+class StudyPlan:
+    """All work of a study.
+
+    Attributes:
+        grids: one for each number of pictures.
+        strips: one for each strip, with a data set of its one picture.
+        missing: metrics that are left out, and why.
+    """
+
+    grids: tuple[Grid, ...]
+    strips: tuple[tuple[StripSection, Grid], ...]
+    missing: Mapping[str, str]
+
+    @property
+    def cells(self) -> list[Cell]:
+        """Those that figures and tables are made of."""
+        return [cell for grid in self.grids for cell in grid.plan.cells]
+
+    @property
+    def codecs(self) -> list[Codec]:
+        grids = [*self.grids, *(grid for _, grid in self.strips)]
+        return list({name: codec for grid in grids for name, codec in grid.plan.codecs.items()}.values())
+
+
+def plan_study(study: Study, data_dir: str | os.PathLike[str] | None = None, limit: int | None = None) -> StudyPlan:
+    """Open everything that a study needs.
+
+    Args:
+        study: which.
+        data_dir: where named data sets are kept.
+        limit: only the first so many pictures of each grid.
+
+    Raises:
+        MissingError: data, weights, a library, or the weights of all metrics.
+        UsageError: a system, ratio, picture or condition that does not exist.
+    """
+    if study.figure and importlib.util.find_spec("matplotlib") is None:
+        raise MissingError("drawing needs matplotlib, which is not installed", 'pip install "openjscc[plot]"')
+    missing = _missing_metrics(study)
+    opened: dict[tuple[tuple[str, ...], tuple[float | None, ...]], Systems] = {}
+    datasets: dict[int | None, PictureDataset] = {}
+    plans: dict[int, list[Plan]] = {}
+
+    def pictures(most: int | None) -> PictureDataset:
+        if most not in datasets:
+            datasets[most] = open_dataset(study.data, data_dir, split="test", limit=most, cache_mib=1024)
+        return datasets[most]
+
+    def planned(bench: BenchSection, dataset: PictureDataset, metrics: Sequence[str]) -> Plan:
+        where = (bench.systems, bench.ratios)
+        if where not in opened:
+            opened[where] = load_all(*where, study.data if study.data in DATASETS else None)
+        bounds = [name for name, codec, _ in opened[where] if is_bound(codec)]
+        if bounds and bench.told_snr_db is not None:
+            raise UsageError(f"told_snr_db with {bounds[0]}", "a bound is for a transmitter that knows the SNR: measure it apart")
+        return plan_cells(
+            opened[where], dataset, channels=bench.channel, snr_db=list(dict.fromkeys(bench.snr_db)), metrics=metrics,
+            precision=Precision(bench.trials, most=max(bench.trials, 100)), seed=bench.seed, told_snr_db=bench.told_snr_db,
+        )  # fmt: skip
+
+    sizes: dict[int, PictureDataset] = {}
+    for bench in study.bench:
+        metrics = [name for name in dict.fromkeys(bench.metrics) if name not in missing]
+        dataset = pictures(min((most for most in (bench.limit, limit) if most is not None), default=None))
+        sizes.setdefault(len(dataset), dataset)
+        if metrics:
+            plans.setdefault(len(dataset), []).append(planned(bench, sizes[len(dataset)], metrics))
+    strips = []
+    for section in study.strip:
+        dataset = one_picture(pictures(None), section.picture)
+        _check_crop(section, dataset)
+        strips.append((section, Grid(dataset, planned(section.bench, dataset, section.bench.metrics))))
+    plan = StudyPlan(tuple(Grid(sizes[size], _merged(some)) for size, some in plans.items()), tuple(strips), missing)
+    _check_pages(study, plan)
+    return plan
+
+
+def _missing_metrics(study: Study) -> dict[str, str]:
+    """Metrics whose weights are not to be had, and why."""
+    missing: dict[str, MissingError] = {}
+    asked = dict.fromkeys(metric for bench in study.bench for metric in bench.metrics)
+    for name in asked:
+        try:
+            check_metrics((name,))
+        except MissingError as error:
+            missing[name] = error
+    if len(missing) == len(asked):
+        raise next(iter(missing.values()))
+    return {name: error.message for name, error in missing.items()}
+
+
+def _merged(plans: Sequence[Plan]) -> Plan:
+    codecs = {name: codec for plan in plans for name, codec in plan.codecs.items()}
+    return Plan(codecs, tuple(dict.fromkeys(cell for plan in plans for cell in plan.cells)))
+
+
+def one_picture(dataset: PictureDataset, name: str) -> PictureDataset:
+    """A data set of one picture of another, by its id; the suffix may be left out."""
+    found = [number for number, item in enumerate(dataset.ids) if name in (item, Path(item).stem)]
+    if not found:
+        raise unknown_name("picture", name, dataset.ids)
+    pixels = dataset[found[0]].permute(1, 2, 0).numpy()[None]
+    return PictureDataset(dataset.name, dataset.split, [dataset.ids[found[0]]], array=pixels)
+
+
+def _check_crop(section: StripSection, dataset: PictureDataset) -> None:
+    height, width = dataset[0].shape[1:]
+    if section.crop is not None:
+        x, y, across, down = section.crop
+        if x + across > width or y + down > height:
+            raise UsageError(
+                f"{section.file}: crop {list(section.crop)} reaches beyond the picture", f"stay within {width}x{height}"
+            )
+
+
+def _check_pages(study: Study, plan: StudyPlan) -> None:
+    """Whether every figure and table will have its records, and one value for every place."""
+    records = [
+        _expected(cell, metric, len(grid.dataset)) for grid in plan.grids for cell in grid.plan.cells for metric in cell.metrics
+    ]
+    for section in study.figure:
+        if section.y not in plan.missing:
+            _check_page(section.file, records, section.systems, section.conditions, section.x, section.y, section.facet)
+    for section in study.table:
+        if section.metric not in plan.missing:
+            _check_page(
+                f"table of {section.metric}", records, section.systems, section.conditions, section.x, section.metric, None
+            )
+
+
+def _check_page(what: str, records: list[Record], systems: Iterable[str], where: Mapping, x: str, y: str, facet) -> None:
+    try:
+        arrange(select(records, where, tuple(systems) or None), x, y, facet)
+    except OpenJSCCError as error:
+        raise UsageError(f"{what}: {error.message}", error.hint) from None
+
+
+def _expected(cell: Cell, metric: str, images: int) -> Record:
+    """A record as a cell will give it, but for its values."""
+    facts = {
+        name: getattr(cell, name) for name in ("system", "weight", "channel", "snr_db", "ratio", "told_snr_db", "data", "seed")
+    }
+    blank = Record(
+        **facts, metric=metric, mean=0.0, std=0.0, ci95=0.0, images=images, trials=cell.precision.trials,
+        bandwidth_ratio=cell.ratio, parameters=1, macs_per_pixel=1.0,
+    )  # fmt: skip
+    return replace(
+        blank, weight_sha256=cell.weight_sha256, data_sha256=cell.data_sha256, ci95_noise=0.0, channel_uses=1.0, encode_ms=1.0,
+        decode_ms=1.0,
+    )  # fmt: skip

@@ -1,0 +1,258 @@
+"""``openjscc study``: a named figure of a paper, measured, drawn and written down; and measured again in part."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ..errors import UsageError
+from .bench import check_folder, run_plan
+from .console import print_json, print_table, progress, say
+from .eval import INTERRUPTED, print_records
+from .options import DataDir, Json, figure, whole
+
+if TYPE_CHECKING:
+    from ..bench import Record
+    from ..bench.grid import CellResult
+    from ..bench.recheck import Comparison
+    from ..bench.study import Study
+    from ..bench.study_plan import Grid, StudyPlan
+
+CELLS = 3
+RESULTS = Path("results") / "studies"
+UNCOMMITTED = "cells/\npictures/\n"
+
+
+def study(
+    name: Annotated[
+        str | None, typer.Argument(metavar="NAME|FILE.toml", help="A packaged study or one of yours.", show_default=False)
+    ] = None,
+    list_studies: Annotated[bool, typer.Option("--list", help="List the packaged studies.")] = False,
+    check: Annotated[bool, typer.Option("--check", help="Measure some cells again and compare with the records.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on where it was stopped: what happens anyway.")] = False,
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", metavar="DIR", help="Folder of the results; else results/studies/NAME.")
+    ] = None,
+    data_dir: DataDir = None,
+    limit: Annotated[
+        int | None, typer.Option("--limit", metavar="N", parser=whole(1), help="Only the first N pictures, for a quick look.")
+    ] = None,
+    jobs: Annotated[
+        int | None,
+        typer.Option(
+            "-j", "--jobs", metavar="N", parser=whole(1), help="Pictures at once; else one, for digital systems one a core."
+        ),
+    ] = None,
+    cells: Annotated[
+        int | None, typer.Option("--cells", metavar="K", parser=whole(1), help=f"With --check: how many cells; else {CELLS}.")
+    ] = None,
+    seed: Annotated[
+        int | None, typer.Option("--seed", metavar="S", parser=whole(), help="With --check: which cells are drawn; else 0.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Measure, draw and write down a named figure of a paper.
+
+    Writes DIR/NAME.md, its figures, DIR/summary.json (the records) and DIR/cells (the values of every picture). The same
+    command again goes on where it was stopped, and writes the page anew. Under torchrun the processes share the work.
+
+    --check measures some cells again and exits with 1 where a figure is not the recorded one: with the same seed it must be
+    equal to 0.02 dB (0.002 where it is not in dB); of digital links over several trials, to the record's interval over noise.
+
+    \b
+    openjscc study --list
+    openjscc study kodak-snr --limit 2 -o quick
+    openjscc study kodak-snr
+    openjscc study kodak-snr --check
+    """
+    from ..bench.study import load_study
+
+    if list_studies:
+        _list(as_json)
+        return
+    if name is None:
+        raise UsageError("no study named", "openjscc study --list shows them")
+    if not check and (cells is not None or seed is not None):
+        raise UsageError(f"--{'cells' if cells is not None else 'seed'} without --check", "a study has its seeds in its file")
+    if check and resume:
+        raise UsageError("--resume with --check", "leave out one of them")
+    plan = load_study(name)
+    folder = output if output is not None else RESULTS / Path(name).stem
+    if check:
+        _check(folder, cells or CELLS, seed or 0, data_dir, limit, jobs, as_json)
+    else:
+        _measure(plan, name, folder, data_dir, limit, jobs, as_json)
+
+
+def _list(as_json: bool) -> None:
+    from ..bench.study import load_study, packaged_studies
+
+    studies = {name: load_study(name) for name in packaged_studies()}
+    if as_json:
+        print_json([{"name": name, "title": found.title, "paper": found.paper} for name, found in studies.items()])
+    else:
+        print_table(["study", "what it is"], [[name, found.title] for name, found in studies.items()])
+
+
+def _measure(
+    study: Study, name: str, folder: Path, data_dir: str | None, limit: int | None, jobs: int | None, as_json: bool
+) -> None:
+    from ..bench.processes import Team
+    from ..bench.study_page import write_study
+    from ..bench.study_plan import plan_study
+    from ..files import write_atomically
+
+    stem = Path(name).stem
+    plan = plan_study(study, data_dir, limit)
+    _check_results(folder, stem, plan)
+    check_folder(folder)
+    for metric, reason in plan.missing.items():
+        say(f"note: {metric} is left out: {reason}")
+    for note in _data_notes(plan):
+        say(f"note: {note}")
+    results: list[CellResult] = []
+    complete = True
+    with Team() as team:  # one team for all parts
+        if team.rank == 0:
+            write_atomically(folder / ".gitignore", UNCOMMITTED.encode())
+        for grid in plan.grids:
+            some, complete = run_plan(grid.plan, grid.dataset, folder, jobs=jobs) if complete else ([], False)
+            results += some
+        for _, grid in plan.strips:
+            if complete:
+                _forget_lost_pictures(folder, grid)
+                some, complete = run_plan(grid.plan, grid.dataset, folder, jobs=jobs, keep=1)
+                if failed := [result.error for result in some if result.error]:
+                    raise UsageError(f"a picture of a strip could not be sent: {failed[0]}", "see the [[strip]] of the study")
+        rank = team.rank
+    if not complete:
+        say("interrupted: the same command goes on from here")
+        raise typer.Exit(INTERRUPTED)
+    if rank != 0:
+        return
+    records = [record for result in results for record in result.records]
+    facts = _facts(study, name, limit, plan, records)
+    written = write_study(folder, study, records, plan.strips, facts)
+    for path in written:
+        say(f"written: {path}")
+    if as_json:
+        print_json({"study": stem, "files": [str(path) for path in written], "records": [record.to_dict() for record in records]})
+    else:
+        _print(records)
+    if any(result.error for result in results):
+        raise typer.Exit(1)
+
+
+def _print(records: list[Record]) -> None:
+    """A table for all that differs in nothing but what the table's columns say."""
+    groups: dict[tuple, list[Record]] = {}
+    for record in records:
+        if record.error is None:
+            groups.setdefault((record.told_snr_db, record.seed, record.images), []).append(record)
+    for (told, seed, _), some in groups.items():
+        if len(groups) > 1:
+            print(f"seed {seed}, SNR {'known' if told is None else f'taken for {told:g} dB'}:")
+        print_records(some)
+
+
+def _check_results(folder: Path, stem: str, plan: StudyPlan) -> None:
+    """Refuse to write over what is not this study's, or was measured on more pictures."""
+    from ..bench.records import read_records
+
+    summary = folder / "summary.json"
+    if not summary.exists():
+        return
+    if not (folder / f"{stem}.md").exists():
+        raise UsageError(f"{folder} holds other results than those of {stem}", "name another folder with -o")
+    most = max((record.images for record in read_records(summary)), default=0)
+    if most > (now := max(len(grid.dataset) for grid in plan.grids)):
+        raise UsageError(f"{folder} holds results on {most} pictures, these are on {now}", "name another folder with -o")
+
+
+def _forget_lost_pictures(folder: Path, grid: Grid) -> None:
+    """A cell whose kept picture is gone is measured again."""
+    from ..bench.grid import cell_path
+
+    stem = Path(grid.dataset.ids[0]).stem
+    for cell in grid.plan.cells:
+        if not (folder / "pictures" / cell.key / f"{stem}.png").exists() or not (folder / "pictures" / "index.json").exists():
+            cell_path(folder, cell).unlink(missing_ok=True)
+
+
+def _data_notes(plan: StudyPlan) -> list[str]:
+    return [*dict.fromkeys(grid.dataset.note for grid in plan.grids if grid.dataset.note)]
+
+
+def _facts(study: Study, name: str, limit: int | None, plan: StudyPlan, records: list[Record]):
+    from ..bench.study_page import Facts
+
+    asked = Path(name).name if name.endswith(".toml") else name
+    command = f"openjscc study {shlex.quote(asked)}" + ("" if limit is None else f" --limit {limit}")
+    weights = {info.sha256: info for codec in plan.codecs if (info := getattr(codec, "weight", None)) is not None}
+    quick = limit is not None and any(bench.limit is None or limit < bench.limit for bench in study.bench)
+    return Facts(Path(name).stem, command, quick, plan.missing, _data_notes(plan), list(weights.values()))
+
+
+def _check(folder: Path, cells: int, seed: int, data_dir: str | None, limit: int | None, jobs: int | None, as_json: bool) -> None:
+    from ..bench.recheck import plan_recheck, recheck
+    from ..bench.records import read_records
+    from ..digital import is_digital
+    from ..errors import MissingError
+
+    summary = folder / "summary.json"
+    if not summary.exists():
+        raise MissingError(f"no results in {folder}", "run the study first, or name their folder with -o")
+    records = read_records(summary)
+    if limit is not None and any(record.images != limit for record in records if record.error is None):
+        raise UsageError(
+            f"the records are not of {limit} pictures", "leave out --limit: --check takes the pictures of the records"
+        )
+    plan = plan_recheck(records, cells, seed, data_dir)
+    for metric, reason in plan.missing.items():
+        say(f"note: {metric} is left out: {reason}")
+
+    def at_once(system: str) -> int:
+        return jobs or ((os.cpu_count() or 1) if is_digital(system) else 1)
+
+    total = sum(len(dataset) * some[0].trials for some, _, dataset in plan.cells)
+    with progress("pictures sent", total) as advance:
+        compared = recheck(plan, at_once, advance)
+    say(f"{len(plan.cells)} of {plan.total} cells measured again")
+    _report(compared, as_json)
+    bad = [line for line in compared if not line.ok]
+    if bad:
+        say(f"{len(bad)} of {len(compared)} figures are not the recorded ones")
+        raise typer.Exit(1)
+
+
+def _report(compared: list[Comparison], as_json: bool) -> None:
+    from ..units import format_ratio
+
+    if as_json:
+        names = ("system", "weight", "channel", "snr_db", "ratio", "told_snr_db", "images", "trials", "seed")
+        print_json(
+            [
+                {name: getattr(line.record, name) for name in names}
+                | {"quantity": line.quantity, "recorded": line.recorded, "measured": line.measured}
+                | {"tolerance": line.tolerance, "ok": line.ok, "error": line.error}
+                for line in compared
+            ]
+        )
+        return
+    rows = []
+    for line in compared:
+        where = [
+            line.record.system,
+            line.record.channel,
+            f"{line.record.snr_db:g}",
+            format_ratio(line.record.ratio),
+            line.quantity,
+        ]
+        values = ["-" if value is None else figure(value, 4) for value in (line.recorded, line.measured)]
+        verdict = "ok" if line.ok else line.error or "NOT THE SAME"
+        rows.append([*where, *values, f"{line.tolerance:.4f}", verdict])
+    print_table(["system", "channel", "snr (dB)", "ratio", "quantity", "recorded", "measured", "tolerance", "verdict"], rows)

@@ -1,0 +1,281 @@
+"""``openjscc study``: measured once, written down as the records have it, and measured again in part."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from openjscc.bench import read_records
+from openjscc.errors import MissingError
+
+DIGITAL = "jpeg-ldpc:mcs=qpsk-1/2-n1944"
+STUDY = f"""
+title = "Small pictures"
+paper = "A. Author: A paper, 2020."
+note = "Untrained weights."
+data = "pictures"
+names = {{ adjscc = "ADJSCC" }}
+
+[[bench]]
+systems = ["adjscc", "{DIGITAL}"]
+channel = ["awgn"]
+snr_db = [4, 10]
+ratio = ["1/6"]
+metrics = ["psnr", "ssim"]
+
+[[bench]]
+systems = ["adjscc"]
+channel = ["rayleigh:block"]
+snr_db = [10]
+ratio = ["1/6"]
+trials = 2
+metrics = ["psnr", "ssim"]
+
+[[figure]]
+file = "psnr.svg"
+y = "psnr"
+where = "channel=awgn"
+lost = true
+anchors = true
+
+[[table]]
+metric = "psnr"
+where = "channel=awgn"
+
+[[table]]
+metric = "ssim"
+
+[[strip]]
+file = "strip.png"
+picture = "0"
+systems = ["adjscc"]
+snr_db = [10]
+ratio = "1/6"
+crop = [0, 0, 16, 16]
+"""
+
+
+@pytest.fixture
+def small(tmp_path: Path, make_picture: Callable[..., Path]) -> Path:
+    """A study of three pictures, ``small.toml``."""
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    for number in range(3):
+        make_picture(folder / f"{number}.png", 48, 40, seed=number)
+    path = tmp_path / "small.toml"
+    path.write_text(STUDY)
+    return path
+
+
+def written(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
+
+
+def tampered(summary: Path, **changes: object) -> None:
+    records = json.loads(summary.read_text())
+    summary.write_text(json.dumps([{**record, **changes} for record in records]))
+
+
+def test_a_study_is_written_down_and_goes_on(openjscc, small: Path) -> None:
+    result = openjscc("study", small, "--json")
+    result.assert_ok()
+    folder = Path("results/studies/small")
+    first = written(folder)
+    assert set(first) == {".gitignore", "small.md", "psnr.svg", "strip.png", "summary.json"}
+    records = read_records(folder / "summary.json")
+    assert len(records) == 2 * (2 * 2 + 1)
+    assert json.loads(result.out)["records"] == [record.to_dict() for record in records]
+
+    page = first["small.md"].decode()
+    assert page.startswith("# Small pictures\n\nA. Author: A paper, 2020.\n\nUntrained weights.\n")
+    row = [record for record in records if (record.system, record.channel, record.metric) == ("adjscc", "awgn", "psnr")]
+    assert f"| ADJSCC | {' | '.join(f'{r.mean:.2f} ± {r.ci95:.2f}' for r in row)} |" in page
+    (faded,) = [record for record in records if (record.channel, record.metric) == ("rayleigh:block", "ssim")]
+    assert f"| ADJSCC | {faded.mean:.4f} ± {faded.ci95:.4f} |" in page
+    for text in (
+        "![PSNR ↑ (dB) against SNR](psnr.svg)", "(strip.png)", "3 pictures", "Channel `awgn`: SNR 4, 10 dB; CBR 1/6; 1 trial",
+        "`openjscc study small.toml`", "| `adjscc.photo` |", f"torch {(row[0].versions or {})['torch']}", str(row[0].device),
+    ):  # fmt: skip
+        assert text in page, text
+    assert "quick look" not in page
+    assert "ADJSCC" in first["psnr.svg"].decode()
+
+    cells = {path: path.stat().st_mtime_ns for path in (folder / "cells").iterdir()}
+    again = openjscc("study", small, "--resume")
+    again.assert_ok()
+    assert "5 of 5 cells" in again.err
+    assert {path: path.stat().st_mtime_ns for path in (folder / "cells").iterdir()} == cells
+    assert written(folder) == first, "the same records give the same bytes"
+
+    shutil.rmtree(folder / "pictures")
+    openjscc("study", small).assert_ok()
+    assert written(folder)["strip.png"] == first["strip.png"]
+
+    quick = openjscc("study", small, "--limit", 2)
+    quick.assert_error(2, "3 pictures")
+    openjscc("study", small, "--limit", 2, "-o", "quick").assert_ok()
+    page = Path("quick/small.md").read_text()
+    assert "A quick look at 2 pictures" in page
+    assert "--limit 2" in page
+
+
+def test_cells_are_measured_again(openjscc, small: Path) -> None:
+    openjscc("study", small, "--check").assert_error(3, "no results")
+    openjscc("study", small, "-o", "out").assert_ok()
+    summary = Path("out/summary.json")
+    original = summary.read_text()
+    result = openjscc("study", small, "-o", "out", "--check", "--json")
+    result.assert_ok()
+    lines = json.loads(result.out)
+    assert len(lines) >= 6
+    assert {line["ok"] for line in lines} == {True}
+    assert "3 of 5 cells" in result.err
+    table = openjscc("study", small, "-o", "out", "--check", "--cells", 1, "--seed", 1)
+    table.assert_ok()
+    assert "verdict" in table.out
+
+    records = json.loads(original)
+    for record in records:
+        record["mean"] += 0.5 if record["metric"] == "psnr" else 0
+        record["ci95_noise"] = None
+    summary.write_text(json.dumps(records))
+    wrong = openjscc("study", small, "-o", "out", "--check", "--cells", 5)
+    assert wrong.code == 1
+    assert wrong.out.count("NOT THE SAME") == 5
+    assert "ok" in wrong.out
+
+    summary.write_text(original)
+    tampered(summary, weight_sha256="0" * 64)
+    openjscc("study", small, "-o", "out", "--check").assert_error(4, "adjscc.photo")
+    summary.write_text(original)
+    tampered(summary, data_sha256="0" * 64)
+    openjscc("study", small, "-o", "out", "--check").assert_error(4, "pictures")
+    openjscc("study", small, "-o", "out", "--check", "--limit", 2).assert_error(2, "2 pictures")
+    summary.write_text("[")
+    openjscc("study", small, "-o", "out", "--check").assert_error(4, "summary.json")
+
+
+def test_a_metric_without_weights_is_left_out(openjscc, small: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from openjscc.bench import recheck, study_plan
+
+    def unavailable(names: tuple[str, ...]) -> None:
+        if set(names) & {"ssim"}:
+            raise MissingError("no weights of ssim", "get them")
+
+    monkeypatch.setattr(study_plan, "check_metrics", unavailable)
+    result = openjscc("study", small, "-o", "out")
+    result.assert_ok()
+    assert "no weights of ssim" in result.err
+    assert {record.metric for record in read_records(Path("out/summary.json"))} == {"psnr"}
+    page = Path("out/small.md").read_text()
+    assert "Left out: SSIM ↑, because no weights of ssim" in page
+    assert "### SSIM" not in page
+
+    def nothing(names: tuple[str, ...]) -> None:
+        raise MissingError("no weights", "get them")
+
+    monkeypatch.setattr(study_plan, "check_metrics", nothing)
+    openjscc("study", small, "-o", "none").assert_error(3, "no weights")
+    assert not Path("none").exists()
+    monkeypatch.setattr(recheck, "check_metrics", nothing)
+    openjscc("study", small, "-o", "out", "--check").assert_error(3, "no weights")
+
+
+def test_ctrl_c_keeps_what_is_there(openjscc, small: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from openjscc.bench import grid
+
+    real, calls = grid.measure_cell, []
+
+    def interrupted(*positional, **named):
+        calls.append(1)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return real(*positional, **named)
+
+    monkeypatch.setattr(grid, "measure_cell", interrupted)
+    result = openjscc("study", small, "-o", "out")
+    assert result.code == 130
+    assert not Path("out/small.md").exists()
+    monkeypatch.setattr(grid, "measure_cell", real)
+    again = openjscc("study", small, "-o", "out")
+    again.assert_ok()
+    assert "2 of 5 cells" in again.err
+
+
+def test_a_cell_that_fails_is_on_the_page(openjscc, small: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from openjscc.bench import grid
+
+    real = grid.measure
+
+    def failing(codec, x, point, *rest, **named):
+        if point.snr_db == 4:
+            raise RuntimeError("out of luck")
+        return real(codec, x, point, *rest, **named)
+
+    monkeypatch.setattr(grid, "measure", failing)
+    assert openjscc("study", small, "-o", "out").code == 1
+    page = Path("out/small.md").read_text()
+    assert "Failed: `adjscc`, awgn, 4 dB: RuntimeError: out of luck" in page
+    assert "| ADJSCC | – |" in page
+
+
+def test_list_and_names(openjscc) -> None:
+    listed = openjscc("study", "--list")
+    listed.assert_ok()
+    assert "kodak-snr" in listed.out
+    assert {item["name"] for item in json.loads(openjscc("study", "--list", "--json").out)} >= {"cifar10-snr", "kodak-ratio"}
+    near = openjscc("study", "kodak-snrs")
+    near.assert_error(2, "kodak-snrs")
+    assert "kodak-snr" in near.err.splitlines()[-1]
+    openjscc("study").assert_error(2, "no study")
+    openjscc("study", "none.toml").assert_error(2, "none.toml")
+    openjscc("study", "kodak-snr", "--cells", 2).assert_error(2, "--cells")
+    openjscc("study", "kodak-snr").assert_error(3, "kodak")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "code", "words"),
+    [
+        ('y = "psnr"', 'yy = "psnr"', 2, ("small.toml: figure[0]", "'yy'")),
+        ("trials = 2", 'trials = "2"', 2, ("bench[1]: trials", "'2'")),
+        ('ratio = ["1/6"]', 'ratio = ["one"]', 2, ("small.toml: bench[0]", "one")),
+        ('ratio = ["1/6"]', 'ratio = ["1/7"]', 2, ("1/7",)),
+        ('metrics = ["psnr", "ssim"]', 'metrics = ["psnr", "sim"]', 2, ("bench[0]", "sim")),
+        ('metric = "ssim"', 'metric = "lpips"', 2, ("small.toml", "lpips")),
+        ('file = "psnr.svg"', 'file = "../psnr.svg"', 2, ("figure[0]", "../psnr.svg")),
+        ('file = "strip.png"', 'file = "psnr.svg"', 2, ("strip[0]", "psnr.svg")),
+        ('where = "channel=awgn"', 'where = "channel=rician:3:block"', 2, ("psnr.svg", "rician")),
+        ('picture = "0"', 'picture = "7"', 2, ("7",)),
+        ("crop = [0, 0, 16, 16]", "crop = [0, 0, 99, 16]", 2, ("strip.png", "99")),
+        ('"adjscc", "jpeg', '"adjsc", "jpeg', 2, ("adjsc",)),
+        ("[[table]]", "[[table", 2, ("small.toml", "TOML")),
+        ("snr_db = [4, 10]", "snr_db = [4, nan]", 2, ("bench[0]", "nan")),
+    ],
+)
+def test_what_is_wrong_with_a_file_is_said_before_the_work(openjscc, small: Path, old, new, code, words) -> None:
+    text = small.read_text()
+    assert old in text
+    small.write_text(text.replace(old, new))
+    openjscc("study", small.name, "-o", "out").assert_error(code, *words)
+    assert not Path("out").exists()
+
+
+def test_a_wrong_snr_and_fewer_pictures_are_told_apart(openjscc, small: Path) -> None:
+    told = STUDY.replace("trials = 2", "limit = 2\ntold_snr_db = 3.0").replace("rayleigh:block", "awgn")
+    small.write_text(told.replace('where = "channel=awgn"', 'where = "channel=awgn,told_snr_db=none,images=3"'))
+    result = openjscc("study", small, "-o", "out")
+    result.assert_ok()
+    assert "SNR taken for 3 dB:" in result.out
+    assert len(read_records(Path("out/summary.json"))) == 2 * (2 * 2 + 1)
+    page = Path("out/small.md").read_text()
+    assert "SNR known or SNR taken for 3 dB at the transmitter" in page
+    assert "2 pictures" in page
+
+
+def test_a_folder_of_other_results_is_left_alone(openjscc, small: Path) -> None:
+    openjscc("bench", "--data", "pictures", "--metrics", "psnr", "-o", "out").assert_ok()
+    openjscc("study", small, "-o", "out").assert_error(2, "out")
