@@ -1,4 +1,4 @@
-"""A system of your own, in 30 lines: pixels as symbols, without any coding (analogue, uncoded). `openjscc bench` takes it by name."""
+"""A system of your own: pixels as symbols, without any coding (analogue). `openjscc bench --systems uncoded` takes it."""
 
 import torch
 
