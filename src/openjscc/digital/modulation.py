@@ -14,8 +14,8 @@ import torch
 from ..errors import UsageError, unknown_name
 
 DEMAPPERS = ("exact", "max-log")
-CHUNK = 2**13
-"""Symbols that are demapped at once: few enough for the cache of a processor core."""
+CHUNK = 2**16
+"""Symbols that are demapped at once: enough for all cores, and memory stays bounded."""
 FAR = -80.0
 """Logarithm of a likelihood, relative to the largest, that counts as zero: numbers below are slow (denormal), then nothing."""
 SMALLEST = 1e-30
