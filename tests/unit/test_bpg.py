@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from openjscc.bench.bjontegaard import bd_rate
-from openjscc.digital.source import _hevc, bpg, read_bpg, write_bpg
+from openjscc.digital.source import _hevc, bpg, read_bpg, source_codec, write_bpg
 from openjscc.digital.source._bits import BitReader, BitWriter, DamagedBits, read_ue7, ue7
 from openjscc.errors import IntegrityError, MissingError, UsageError
 
@@ -258,8 +258,14 @@ def test_without_pyav(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_pyav_is_not_imported_before_it_is_needed() -> None:
-    code = "import sys, openjscc.digital.source as s; s.source_codec('bpg'); sys.exit('av' in sys.modules)"
+    code = "import sys, openjscc.digital.source as s; s.source_codec('jpeg'); sys.exit('av' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_a_missing_pyav_shows_when_the_codec_is_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "av", None)
+    with pytest.raises(MissingError, match="PyAV"):
+        source_codec("bpg")
 
 
 def test_the_record_belongs_to_the_published_points() -> None:
