@@ -141,36 +141,36 @@ def run_plan(
     from ..bench.pictures import add_kept
     from ..bench.processes import Team
 
-    with Team() as team:
-        found: dict[Cell, CellResult] = {}
-        if team.rank == 0:
-            found = {cell: result for cell in plan.cells if (result := stored(folder, cell)) is not None}
-        done = set(team.broadcast([cell.key for cell in found]))
-        missing = [cell for cell in plan.cells if cell.key not in done]
-        mine = missing[team.rank :: team.size]
-        if done:
-            say(f"{len(done)} of {len(plan.cells)} cells are there already")
-        complete = True
-        fresh: list[CellResult] = []
-        kept: list[KeptPicture] = []
-        try:
-            with progress("pictures sent", sum(len(dataset) * cell.precision.trials for cell in mine)) as advance:
-                for cell in mine:
-                    at_once = jobs or _jobs(cell.system)
-                    keeper = None if keep == 0 else _keeper(folder, cell, kept)
-                    result = measure_cell(plan, cell, dataset, jobs=at_once, advance=advance, keep=keeper, keep_pictures=keep)
-                    store(folder, result, dataset.ids)
-                    fresh.append(result)
-                    if result.error:
-                        say(f"error in {cell.system}, {cell.channel}, {cell.snr_db:g} dB: {result.error}")
-        except KeyboardInterrupt:
-            complete = False
-        if kept:
-            add_kept(folder / "pictures", kept)
-        for result in team.gather(fresh):
-            found[result.cell] = result
-            if team.size > 1 and team.rank == 0:
-                store(folder, result, dataset.ids)  # of another machine, it may not be there yet
+    team = Team()
+    found: dict[Cell, CellResult] = {}
+    if team.rank == 0:
+        found = {cell: result for cell in plan.cells if (result := stored(folder, cell)) is not None}
+    done = set(team.broadcast([cell.key for cell in found]))
+    missing = [cell for cell in plan.cells if cell.key not in done]
+    mine = missing[team.rank :: team.size]
+    if done:
+        say(f"{len(done)} of {len(plan.cells)} cells are there already")
+    complete = True
+    fresh: list[CellResult] = []
+    kept: list[KeptPicture] = []
+    try:
+        with progress("pictures sent", sum(len(dataset) * cell.precision.trials for cell in mine)) as advance:
+            for cell in mine:
+                at_once = jobs or _jobs(cell.system)
+                keeper = None if keep == 0 else _keeper(folder, cell, kept)
+                result = measure_cell(plan, cell, dataset, jobs=at_once, advance=advance, keep=keeper, keep_pictures=keep)
+                store(folder, result, dataset.ids)
+                fresh.append(result)
+                if result.error:
+                    say(f"error in {cell.system}, {cell.channel}, {cell.snr_db:g} dB: {result.error}")
+    except KeyboardInterrupt:
+        complete = False
+    if kept:
+        add_kept(folder / "pictures", kept)
+    for result in team.gather(fresh):
+        found[result.cell] = result
+        if team.size > 1 and team.rank == 0:
+            store(folder, result, dataset.ids)  # of another machine, it may not be there yet
     return [found[cell] for cell in plan.cells if cell in found], complete
 
 

@@ -116,19 +116,18 @@ def _measure(
         say(f"note: {note}")
     results: list[CellResult] = []
     complete = True
-    with Team() as team:  # one team for all parts
-        if team.rank == 0:
-            write_atomically(folder / ".gitignore", UNCOMMITTED.encode())
-        for grid in plan.grids:
-            some, complete = run_plan(grid.plan, grid.dataset, folder, jobs=jobs) if complete else ([], False)
-            results += some
-        for _, grid in plan.strips:
-            if complete:
-                _forget_lost_pictures(folder, grid)
-                some, complete = run_plan(grid.plan, grid.dataset, folder, jobs=jobs, keep=1)
-                if failed := [result.error for result in some if result.error]:
-                    raise UsageError(f"a picture of a strip could not be sent: {failed[0]}", "see the [[strip]] of the study")
-        rank = team.rank
+    rank = Team().rank
+    if rank == 0:
+        write_atomically(folder / ".gitignore", UNCOMMITTED.encode())
+    for grid in plan.grids:
+        some, complete = run_plan(grid.plan, grid.dataset, folder, jobs=jobs) if complete else ([], False)
+        results += some
+    for _, grid in plan.strips:
+        if complete:
+            _forget_lost_pictures(folder, grid)
+            some, complete = run_plan(grid.plan, grid.dataset, folder, jobs=jobs, keep=1)
+            if failed := [result.error for result in some if result.error]:
+                raise UsageError(f"a picture of a strip could not be sent: {failed[0]}", "see the [[strip]] of the study")
     if not complete:
         say("interrupted: the same command goes on from here")
         raise typer.Exit(INTERRUPTED)
