@@ -141,3 +141,13 @@ def test_not_worse_than_sionna_on_the_same_llrs(name: str, snr_db: float):
     ours = code.decode(llr)[0] != bits
     lost, won = (int((a.any(1) & ~b.any(1)).sum()) for a, b in ((ours, theirs), (theirs, ours)))
     assert lost - won <= 3 * math.sqrt(lost + won + 1)  # paired: only the blocks on which they differ
+
+
+@pytest.mark.parametrize(("k", "n", "snr_db"), [(768, 1024, 10.5), (384, 512, 11.0)])
+def test_a_short_block_is_better_as_5g_nr_than_as_punctured_80211n(k: int, n: int, snr_db: float) -> None:
+    """Why `openjscc.digital.mcs` takes 5G NR for all blocks below 1944 bits."""
+    rates = []
+    for code in (nr(k, n, 4), ieee80211n("3/4", k, n)):
+        errors, blocks = block_errors(code, "16qam", snr_db, 2000)
+        rates.append(errors / blocks)
+    assert rates[0] < 0.6 * rates[1]

@@ -53,7 +53,7 @@ class MCS:
     def code(self, n: int | None = None) -> BlockCode:
         """The code of a block of ``n`` coded bits (None: a full one), of this rate to within one bit.
 
-        A block shorter than 1944 bits is 5G NR in either family: puncturing the 802.11n code costs some dB more.
+        A block shorter than 1944 bits is 5G NR in either family: punctured to that length, the 802.11n code is worse.
         """
         from .coding import ieee80211n, nr
 
