@@ -11,7 +11,24 @@ import typer
 
 from .console import print_json, progress, say
 from .eval import INTERRUPTED, check_told, print_records
-from .options import DataDir, Json, Seed, names, one_snr, snr_list, whole
+from .options import (
+    ChannelList,
+    Data,
+    DataDir,
+    Jobs,
+    Json,
+    Limit,
+    MetricList,
+    RatioList,
+    Seed,
+    SnrList,
+    ToldSnr,
+    Trials,
+    names,
+    one_snr,
+    snr_list,
+    whole,
+)
 
 if TYPE_CHECKING:
     import torch
@@ -28,17 +45,13 @@ def bench(
         str,
         typer.Option("--systems", "--model", metavar="NAMES", help="ARCH, ARCH.TAG, .safetensors files, bpg-ldpc and the like."),
     ] = "adjscc",
-    data: Annotated[
-        str, typer.Option("--data", metavar="DATA", help="kodak, div2k, cifar10, voc, a folder of pictures or an .npz file.")
-    ] = "kodak",
+    data: Data = "kodak",
     data_dir: DataDir = None,
-    channel: Annotated[str, typer.Option("--channel", metavar="LIST", help="E.g. awgn,rayleigh:block.")] = "awgn",
-    snr: Annotated[str, typer.Option("--snr", metavar="LIST", help="In dB: 1,4,7 or 0:20:2.")] = "10",
-    ratio: Annotated[
-        str | None, typer.Option("--ratio", metavar="LIST", help="Bandwidth ratios, e.g. 1/16,1/6; else each system's default.")
-    ] = None,
-    metrics: Annotated[str, typer.Option("--metrics", metavar="LIST", help="Names, see docs/metrics.md.")] = "psnr,ssim",
-    trials: Annotated[int, typer.Option("--trials", metavar="N", parser=whole(1), help="Repetitions of every picture.")] = 1,
+    channel: ChannelList = "awgn",
+    snr: SnrList = "10",
+    ratio: RatioList = None,
+    metrics: MetricList = "psnr,ssim",
+    trials: Trials = 1,
     until: Annotated[
         str | None,
         typer.Option(
@@ -48,20 +61,13 @@ def bench(
     max_trials: Annotated[
         int, typer.Option("--max-trials", metavar="N", parser=whole(1), help="With --until: at most so many.")
     ] = 100,
-    limit: Annotated[int | None, typer.Option("--limit", metavar="N", parser=whole(1), help="Only the first N pictures.")] = None,
+    limit: Limit = None,
     seed: Seed = 0,
-    told_snr: Annotated[
-        str | None, typer.Option("--told-snr", metavar="DB", help="What the transmitter takes the SNR for; else it knows it.")
-    ] = None,
+    told_snr: ToldSnr = None,
     keep: Annotated[
         int, typer.Option("--keep", metavar="N", parser=whole(0), help="Keep the received pictures of the first N.")
     ] = 0,
-    jobs: Annotated[
-        int | None,
-        typer.Option(
-            "-j", "--jobs", metavar="N", parser=whole(1), help="Pictures at once; else one, for digital systems one a core."
-        ),
-    ] = None,
+    jobs: Jobs = None,
     as_json: Json = False,
 ) -> None:
     """Measure a grid of systems, channels, ratios and SNRs, all under the same noise.

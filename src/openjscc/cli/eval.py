@@ -10,7 +10,26 @@ import typer
 
 from ..errors import OpenJSCCError, UsageError
 from .console import print_table, progress, say
-from .options import DataDir, Force, Json, Seed, check_target, figure, names, one_snr, snr_list, whole
+from .options import (
+    ChannelList,
+    Data,
+    DataDir,
+    Force,
+    Jobs,
+    Json,
+    Limit,
+    MetricList,
+    RatioList,
+    Seed,
+    SnrList,
+    ToldSnr,
+    Trials,
+    check_target,
+    figure,
+    names,
+    one_snr,
+    snr_list,
+)
 
 if TYPE_CHECKING:
     from ..bench import Record, Sweep
@@ -30,28 +49,17 @@ def evaluate(
             help="One or several: ARCH, ARCH.TAG, .safetensors file, or bpg-ldpc and the like.",
         ),
     ] = "adjscc",
-    data: Annotated[
-        str, typer.Option("--data", metavar="DATA", help="kodak, div2k, cifar10, voc, a folder of pictures or an .npz file.")
-    ] = "kodak",
+    data: Data = "kodak",
     data_dir: DataDir = None,
-    channel: Annotated[str, typer.Option("--channel", metavar="LIST", help="E.g. awgn,rayleigh:block.")] = "awgn",
-    snr: Annotated[str, typer.Option("--snr", metavar="LIST", help="In dB: 1,4,7 or 0:20:2.")] = "10",
-    ratio: Annotated[
-        str | None, typer.Option("--ratio", metavar="LIST", help="Bandwidth ratios, e.g. 1/16,1/6; else each system's default.")
-    ] = None,
-    metrics: Annotated[str, typer.Option("--metrics", metavar="LIST", help="Names, see docs/metrics.md.")] = "psnr,ssim",
-    trials: Annotated[int, typer.Option("--trials", metavar="N", parser=whole(1), help="Repetitions of every picture.")] = 1,
-    limit: Annotated[int | None, typer.Option("--limit", metavar="N", parser=whole(1), help="Only the first N pictures.")] = None,
+    channel: ChannelList = "awgn",
+    snr: SnrList = "10",
+    ratio: RatioList = None,
+    metrics: MetricList = "psnr,ssim",
+    trials: Trials = 1,
+    limit: Limit = None,
     seed: Seed = 0,
-    told_snr: Annotated[
-        str | None, typer.Option("--told-snr", metavar="DB", help="What the transmitter takes the SNR for; else it knows it.")
-    ] = None,
-    jobs: Annotated[
-        int | None,
-        typer.Option(
-            "-j", "--jobs", metavar="N", parser=whole(1), help="Pictures at once; else one, for digital systems one a core."
-        ),
-    ] = None,
+    told_snr: ToldSnr = None,
+    jobs: Jobs = None,
     output: Annotated[
         Path | None, typer.Option("-o", "--output", metavar="FILE.json", help="Write the records there, too.")
     ] = None,

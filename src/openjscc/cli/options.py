@@ -50,6 +50,27 @@ DataDir = Annotated[
     typer.Option("--data-dir", metavar="DIR", help="Where named data sets lie (else the environment variable OPENJSCC_DATA)."),
 ]
 
+Data = Annotated[
+    str, typer.Option("--data", metavar="DATA", help="kodak, div2k, cifar10, voc, a folder of pictures or an .npz file.")
+]
+ChannelList = Annotated[str, typer.Option("--channel", metavar="LIST", help="E.g. awgn,rayleigh:block.")]
+SnrList = Annotated[str, typer.Option("--snr", metavar="LIST", help="In dB: 1,4,7 or 0:20:2.")]
+RatioList = Annotated[
+    str | None, typer.Option("--ratio", metavar="LIST", help="Bandwidth ratios, e.g. 1/16,1/6; else each system's default.")
+]
+MetricList = Annotated[str, typer.Option("--metrics", metavar="LIST", help="Names, see docs/metrics.md.")]
+Trials = Annotated[int, typer.Option("--trials", metavar="N", parser=whole(1), help="Repetitions of every picture.")]
+Limit = Annotated[int | None, typer.Option("--limit", metavar="N", parser=whole(1), help="Only the first N pictures.")]
+ToldSnr = Annotated[
+    str | None, typer.Option("--told-snr", metavar="DB", help="What the transmitter takes the SNR for; else it knows it.")
+]
+Jobs = Annotated[
+    int | None,
+    typer.Option(
+        "-j", "--jobs", metavar="N", parser=whole(1), help="Pictures at once; else one, for digital systems one a core."
+    ),
+]
+
 
 def one_snr(text: str) -> float:
     """An SNR in dB. Raises UsageError for what is no finite number within +-100."""

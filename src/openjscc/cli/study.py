@@ -13,7 +13,7 @@ from ..errors import UsageError
 from .bench import check_folder, run_plan
 from .console import print_json, print_table, progress, say
 from .eval import INTERRUPTED, print_records
-from .options import DataDir, Json, figure, whole
+from .options import DataDir, Jobs, Json, figure, whole
 
 if TYPE_CHECKING:
     from ..bench import Record
@@ -41,12 +41,7 @@ def study(
     limit: Annotated[
         int | None, typer.Option("--limit", metavar="N", parser=whole(1), help="Only the first N pictures, for a quick look.")
     ] = None,
-    jobs: Annotated[
-        int | None,
-        typer.Option(
-            "-j", "--jobs", metavar="N", parser=whole(1), help="Pictures at once; else one, for digital systems one a core."
-        ),
-    ] = None,
+    jobs: Jobs = None,
     cells: Annotated[
         int | None, typer.Option("--cells", metavar="K", parser=whole(1), help=f"With --check: how many cells; else {CELLS}.")
     ] = None,
