@@ -31,12 +31,14 @@ NETWORK_2020 = AutoencoderConfig(
 )
 NETWORK_PHOTO = AutoencoderConfig(
     channels=(48, 96, 128),
-    kernels=(5, 5, 5, 3),
+    kernels=(5, 5, 3, 3),
+    up_kernels=(5, 1, 1, 3),
     strides=(2, 2, 2, 1),
-    blocks=(0, 0, 0),
+    blocks=(0, 1, 2),
     gdn=(True, True, True, False),
     attention=(False, False, False),
-    subpixel=False,
+    subpixel=True,
+    shortcut=True,
     output="linear",
 )
 
@@ -54,7 +56,7 @@ class DeepJSCCConfig(CodecConfig):
     configs={
         "paper-2019": DeepJSCCConfig(rates=(16,), agreed_size=(32, 32), network=NETWORK_2019),
         "paper": DeepJSCCConfig(rates=(16,), agreed_size=(32, 32), network=NETWORK_2020),
-        "photo": DeepJSCCConfig(rates=(8, 16, 24, 32, 64), network=NETWORK_PHOTO),
+        "photo": DeepJSCCConfig(rates=(8, 16, 24, 32, 64), send_scale=True, network=NETWORK_PHOTO),
     },
 )
 class DeepJSCC(LearnedCodec):
@@ -73,8 +75,10 @@ class DeepJSCC(LearnedCodec):
 
     * Power is normalised per image to mean symbol energy 1 (the papers: the same, per image); a header is counted.
     * ``paper-2019`` and ``paper`` are configured for CBR 1/6 on CIFAR-10 (16 real latent channels at 8x8).
-    * ``photo``, the released one, is slim (48, 96 and 128 channels), works at 1/8 of the picture's size, has a linear
-      output, and serves five bandwidth ratios with one weight: it sends the first latent channels only.
+    * ``photo``, the released one, is slim (48, 96 and 128 channels), works at 1/8 of the picture's size with residual
+      bottleneck blocks and pixel shuffle, has a linear output, and serves five bandwidth ratios with one weight: it sends
+      the first latent channels only. It has a linear block transform beside the network (an 8x8 DCT at the start, then
+      learned), and its header carries the scale of the symbols (10 bits, counted).
     """
 
     arch: ClassVar[str] = "deepjscc"
