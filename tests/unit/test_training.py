@@ -17,8 +17,9 @@ from openjscc.errors import IntegrityError, OpenJSCCError, UsageError
 from openjscc.models import create, export, load
 from openjscc.training.batches import CropSource
 from openjscc.training.checkpoint import PART_BYTES, TrainingState, load_checkpoint, save_checkpoint, save_travel
-from openjscc.training.loop import RunOptions, draw_conditions, learning_rate, rate_shares, train
+from openjscc.training.loop import RunOptions, learning_rate, train
 from openjscc.training.recipe import OptimizerSection, Recipe, load_recipe, packaged_recipes, recipe_from_dict
+from openjscc.training.steps.reconstruction import draw_conditions, rate_shares
 
 fabric = pytest.importorskip("lightning_fabric")
 
@@ -61,7 +62,7 @@ def test_every_packaged_recipe_takes_two_steps(name: str, pictures: Path, tmp_pa
     result = train(plan, RunOptions(out=tmp_path, max_steps=2), say=silent)
     assert result.state.step == 2
     assert not result.finished
-    assert all(torch.isfinite(value).all() for value in result.codec.state_dict().values())
+    assert all(torch.isfinite(value).all() for value in result.network.state_dict().values())
 
 
 @pytest.mark.parametrize("name", packaged_recipes())
@@ -167,7 +168,7 @@ def test_draws_do_not_depend_on_the_share(pictures: Path) -> None:
     plan = load_recipe("adjscc-photo", overrides(pictures, data__exclude=[]))
     source = CropSource([open_dataset(str(pictures), split="train")], 32, True, 0, torch.device("cpu"))
     codec, channel = create("adjscc", "photo"), make_channel("rayleigh:fast")
-    whole, half = source.batch(range(8)), source.batch(range(4, 8))
+    whole, half = source.batch(range(8)).x, source.batch(range(4, 8)).x
     assert torch.equal(whole[4:], half)
     assert not torch.equal(whole[0], whole[5])
     rates = rate_shares(plan, codec)
@@ -233,7 +234,7 @@ def test_fine_tuning_starts_from_a_released_weight(pictures: Path, tmp_path: Pat
     plan = recipe(pictures, optimizer__lr=0.0)
     result = train(plan, RunOptions(out=tmp_path / "run", max_steps=1), initial=initial, say=silent)
     for key, value in load(tmp_path / "deepjscc.start.safetensors").state_dict().items():
-        assert torch.equal(value, result.codec.state_dict()[key]), key
+        assert torch.equal(value, result.network.state_dict()[key]), key
 
 
 def test_fine_tuning_gives_gradients_to_clipped_pixels(pictures: Path, tmp_path: Path) -> None:

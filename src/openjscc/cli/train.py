@@ -15,7 +15,8 @@ from .console import one_line, print_table, say
 from .options import DataDir, Force, check_target, minutes, whole
 
 if TYPE_CHECKING:
-    from ..models import LearnedCodec
+    from torch import nn
+
     from ..training.checkpoint import TrainingState
     from ..training.recipe import Recipe
 
@@ -83,19 +84,19 @@ def train(
     finished = _finished_state(plan, folder, travel) if resume else None
     if finished is not None:
         say(f"{folder} has done its {finished.step} steps already")
-        codec = _codec_of(plan, finished, initial)
+        network = _network_of(plan, finished, initial)
         state, through = finished, True
     else:
-        codec, state, through = _train(plan, folder, data_dir, resume, max_minutes, max_steps, travel, initial, recipe)
+        network, state, through = _train(plan, folder, data_dir, resume, max_minutes, max_steps, travel, initial, recipe)
     if int(os.environ.get("RANK", "0")) != 0:  # under torchrun the first process speaks and writes
         return
-    _finish(plan, codec, state, through, folder, export, recipe)
+    _finish(plan, network, state, through, folder, export, recipe)
 
 
 def _train(
     plan: Recipe, folder: Path, data_dir: str | None, resume: bool, max_minutes: float | None, max_steps: int | None,
-    travel: Path | None, initial: LearnedCodec | None, name: str,
-) -> tuple[LearnedCodec, TrainingState, bool]:  # fmt: skip
+    travel: Path | None, initial: nn.Module | None, name: str,
+) -> tuple[nn.Module, TrainingState, bool]:  # fmt: skip
     if not any(importlib.util.find_spec(name) for name in ("lightning_fabric", "lightning")):
         raise MissingError("training needs lightning-fabric, which is not installed", "pip install 'openjscc[train]'")
     from ..training.loop import RunOptions
@@ -117,7 +118,7 @@ def _train(
         else:
             say(f"no checkpoint was due yet (every {plan.run.checkpoint_every} steps), so nothing is kept")
         raise
-    return result.codec, result.state, result.finished
+    return result.network, result.state, result.finished
 
 
 def _again(name: str, folder: Path, more: str = "") -> str:
@@ -135,19 +136,13 @@ def _check_run_folder(folder: Path) -> None:
         raise UsageError(f"{folder}: no permission to write in {existing}", "choose another folder with -o")
 
 
-def _initial(plan: Recipe) -> LearnedCodec | None:
-    """The released codec that fine-tuning starts from, trainable; None where the recipe starts from scratch."""
+def _initial(plan: Recipe) -> nn.Module | None:
+    """The released network that fine-tuning starts from; None where the recipe starts from scratch."""
     if not plan.model.init:
         return None
-    from ..models import create, load, resolve
+    from ..training.steps import step_class
 
-    codec = load(resolve(plan.model.init))
-    if codec.arch != plan.model.arch or codec.config != create(plan.model.arch, plan.model.config).config:
-        raise UsageError(
-            f"model.init {plan.model.init!r} is no {plan.model.arch} in the configuration {plan.model.config!r}",
-            "choose a weight and a recipe that fit each other: openjscc models list",
-        )
-    return codec
+    return step_class(plan.step).load_network(plan)
 
 
 def _finished_state(plan: Recipe, folder: Path, travel: Path | None) -> TrainingState | None:
@@ -161,28 +156,29 @@ def _finished_state(plan: Recipe, folder: Path, travel: Path | None) -> Training
     return state
 
 
-def _codec_of(plan: Recipe, state: TrainingState, initial: LearnedCodec | None) -> LearnedCodec:
-    from ..models import create
+def _network_of(plan: Recipe, state: TrainingState, initial: nn.Module | None) -> nn.Module:
+    from ..training.steps import step_class
 
-    codec = initial if initial is not None else create(plan.model.arch, plan.model.config)
+    network = initial if initial is not None else step_class(plan.step).create_network(plan)
     try:
-        codec.load_state_dict(state.part("ema"))
+        network.load_state_dict(state.part("ema"))
     except RuntimeError:
         raise IntegrityError("the checkpoint does not fit this version's model", "train it again") from None
-    return codec.eval()
+    return network.eval()
 
 
 def _finish(
-    plan: Recipe, codec: LearnedCodec, state: TrainingState, through: bool, folder: Path, export: Path | None, name: str
+    plan: Recipe, network: nn.Module, state: TrainingState, through: bool, folder: Path, export: Path | None, name: str
 ) -> None:
     checkpoint = folder / "last.ckpt"
     if not through:
         say(f"stopped after step {state.step} of {plan.optimizer.steps}; go on with: {_again(name, folder)}")
     if export is not None:
-        from ..models import export as write_weight
         from ..training.facts import training_facts
+        from ..training.steps import step_class
 
-        info = write_weight(codec, export, tag=_tag(plan, export), training=training_facts(plan, state))
+        facts = training_facts(plan, state)
+        info = step_class(plan.step).export_network(network, export, tag=_tag(plan, export), training=facts)
         say(f"exported {info.name}: {info.parameters:,} parameters, {info.file_bytes / 2**20:.2f} MiB")
         say(f"try it: openjscc send --model {export}")
         print(one_line(str(export)))

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from torch.nn import functional as F
@@ -15,6 +17,29 @@ from .draws import epoch_order, uniforms
 STREAM_CROP = 1
 
 
+class Maps(Protocol):
+    """What belongs to the pictures of one data set, pixel by pixel: ``(C, H, W)`` for each, of the picture's height and width."""
+
+    def __getitem__(self, index: int, /) -> torch.Tensor: ...
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Crops and what belongs to them.
+
+    Attributes:
+        samples: global sample indices.
+        x: float32 ``(B, 3, crop, crop)`` in [0, 1].
+        labels: int64 ``(B,)`` class numbers; None where the data has none.
+        maps: ``(B, C, crop, crop)``, cut and mirrored with the pictures; None where there are none.
+    """
+
+    samples: range
+    x: torch.Tensor
+    labels: torch.Tensor | None = None
+    maps: torch.Tensor | None = None
+
+
 class CropSource:
     """Random crops and flips of the pictures of several data sets.
 
@@ -24,10 +49,15 @@ class CropSource:
         flip: mirror half of them.
         seed: of the run.
         device: where batches are made. Pictures of one fixed size are kept there as one tensor.
+        maps: one per data set, cut and mirrored with its pictures; None: there are none.
     """
 
-    def __init__(self, datasets: Sequence[PictureDataset], crop: int, flip: bool, seed: int, device: torch.device) -> None:
+    def __init__(
+        self, datasets: Sequence[PictureDataset], crop: int, flip: bool, seed: int, device: torch.device,
+        maps: Sequence[Maps] | None = None,
+    ) -> None:  # fmt: skip
         self.datasets = list(datasets)
+        self.maps = maps
         self.crop, self.flip, self.seed, self.device = crop, flip, seed, device
         self.size = sum(len(dataset) for dataset in self.datasets)
         if not self.size:
@@ -37,13 +67,29 @@ class CropSource:
         self._whole: torch.Tensor | None = None
         if fixed == {(crop, crop)}:
             self._whole = torch.stack([self._picture(i) for i in range(self.size)]).to(device)
+        labels = [dataset.labels for dataset in self.datasets if dataset.labels is not None]
+        self._labels = torch.cat(labels) if len(labels) == len(self.datasets) else None
 
-    def _picture(self, position: int) -> torch.Tensor:
-        for dataset in self.datasets:
+    @property
+    def labelled(self) -> bool:
+        """Whether every picture has a class number."""
+        return self._labels is not None
+
+    def _place(self, position: int) -> tuple[int, int]:
+        for number, dataset in enumerate(self.datasets):
             if position < len(dataset):
-                return dataset.shared(position)
+                return number, position
             position -= len(dataset)
         raise IndexError(position)
+
+    def _picture(self, position: int) -> torch.Tensor:
+        number, index = self._place(position)
+        return self.datasets[number].shared(index)
+
+    def _map(self, position: int) -> torch.Tensor:
+        assert self.maps is not None
+        number, index = self._place(position)
+        return self.maps[number][index]
 
     def _position(self, sample: int) -> int:
         epoch, place = divmod(sample, self.size)
@@ -52,38 +98,42 @@ class CropSource:
             self._orders[epoch] = epoch_order(self.seed, epoch, self.size)
         return int(self._orders[epoch][place])
 
-    def batch(self, samples: range) -> torch.Tensor:
-        """The crops of these global sample indices, float32 ``(B, 3, crop, crop)`` in [0, 1] on the device."""
+    def batch(self, samples: range) -> Batch:
+        """The crops of these global sample indices, on the device."""
         positions = [self._position(sample) for sample in samples]
         draws = uniforms(self.seed, STREAM_CROP, torch.tensor(list(samples)), 3)
-        mirrored = (draws[:, 2] < 0.5) & self.flip
+        mirrored = ((draws[:, 2] < 0.5) & self.flip).to(self.device)[:, None, None, None]
+        cuts = draws[:, :2].tolist()
         if self._whole is not None:
             crops = self._whole[torch.tensor(positions, device=self.device)]
         else:
-            crops = torch.stack(
-                [self._cut(self._picture(p), *draw) for p, draw in zip(positions, draws[:, :2].tolist(), strict=True)]
-            )
+            crops = torch.stack([self._cut(self._picture(p), *cut) for p, cut in zip(positions, cuts, strict=True)])
             crops = crops.to(self.device)
         crops = crops.float() / 255.0
-        return torch.where(mirrored.to(self.device)[:, None, None, None], crops.flip(3), crops)
+        maps = None
+        if self.maps is not None:
+            maps = torch.stack([self._cut(self._map(p), *cut) for p, cut in zip(positions, cuts, strict=True)]).to(self.device)
+            maps = torch.where(mirrored, maps.flip(3), maps)
+        labels = None if self._labels is None else self._labels[positions].to(self.device)
+        return Batch(samples, torch.where(mirrored, crops.flip(3), crops), labels, maps)
 
     def _cut(self, picture: torch.Tensor, down: float, right: float) -> torch.Tensor:
         missing = [max(self.crop - side, 0) for side in picture.shape[1:]]
         if any(missing):
-            picture = F.pad(picture[None].float(), (0, missing[1], 0, missing[0]), mode="replicate")[0].to(torch.uint8)
+            picture = F.pad(picture[None].float(), (0, missing[1], 0, missing[0]), mode="replicate")[0].to(picture.dtype)
         top = int(down * (picture.shape[1] - self.crop + 1))
         left = int(right * (picture.shape[2] - self.crop + 1))
         return picture[:, top : top + self.crop, left : left + self.crop]
 
 
-def prefetched(source: CropSource, batches: Iterator[range]) -> Iterator[tuple[range, torch.Tensor]]:
+def prefetched(source: CropSource, batches: Iterator[range]) -> Iterator[Batch]:
     """The batches of these index ranges, the next one made in a thread while the current one is used."""
     with ThreadPoolExecutor(1) as pool:
-        waiting: tuple[range, object] | None = None
+        waiting: Future[Batch] | None = None
         for samples in batches:
             future = pool.submit(source.batch, samples)
             if waiting is not None:
-                yield waiting[0], waiting[1].result()  # pyright: ignore[reportAttributeAccessIssue]
-            waiting = (samples, future)
+                yield waiting.result()
+            waiting = future
         if waiting is not None:
-            yield waiting[0], waiting[1].result()  # pyright: ignore[reportAttributeAccessIssue]
+            yield waiting.result()

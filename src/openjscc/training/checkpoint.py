@@ -28,7 +28,8 @@ class TrainingState:
         step: updates done.
         seconds: training time so far, over all sittings.
         recipe: the recipe as plain values.
-        tensors: ``model.*``, ``ema.*`` and ``optimizer.<index>.*``.
+        tensors: ``model.*``, ``ema.*`` and ``optimizer.<index>.*``; of a further network NAME, ``NAME.*`` and
+            ``NAME-optimizer.<index>.*``.
         compute: what it ran on, one line a sitting, for the card.
         exact: False after travelling in half precision.
         images: training pictures seen.
@@ -91,7 +92,7 @@ def save_travel(folder: Path, state: TrainingState) -> list[Path]:
     def compact(key: str, value: torch.Tensor) -> torch.Tensor:
         if not value.is_floating_point() or value.ndim == 0:
             return value
-        small = value.to(torch.bfloat16 if key.startswith("optimizer.") else torch.float16).contiguous()
+        small = value.to(torch.bfloat16 if key.split(".", 1)[0].endswith("optimizer") else torch.float16).contiguous()
         return small if bool(torch.isfinite(small).all()) else value.contiguous()
 
     data = save({key: compact(key, value) for key, value in state.tensors.items()})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import json
 import logging
 import math
@@ -11,31 +12,28 @@ import platform
 import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
 
-from ..channels import Channel, Realisation, make_channel
 from ..data.datasets import open_dataset
 from ..errors import IntegrityError, OpenJSCCError, UsageError
-from ..models import LearnedCodec, create
 from .batches import CropSource, prefetched
 from .checkpoint import CHECKPOINT, TrainingState, load_checkpoint, save_checkpoint, save_travel
-from .draws import normals, uniforms
-from .losses import LOSSES
-from .progress import RunLog, Validation
+from .progress import RunLog
 from .recipe import OptimizerSection, Recipe
-from .steps import ReconstructionStep
+from .steps import TrainingStep, step_class
+from .steps._base import Tensors
 
 try:
     from lightning_fabric import Fabric
 except ImportError:  # the all-in-one package carries it under another name
     from lightning.fabric import Fabric  # pyright: ignore[reportMissingImports]
 
-STREAM_SNR, STREAM_RATE, STREAM_CHANNEL = 2, 3, 4
 ASK_EVERY = 10
 """Of several processes, the first is asked every so many updates whether time is up."""
 
@@ -63,9 +61,9 @@ class RunOptions:
 
 @dataclass(frozen=True)
 class RunResult:
-    """Where a sitting ended: the codec with its averaged parameters, updates done, and whether the recipe is through."""
+    """Where a sitting ended: the network with its averaged parameters, updates done, and whether the recipe is through."""
 
-    codec: LearnedCodec
+    network: nn.Module
     state: TrainingState
     finished: bool
 
@@ -80,20 +78,28 @@ def learning_rate(section: OptimizerSection, step: int) -> float:
     return section.final_lr + (section.lr - section.final_lr) * 0.5 * (1 + math.cos(math.pi * progress))
 
 
-def train(
-    recipe: Recipe, options: RunOptions, initial: LearnedCodec | None = None, say: Callable[[str], None] = print
-) -> RunResult:
+def make_optimizer(step: TrainingStep, name: str) -> torch.optim.Optimizer:
+    """The optimiser of one of a step's networks, as its section says."""
+    section, parameters = step.optimizer_section(name), step.trained()[name].parameters()
+    if section.kind == "sgd":
+        return torch.optim.SGD(
+            parameters, lr=section.lr, momentum=section.betas[0], weight_decay=section.weight_decay, nesterov=True, foreach=True
+        )
+    return torch.optim.AdamW(parameters, lr=section.lr, betas=section.betas, weight_decay=section.weight_decay, foreach=True)
+
+
+def train(recipe: Recipe, options: RunOptions, initial: nn.Module | None = None, say: Callable[[str], None] = print) -> RunResult:
     """Run a recipe, or go on with it.
 
     Args:
         recipe: what to do.
         options: where and for how long.
-        initial: codec to start from instead of a fresh one (fine-tuning).
+        initial: network to start from instead of a fresh one (fine-tuning).
         say: receives one line of progress at a time.
 
     Raises:
         UsageError: a folder that already holds a run (without ``resume``), a batch that the processes cannot share, a
-            checkpoint of another recipe.
+            checkpoint of another recipe, data that the step cannot use.
         MissingError: data that is not there.
         KeyboardInterrupt: Ctrl-C, after a checkpoint.
     """
@@ -101,48 +107,46 @@ def train(
         logging.getLogger(name).setLevel(logging.WARNING)
     processes = int(os.environ.get("LOCAL_WORLD_SIZE", 1))
     accelerator = "cuda" if torch.cuda.device_count() >= processes else "cpu"
-    fabric = Fabric(accelerator=accelerator, devices=processes, precision=recipe.run.precision)
+    section, run, kind = recipe.optimizer, recipe.run, step_class(recipe.step)
+    torch.manual_seed(run.seed)
+    network = initial if initial is not None else kind.create_network(recipe)
+    network = network.to(memory_format=torch.channels_last).train().requires_grad_(True)  # pyright: ignore[reportCallIssue]
+    step_module = kind(recipe, network).train()
+    names = list(step_module.trained())
+    strategy = "auto" if processes == 1 or len(names) == 1 else "ddp_find_unused_parameters_true"
+    fabric = Fabric(accelerator=accelerator, devices=processes, precision=run.precision, strategy=strategy)
     fabric.launch()
-    section, run = recipe.optimizer, recipe.run
     if section.batch % fabric.world_size:
         raise UsageError(f"batch {section.batch} over {fabric.world_size} processes", "choose a multiple of their number")
     state = _previous_state(recipe, options, say if fabric.is_global_zero else _nobody)
-
-    torch.manual_seed(run.seed)
-    codec = initial if initial is not None else create(recipe.model.arch, recipe.model.config)
-    codec = codec.to(memory_format=torch.channels_last).train().requires_grad_(True)  # pyright: ignore[reportCallIssue]
-    rates = rate_shares(recipe, codec)
-    channel = make_channel(recipe.channel.name)
-    source = CropSource(
-        [open_dataset(name, options.data_dir, split="train", exclude=recipe.data.exclude) for name in recipe.data.train],
-        recipe.data.crop, recipe.data.flip, run.seed, fabric.device,
-    )  # fmt: skip
-    step_module = ReconstructionStep(codec, channel, LOSSES[recipe.loss.kind], recipe.channel.equalizer)
-    optimizer = torch.optim.AdamW(
-        codec.parameters(), lr=section.lr, betas=section.betas, weight_decay=section.weight_decay, foreach=True
-    )
-    model, optimizer = fabric.setup(step_module, optimizer)
-    average = copy.deepcopy(codec).requires_grad_(False).eval()
+    datasets = [open_dataset(name, options.data_dir, split="train", exclude=recipe.data.exclude) for name in recipe.data.train]
+    maps = step_module.maps(datasets, fabric.device)
+    source = CropSource(datasets, recipe.data.crop, recipe.data.flip, run.seed, fabric.device, maps)
+    if step_module.labels and not source.labelled:
+        raise UsageError(f"{', '.join(recipe.data.train)}: pictures without class numbers", "train on data with labels: cifar10")
+    model, *wrapped = fabric.setup(step_module, *(make_optimizer(step_module, name) for name in names))
+    trained, optimizers = step_module.trained(), dict(zip(names, wrapped, strict=True))
+    average = copy.deepcopy(network).requires_grad_(False).eval()
     if state is not None:
         try:
-            codec.load_state_dict(state.part("model"))
             average.load_state_dict(state.part("ema"))
-            _restore_optimizer(optimizer, state.part("optimizer"))
+            for name in names:
+                trained[name].load_state_dict(state.part(name))
+                _restore_optimizer(optimizers[name], state.part(_optimizer_part(name)))
         except (RuntimeError, KeyError, ValueError):
             raise IntegrityError(
                 f"the checkpoint does not fit {recipe.model.arch}.{recipe.model.config}",
                 "it was made by another version: start again",
             ) from None
     if run.compile:
-        codec.encoder.compile()  # pyright: ignore[reportAttributeAccessIssue, reportCallIssue]
-        codec.decoder.compile()  # pyright: ignore[reportAttributeAccessIssue, reportCallIssue]
+        step_module.compile()
 
     start = state.step if state else 0
     stop = min(section.steps, start + options.max_steps) if options.max_steps is not None else section.steps
     clock = Clock(before=state.seconds if state else 0.0, minutes=options.max_minutes)
     compute = [*(state.compute if state else []), _describe_compute(fabric, source.size)]
     log = RunLog(options.out, start, stop, clock, enabled=fabric.is_global_zero, say=say)
-    validation = Validation(recipe, options.data_dir, options.out)
+    validation = step_module.validation(options.data_dir, options.out)
     share = section.batch // fabric.world_size
     shares = (
         range(step * section.batch + fabric.global_rank * share, step * section.batch + (fabric.global_rank + 1) * share)
@@ -154,7 +158,7 @@ def train(
     def current(step: int) -> TrainingState:
         exact = state.exact if state else True
         images = seen + (step - start) * section.batch
-        tensors = _tensors(codec, average, optimizer)
+        tensors = _tensors(trained, average, optimizers)
         return TrainingState(step, clock.seconds(), recipe.to_dict(), tensors, compute, exact, images)
 
     def checkpoint(step: int) -> TrainingState:
@@ -168,22 +172,35 @@ def train(
             save_travel(options.travel, now)
         return now
 
+    def update(name: str, step: int, drawn: Tensors) -> dict[str, torch.Tensor]:
+        """One optimiser's share of a step: what it minimised, for the log."""
+        optimizer, settings = optimizers[name], step_module.optimizer_section(name)
+        for group in optimizer.param_groups:
+            group["lr"] = learning_rate(settings, step)
+        for other, module in trained.items():
+            module.requires_grad_(other == name)
+        values = {key: value.mean() for key, value in model(name, *drawn).items()}
+        fabric.backward(values["loss"])
+        if settings.clip:
+            fabric.clip_gradients(model, optimizer, max_norm=settings.clip, error_if_nonfinite=False)
+        optimizer.step()
+        optimizer.zero_grad()
+        shown = {key: value.detach() for key, value in values.items()}
+        return shown if name == "model" else {f"{name}_{key}": value for key, value in shown.items()}
+
     step, ended = start, None
     with log, Interruption() as interruption:
-        for step, (samples, x) in enumerate(prefetched(source, shares), start=start):
+        for step, batch in enumerate(prefetched(source, shares), start=start):
+            batch = dataclasses.replace(batch, x=batch.x.contiguous(memory_format=torch.channels_last))
+            drawn = step_module.prepare(batch, step)
+            values: dict[str, torch.Tensor] = {}
             rate = learning_rate(section, step)
-            for group in optimizer.param_groups:
-                group["lr"] = rate
-            snr_db, ratio, draw = draw_conditions(recipe, codec, channel, rates, samples, x)
-            loss = model(x.contiguous(memory_format=torch.channels_last), snr_db, ratio, draw.noise, draw.gain).mean()
-            fabric.backward(loss)
-            if section.clip:
-                fabric.clip_gradients(model, optimizer, max_norm=section.clip, error_if_nonfinite=False)
-            optimizer.step()
-            optimizer.zero_grad()
-            _update_average(average, codec, min(section.ema, (1 + step) / (10 + step)) if section.ema else 0.0)
+            for name in step_module.updates(step):
+                values |= update(name, step, drawn)
+            if "model" in step_module.updates(step):
+                _update_average(average, network, min(section.ema, (1 + step) / (10 + step)) if section.ema else 0.0)
             step += 1
-            log.update(step, loss, rate, section.batch)
+            log.update(step, values, rate, section.batch)
             last = step == stop
             if step % ASK_EVERY == 0 or fabric.world_size == 1:  # all processes must stop at the same step
                 last = fabric.broadcast(last or clock.out_of_time() or interruption.asked)
@@ -234,40 +251,6 @@ class Interruption:
         self.asked = True
 
 
-def rate_shares(recipe: Recipe, codec: LearnedCodec) -> torch.Tensor:
-    """How often each rate is drawn, summed up: ``(rates,)``, the last one 1.
-
-    Raises:
-        UsageError: for ``loss.rate_weights`` that do not fit the codec.
-    """
-    weights = torch.tensor(recipe.loss.rate_weights or [1.0] * len(codec.ratios))
-    if len(weights) != len(codec.ratios) or not bool((weights >= 0).all()) or not 0 < float(weights.sum()) < math.inf:
-        raise UsageError(
-            f"loss.rate_weights {list(recipe.loss.rate_weights)}", f"give {len(codec.ratios)} weights >= 0, one a rate, not all 0"
-        )
-    return weights.cumsum(0) / weights.sum()
-
-
-def draw_conditions(
-    recipe: Recipe, codec: LearnedCodec, channel: Channel, rates: torch.Tensor, samples: range, x: torch.Tensor
-) -> tuple[torch.Tensor, torch.Tensor, Realisation]:
-    """SNR ``(B,)``, bandwidth ratio ``(B,)`` and channel draw of these global samples, each image its own.
-
-    ``rates`` as `rate_shares` gives it.
-    """
-    seed, device = recipe.run.seed, x.device
-    index = torch.tensor(list(samples), device=device)
-    low, high = recipe.channel.snr_db
-    snr_db = low + (high - low) * uniforms(seed, STREAM_SNR, index, 1)[:, 0]
-    ratios = torch.tensor(codec.ratios, device=device)
-    picks = uniforms(seed, STREAM_RATE, index, 1)[:, 0].contiguous()
-    chosen = torch.searchsorted(rates.to(device), picks, right=True).clamp(max=len(ratios) - 1)
-    height, width = x.shape[-2:]
-    uses = codec.header.uses(height, width) + codec.payload_uses(height, width, len(ratios) - 1)
-    realisation = channel.realise(normals(seed, STREAM_CHANNEL, index, channel.normal_count(uses)), uses)
-    return snr_db, ratios[chosen], realisation
-
-
 @torch.no_grad()
 def _update_average(average: nn.Module, codec: nn.Module, decay: float) -> None:
     for mine, theirs in zip(average.parameters(), codec.parameters(), strict=True):
@@ -276,11 +259,18 @@ def _update_average(average: nn.Module, codec: nn.Module, decay: float) -> None:
         mine.copy_(buffer)
 
 
-def _tensors(codec: nn.Module, average: nn.Module, optimizer) -> dict[str, torch.Tensor]:
-    tensors = {f"model.{key}": value for key, value in codec.state_dict().items()}
-    tensors |= {f"ema.{key}": value for key, value in average.state_dict().items()}
-    for index, values in optimizer.state_dict()["state"].items():
-        tensors |= {f"optimizer.{index}.{key}": torch.as_tensor(value) for key, value in values.items()}
+def _optimizer_part(name: str) -> str:
+    """Under which prefix a checkpoint has the optimiser of a network."""
+    return "optimizer" if name == "model" else f"{name}-optimizer"
+
+
+def _tensors(trained: Mapping[str, nn.Module], average: nn.Module, optimizers: Mapping[str, Any]) -> dict[str, torch.Tensor]:
+    tensors = {f"ema.{key}": value for key, value in average.state_dict().items()}
+    for name, module in trained.items():
+        tensors |= {f"{name}.{key}": value for key, value in module.state_dict().items()}
+        for index, values in optimizers[name].state_dict()["state"].items():
+            part = f"{_optimizer_part(name)}.{index}"
+            tensors |= {f"{part}.{key}": torch.as_tensor(value) for key, value in values.items() if value is not None}
     return {key: value.detach().cpu().clone() for key, value in tensors.items()}
 
 
@@ -303,15 +293,18 @@ def _previous_state(recipe: Recipe, options: RunOptions, say: Callable[[str], No
     source = options.out if existing or options.travel is None else options.travel
     state = load_checkpoint(source)
     ours, theirs = (json.loads(json.dumps(values)) for values in (recipe.to_dict(), state.recipe))  # tuples as lists
-    if ours["model"] != theirs["model"]:
+    if ours["model"] != theirs["model"] or ours["step"] != theirs.get("step", "reconstruction"):
         raise UsageError(
             f"{source} holds a run of {json.dumps(theirs['model'])}",
-            "resume with the same [model], or choose another folder with -o",
+            "resume with the same step and [model], or choose another folder with -o",
         )
-    for section in ("data", "channel", "loss", "optimizer", "run"):
-        for key, value in ours[section].items():
-            if theirs[section].get(key) != value:
-                say(f"note: {section}.{key} was {theirs[section].get(key)!r}, is now {value!r}")
+    for section, keys in ours.items():
+        if section == "model" or not isinstance(keys, dict):
+            continue
+        before = theirs.get(section) or {}
+        for key, value in keys.items():
+            if key in before and before[key] != value:
+                say(f"note: {section}.{key} was {before[key]!r}, is now {value!r}")
     return state
 
 

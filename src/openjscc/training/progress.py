@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
+from torch import nn
 
 from ..data.datasets import open_dataset
 from ..data.images import to_uint8
@@ -27,7 +29,7 @@ if TYPE_CHECKING:
 LOG_EVERY = 50
 """Updates between two lines of ``log.csv``."""
 
-FIELDS: tuple[str, ...] = ("step", "seconds", "loss", "lr", "images_per_s", "validation")
+FIELDS: tuple[str, ...] = ("step", "seconds", "loss", "lr", "images_per_s", "validation", "terms")
 
 
 class RunLog:
@@ -36,7 +38,8 @@ class RunLog:
     def __init__(self, folder: Path, start: int, stop: int, clock: Clock, enabled: bool, say: Callable[[str], None]) -> None:
         self._path, self._start, self._stop = folder / "log.csv", start, stop
         self._clock, self._enabled, self._say = clock, enabled, say
-        self._losses: list[torch.Tensor] = []
+        self._count = 0
+        self._terms: dict[str, list[torch.Tensor]] = {}
         self._bar = None
 
     def __enter__(self) -> RunLog:
@@ -79,33 +82,36 @@ class RunLog:
             if self._bar is not None:
                 self._bar.stop()
 
-    def update(self, step: int, loss: torch.Tensor, lr: float, batch: int) -> None:
-        """After every update."""
+    def update(self, step: int, values: Mapping[str, torch.Tensor], lr: float, batch: int) -> None:
+        """After every step: what was minimised (``loss``) and further values by name, each a number."""
+        self._count += 1
         if not self._enabled:
             return
-        self._losses.append(loss.detach())
+        for name, value in values.items():
+            self._terms.setdefault(name, []).append(value.detach())
         if self._bar is not None:
             self._bar.update(self._task, completed=step)
         if step % LOG_EVERY == 0 or step == self._stop:
             now = time.monotonic()
-            rate = len(self._losses) * batch / (now - self._mark)
-            self._mark = now
-            mean = torch.stack(self._losses).mean().item()
-            self._losses.clear()
+            rate = self._count * batch / (now - self._mark)
+            self._mark, self._count = now, 0
+            means = {name: torch.stack(terms).mean().item() for name, terms in self._terms.items()}
+            self._terms.clear()
+            mean = means.pop("loss", math.nan)
             row: dict[str, object] = {
                 "step": step,
                 "seconds": f"{self._clock.seconds():.1f}",
                 "loss": f"{mean:.6g}",
                 "lr": f"{lr:.4g}",
+                "terms": ", ".join(f"{name} {value:.6g}" for name, value in means.items()),
             }
             self._rows.writerow(row | {"images_per_s": f"{rate:.1f}"})
             self._file.flush()
             if self._bar is not None:
                 self._bar.update(self._task, rate=f"{rate:.1f} images/s", figure=f"loss {mean:.4g}")
 
-    def validated(self, step: int, figures: dict[str, float]) -> None:
-        """After a validation: ``figures`` by name, PSNR in dB."""
-        text = ", ".join(f"{name} {value:.2f} dB" for name, value in figures.items())
+    def validated(self, step: int, text: str) -> None:
+        """After a validation: its figures in words."""
         self._rows.writerow({"step": step, "seconds": f"{self._clock.seconds():.1f}", "validation": text})
         self._file.flush()
         self._mark = time.monotonic()
@@ -125,9 +131,11 @@ class Validation:
         count = min(recipe.data.validate_limit, len(dataset))
         self._pictures = [dataset[i * len(dataset) // count] for i in range(count)]
 
-    def __call__(self, codec: LearnedCodec, step: int) -> dict[str, float]:
-        """Mean PSNR in dB by bandwidth ratio; writes ``samples/step-*.png``: sent above, received below."""
-        figures: dict[str, float] = {}
+    def __call__(self, network: nn.Module, step: int) -> str:
+        """Mean PSNR in dB by bandwidth ratio, in words; writes ``samples/step-*.png``: sent above, received below."""
+        codec = network
+        assert isinstance(codec, LearnedCodec)
+        figures: list[str] = []
         shown: list[tuple[torch.Tensor, torch.Tensor]] = []
         for ratio in codec.ratios:
             values = []
@@ -146,9 +154,9 @@ class Validation:
                 values.append(METRICS["psnr"].function(x, image)[0])
                 if len(shown) < 4 and ratio == codec.default_ratio:
                     shown.append((x[0], image[0]))
-            figures[f"CBR {format_ratio(ratio)}"] = torch.stack(values).mean().item()
+            figures.append(f"CBR {format_ratio(ratio)} {torch.stack(values).mean().item():.2f} dB")
         self._write_strip(shown, step)
-        return figures
+        return ", ".join(figures)
 
     def _write_strip(self, shown: list[tuple[torch.Tensor, torch.Tensor]], step: int) -> None:
         from PIL import Image

@@ -98,17 +98,18 @@ class LossSection:
 
 @dataclass(frozen=True)
 class OptimizerSection:
-    """Adam and its schedule.
+    """Adam (or SGD) and its schedule.
 
     Attributes:
+        kind: ``adamw``, or ``sgd`` with Nesterov momentum.
         batch: images a step, over all processes.
         steps: length of the run.
         lr: peak learning rate.
         final_lr: learning rate at the end, for the cosine schedule.
         warmup: steps of linear warm-up.
         schedule: ``cosine`` from lr to final_lr, or ``constant``.
-        betas: Adam's.
-        weight_decay: decoupled (AdamW); 0 is Adam.
+        betas: Adam's; SGD's momentum is the first one.
+        weight_decay: decoupled in AdamW (0 is Adam), added to the gradient in SGD.
         clip: largest gradient norm; 0: no clipping.
         ema: decay of the exponential moving average of the parameters that is validated and exported; 0: none. It
             is warmed up as min(ema, (1 + step) / (10 + step)).
@@ -116,6 +117,7 @@ class OptimizerSection:
 
     batch: int
     steps: int
+    kind: Literal["adamw", "sgd"] = "adamw"
     lr: float = 1e-3
     final_lr: float = 0.0
     warmup: int = 0
@@ -171,7 +173,7 @@ def _at_least(name: str, value: float, lowest: float) -> None:
 
 @dataclass(frozen=True)
 class Recipe:
-    """A training run. ``note`` is one line for people."""
+    """A training run. ``note`` is one line for people, ``step`` the kind of training (`openjscc.training.steps.STEPS`)."""
 
     model: ModelSection
     data: DataSection
@@ -180,6 +182,7 @@ class Recipe:
     loss: LossSection = field(default_factory=LossSection)
     run: RunSection = field(default_factory=RunSection)
     note: str = ""
+    step: str = "reconstruction"
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, from which `recipe_from_dict` makes an equal recipe."""

@@ -1,5 +1,18 @@
-"""What one update is, one file a kind."""
+"""What one update is, one file a kind. A recipe names its kind in ``step``."""
 
+from ...errors import unknown_name
+from ._base import TrainingStep
 from .reconstruction import ReconstructionStep
 
-__all__ = ["ReconstructionStep"]
+__all__ = ["STEPS", "ReconstructionStep", "TrainingStep", "step_class"]
+
+STEPS: dict[str, type[TrainingStep]] = {
+    "reconstruction": ReconstructionStep,
+}
+
+
+def step_class(name: str) -> type[TrainingStep]:
+    """The kind of training that a recipe names. Raises UsageError for an unknown one."""
+    if name not in STEPS:
+        raise unknown_name("step", name, STEPS)
+    return STEPS[name]

@@ -1,0 +1,128 @@
+"""What the training loop and a kind of training owe each other.
+
+The loop (`openjscc.training.loop`) fetches batches, and keeps the schedule, optimisers, average, checkpoints and log. A
+`TrainingStep` says which networks there are, what is drawn for a batch, and what each update minimises.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+import torch
+from torch import nn
+
+from ...data.datasets import PictureDataset
+from ...errors import UsageError
+from ...models import create, export, load, resolve
+from ..batches import Batch, Maps
+from ..progress import Validation
+from ..recipe import OptimizerSection, Recipe
+
+Tensors = tuple[torch.Tensor | None, ...]
+
+
+class TrainingStep(nn.Module):
+    """One update as one module, so that data-parallel wrappers see one `forward`.
+
+    `network` is what is averaged, validated and exported; a subclass may add further trained networks by overriding
+    `trained`, and implements `prepare` and `forward`. Networks that are not trained (a task network, a loss's backbone) are kept with `freeze`.
+
+    Args:
+        recipe: the run.
+        network: what is trained, made by `create_network` or `load_network`.
+    """
+
+    labels: ClassVar[bool] = False
+    """Whether the pictures must come with class numbers."""
+
+    def __init__(self, recipe: Recipe, network: nn.Module) -> None:
+        super().__init__()
+        self.recipe = recipe
+        self.network = network
+        self._frozen: list[nn.Module] = []
+
+    def freeze(self, name: str, module: nn.Module) -> nn.Module:
+        """Keep a network that is used but not trained: it moves along between devices and stays in evaluation mode."""
+        self._frozen.append(module.eval().requires_grad_(False))
+        self.add_module(name, module)
+        return module
+
+    def train(self, mode: bool = True) -> TrainingStep:
+        super().train(mode)
+        for module in self._frozen:
+            module.eval()
+        return self
+
+    def trained(self) -> Mapping[str, nn.Module]:
+        """The trained networks by name; each has an optimiser of its own. ``model`` is `network`."""
+        return {"model": self.network}
+
+    def optimizer_section(self, name: str) -> OptimizerSection:
+        """The optimiser of that network."""
+        return self.recipe.optimizer
+
+    def updates(self, step: int) -> Sequence[str]:
+        """Names of the networks that update ``step`` (0-based) changes, in order; `forward` is called once for each."""
+        return ("model",)
+
+    def maps(self, datasets: Sequence[PictureDataset], device: torch.device) -> Sequence[Maps] | None:
+        """What is cut and mirrored together with each picture, one per data set; None: nothing."""
+        return None
+
+    def prepare(self, batch: Batch, step: int) -> Tensors:
+        """All that `forward` gets after the name: the pictures and what is drawn for them, keyed by ``batch.samples`` alone
+        (`openjscc.training.draws`), so that it does not depend on how processes share a batch. Not under autocast."""
+        raise NotImplementedError
+
+    def forward(self, update: str, *tensors: torch.Tensor | None) -> dict[str, torch.Tensor]:
+        """What this update minimises: ``loss`` ``(B,)``, and further values ``(B,)`` for the log."""
+        raise NotImplementedError
+
+    def compile(self, *arguments: Any, **options: Any) -> None:
+        """torch.compile what is worth it: encoder and decoder of a codec."""
+        for name in ("encoder", "decoder"):
+            part = getattr(self.network, name, None)
+            if isinstance(part, nn.Module):
+                part.compile()
+
+    def validation(self, data_dir: str | None, folder: Path) -> Validation:
+        """What measures the averaged network now and then."""
+        return Validation(self.recipe, data_dir, folder)
+
+    @classmethod
+    def create_network(cls, recipe: Recipe) -> nn.Module:
+        """A fresh network."""
+        return create(recipe.model.arch, recipe.model.config)
+
+    @classmethod
+    def load_network(cls, recipe: Recipe) -> nn.Module:
+        """The network of ``model.init``, a released name or an exported file.
+
+        Raises:
+            UsageError: it is of another architecture or configuration. Others: as `openjscc.models.load`.
+        """
+        codec = load(resolve(recipe.model.init))
+        arch = recipe.model.arch
+        same_network = type(codec) is type(create(arch, recipe.model.config)) or _shares_network(codec.arch, arch)
+        if not same_network or codec.config != create(arch, recipe.model.config).config:
+            raise UsageError(
+                f"model.init {recipe.model.init!r} is no {arch} in the configuration {recipe.model.config!r}",
+                "choose a weight and a recipe that fit each other: openjscc models list",
+            )
+        if codec.arch == arch:
+            return codec
+        other = create(arch, recipe.model.config)
+        other.load_state_dict(codec.state_dict())
+        return other
+
+    @classmethod
+    def export_network(cls, network: nn.Module, path: Path, tag: str, training: Mapping[str, Any]) -> Any:
+        """Write a release file (`openjscc.models.export`)."""
+        return export(network, path, tag=tag, training=dict(training))  # pyright: ignore[reportArgumentType]
+
+
+def _shares_network(one: str, other: str) -> bool:
+    """Architectures of which one trains the other's network in another way."""
+    return {one, other} <= {"arjscc", "spjscc"}
