@@ -22,7 +22,7 @@ CONFIGURATIONS = [(arch.name, name) for arch in ARCHITECTURES.values() for name 
 PARAMETERS = {
     ("deepjscc", "paper-2019"): 156_467,
     ("deepjscc", "paper"): 10_690_067,
-    ("deepjscc", "photo"): 1_056_963,
+    ("deepjscc", "photo"): 815_660,
     ("adjscc", "paper"): 10_758_191,
     ("adjscc", "cifar10"): 968_220,
     ("adjscc", "photo"): 1_730_156,
