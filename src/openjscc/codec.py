@@ -45,7 +45,7 @@ class Conditions:
     Attributes:
         snr_db: float32 ``(B,)``, the average SNR in dB that the transmitter knows; None where it knows nothing.
         ratio: the bandwidth ratio asked for, where the codec has several: a number, or one per image ``(B,)``.
-            None: the codec's default.
+            None: the codec's default; a codec with a policy (`adapts_rate`) then chooses for every picture.
         task: what the receiver wants, one of `TASKS`.
         fading: the law of the gain, where the channel fades; None: it does not, or nobody knows.
         uses: channel uses that each frame is given, header included. Only for a codec of any ratio (`takes_any_ratio`), and
@@ -158,7 +158,8 @@ class Codec(Protocol):
         tasks: the tasks it can serve.
         uses_gain: True where `decode` wants the raw symbols and the gain; else the link equalises first.
 
-    A codec may also say ``any_ratio = True`` (`takes_any_ratio`) and ``bound = True`` (`is_bound`).
+    A codec may also say ``any_ratio = True`` (`takes_any_ratio`), ``bound = True`` (`is_bound`) and ``has_policy = True``
+    (`adapts_rate`).
     """
 
     @property
@@ -182,6 +183,11 @@ class Codec(Protocol):
 def takes_any_ratio(codec: Codec) -> bool:
     """Whether the codec serves every bandwidth ratio, and any number of channel uses; `Codec.ratios` are then examples."""
     return bool(getattr(codec, "any_ratio", False))
+
+
+def adapts_rate(codec: Codec) -> bool:
+    """Whether the codec itself chooses one of its ratios for every picture where none is asked for."""
+    return bool(getattr(codec, "has_policy", False))
 
 
 def is_bound(codec: Codec) -> bool:

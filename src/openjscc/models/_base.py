@@ -55,7 +55,8 @@ class LearnedCodec(nn.Module):
 
     `weight` says where the parameters come from; None where they are untrained.
 
-    A subclass sets `stride` and implements the two networks on latents ``(B, rates[-1], H/stride, W/stride)``.
+    A subclass sets `stride` and implements the two networks on latents ``(B, rates[-1], H/stride, W/stride)``. One that
+    decides the rate from the picture sets `has_policy` and overrides `choose`.
 
     Symbols: header, then the latent channels in order; channels 2i and 2i+1 at one position are the real and imaginary
     part of one symbol, so a lower rate is a prefix, and no symbol mixes images.
@@ -64,6 +65,7 @@ class LearnedCodec(nn.Module):
     arch: ClassVar[str] = ""
     tasks: tuple[str, ...] = ("reconstruction",)
     uses_gain = False
+    has_policy = False
     stride: int
     weight: WeightInfo | None = None
 
@@ -86,6 +88,17 @@ class LearnedCodec(nn.Module):
         In training mode `decode` leaves it so: a clipped value has no gradient.
         """
 
+    def choose(
+        self, x: torch.Tensor, snr_db: torch.Tensor, ratio: float | torch.Tensor | None
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Latent of padded images (as `analyse`), and the rate index ``(B,)`` that each is sent at.
+
+        Raises:
+            UsageError: for a ratio that the codec does not have.
+        """
+        rate = self.rate_index(ratio, len(x), x.device)
+        return self.analyse(x, snr_db, rate), rate
+
     @property
     def ratios(self) -> tuple[float, ...]:
         """Bandwidth ratios of the payload on a picture that needs no padding."""
@@ -93,7 +106,7 @@ class LearnedCodec(nn.Module):
 
     @property
     def default_ratio(self) -> float:
-        """The ratio used when nobody asks for one."""
+        """The ratio used when nobody asks for one; of a codec with a policy, which then chooses, a ratio to name it by."""
         return self.ratios[self.config.default_rate]
 
     def rate_index(self, ratio: float | torch.Tensor | None, batch: int, device: torch.device) -> torch.Tensor:
@@ -126,8 +139,8 @@ class LearnedCodec(nn.Module):
         batch, _, height, width = x.shape
         if conditions.task not in self.tasks:
             raise UsageError(f"{self.name} does not serve the task {conditions.task!r}", f"it serves {', '.join(self.tasks)}")
-        rate = self.rate_index(conditions.ratio, batch, x.device)
-        latent = self.analyse(pad_to_multiple(x, self.stride), self._known_snr(conditions.snr_db, batch, x.device), rate)
+        snr_db = self._known_snr(conditions.snr_db, batch, x.device)
+        latent, rate = self.choose(pad_to_multiple(x, self.stride), snr_db, conditions.ratio)
         payload = latent.float().unflatten(1, (-1, 2)).movedim(2, -1).flatten(1, 3).contiguous()
         symbols = torch.view_as_complex(payload)
         sent = self._channels(rate) // 2 * (latent.shape[2] * latent.shape[3])

@@ -6,11 +6,11 @@ from dataclasses import dataclass, field
 from typing import ClassVar
 
 import torch
-from torch.nn import functional as F
 
 from ._registry import register
 from .deepjscc import DeepJSCC, DeepJSCCConfig
 from .layers.autoencoder import AutoencoderConfig
+from .layers.conditions import condition_count, told
 
 NETWORK_PAPER = AutoencoderConfig(
     channels=(256, 256, 256, 256),
@@ -91,14 +91,9 @@ class ADJSCC(DeepJSCC):
 
     @property
     def conditions(self) -> int:
-        rates = len(self.config.rates)
-        return 1 + (rates if rates > 1 else 0) + (1 if self.config.send_scale else 0)
+        return condition_count(len(self.config.rates), self.config.send_scale)
 
     def tell(self, snr_db: torch.Tensor, rate: torch.Tensor, scale: torch.Tensor | None = None) -> torch.Tensor:
-        low, high = self.config.snr_range
-        told = [(2 * (snr_db - low) / max(high - low, 1e-6) - 1)[:, None]]
-        if len(self.config.rates) > 1:
-            told.append(F.one_hot(rate, len(self.config.rates)).float())
-        if self.config.send_scale:  # the transmitter does not know it yet
-            told.append(torch.zeros_like(told[0]) if scale is None else scale.log()[:, None])
-        return torch.cat(told, dim=1)
+        if self.config.send_scale and scale is None:
+            scale = torch.ones_like(snr_db)  # the transmitter does not know it yet
+        return told(snr_db, self.config.snr_range, rate, len(self.config.rates), scale if self.config.send_scale else None)

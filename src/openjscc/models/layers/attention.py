@@ -39,5 +39,9 @@ class ChannelAttention(nn.Module):
         scale = torch.sigmoid(self.expand(torch.relu(self.reduce(context))))
         return scale[:, :, None, None].to(x.dtype)
 
+    def affine(self, x: torch.Tensor, conditions: torch.Tensor) -> tuple[torch.Tensor, None]:
+        """What `forward` multiplies by, and adds (nothing)."""
+        return self.scale(x, conditions), None
+
     def forward(self, x: torch.Tensor, conditions: torch.Tensor) -> torch.Tensor:
         return x * self.scale(x, conditions)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -70,7 +71,7 @@ class AutoencoderConfig:
 
 
 class ConditionedStages(nn.Module):
-    """Stages one after another, with a `ChannelAttention` between two.
+    """Stages one after another, with a module between two that scales (and shifts) the channels, as `ChannelAttention` does.
 
     A stage is local (convolutions only); everything that looks at the whole picture sits between two stages. A picture
     that is too large to be held therefore goes through each stage in tiles (`openjscc.models.layers.tiling`), unless gradients
@@ -78,11 +79,11 @@ class ConditionedStages(nn.Module):
 
     Args:
         stages: layers of each stage.
-        attention: one less.
+        attention: one less; each has ``affine(x, conditions)``, which says the scale and the shift ``(B, C, 1, 1)`` or None.
         stride: pixels of the picture per position of the input, along a side.
     """
 
-    def __init__(self, stages: list[list[nn.Module]], attention: list[ChannelAttention], stride: int) -> None:
+    def __init__(self, stages: list[list[nn.Module]], attention: Sequence[nn.Module], stride: int) -> None:
         super().__init__()
         self.stride = stride
         self.stages = nn.ModuleList(nn.Sequential(*layers) for layers in stages)
@@ -99,9 +100,14 @@ class ConditionedStages(nn.Module):
 
     def _in_tiles(self, x: torch.Tensor, conditions: torch.Tensor, width: int) -> torch.Tensor:
         for index, stage in enumerate(self.stages):
-            scale = self.attention[index - 1].scale(x, conditions) if index else None  # pyright: ignore[reportCallIssue]
-            x = tiling.run_in_tiles(stage, x, scale, tile=tiling.TILE * x.shape[-1] // width)
+            between = self.attention[index - 1].affine if index else _nothing
+            scale, shift = between(x, conditions)  # pyright: ignore[reportCallIssue]
+            x = tiling.run_in_tiles(stage, x, scale, shift, tile=tiling.TILE * x.shape[-1] // width)
         return x
+
+
+def _nothing(x: torch.Tensor, conditions: torch.Tensor) -> tuple[None, None]:
+    return None, None
 
 
 def make_encoder(config: AutoencoderConfig, latent: int, conditions: int) -> ConditionedStages:

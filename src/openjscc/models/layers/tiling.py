@@ -13,7 +13,7 @@ from fractions import Fraction
 import torch
 from torch import nn
 
-from .blocks import Bottleneck
+from .blocks import Bottleneck, ResidualBlock
 from .gdn import GDN
 
 WHOLE = 2_000_000
@@ -21,7 +21,7 @@ WHOLE = 2_000_000
 TILE = 1024
 """Side of a tile, in pixels of the picture."""
 
-_POINTWISE = (GDN, nn.PReLU, nn.ReLU, nn.Sigmoid, nn.Identity)
+_POINTWISE = (GDN, nn.BatchNorm2d, nn.PReLU, nn.ReLU, nn.Sigmoid, nn.Identity)
 
 
 def reach(stage: nn.Module) -> tuple[int, Fraction, int]:
@@ -42,7 +42,7 @@ def reach(stage: nn.Module) -> tuple[int, Fraction, int]:
             step /= layer.stride[0]
         elif isinstance(layer, nn.PixelShuffle):
             step /= layer.upscale_factor
-        elif isinstance(layer, (nn.Sequential, Bottleneck)):
+        elif isinstance(layer, (nn.Sequential, Bottleneck, ResidualBlock)):
             for child in layer.children():
                 visit(child)
         elif not isinstance(layer, _POINTWISE):
@@ -54,13 +54,16 @@ def reach(stage: nn.Module) -> tuple[int, Fraction, int]:
     return math.ceil(margin / alignment) * alignment, 1 / step, alignment
 
 
-def run_in_tiles(stage: nn.Module, x: torch.Tensor, scale: torch.Tensor | None, tile: int) -> torch.Tensor:
-    """``stage(x * scale)`` with memory for one tile at a time.
+def run_in_tiles(
+    stage: nn.Module, x: torch.Tensor, scale: torch.Tensor | None, shift: torch.Tensor | None, tile: int
+) -> torch.Tensor:
+    """``stage(x * scale + shift)`` with memory for one tile at a time.
 
     Args:
         stage: local layers (see `reach`).
         x: ``(B, C, H, W)``, H and W multiples of the stage's stride.
         scale: ``(B, C, 1, 1)`` or None.
+        shift: ``(B, C, 1, 1)`` or None.
         tile: side of a tile, in positions of the stage's input.
     """
     margin, factor, alignment = reach(stage)
@@ -72,13 +75,14 @@ def run_in_tiles(stage: nn.Module, x: torch.Tensor, scale: torch.Tensor | None, 
             bottom, right = min(top + tile, height), min(left + tile, width)
             outer = (max(top - margin, 0), max(left - margin, 0))
             piece = x[:, :, outer[0] : min(bottom + margin, height), outer[1] : min(right + margin, width)]
-            out = stage(piece if scale is None else piece * scale)
+            piece = piece if scale is None else piece * scale
+            out = stage(piece if shift is None else piece + shift)
             if not result.numel():
                 result = out.new_empty(x.shape[0], out.shape[1], int(height * factor), int(width * factor))
             rows = (int(top * factor), int(bottom * factor))
             columns = (int(left * factor), int(right * factor))
-            shift = (int(outer[0] * factor), int(outer[1] * factor))
+            start = (int(outer[0] * factor), int(outer[1] * factor))
             result[:, :, rows[0] : rows[1], columns[0] : columns[1]] = out[
-                :, :, rows[0] - shift[0] : rows[1] - shift[0], columns[0] - shift[1] : columns[1] - shift[1]
+                :, :, rows[0] - start[0] : rows[1] - start[0], columns[0] - start[1] : columns[1] - start[1]
             ]
     return result
