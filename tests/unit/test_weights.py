@@ -7,7 +7,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-import openjscc.models._weights as weights
+import openjscc.weightfile as weights
 from openjscc.codec import Conditions
 from openjscc.errors import IntegrityError, MissingError, UsageError
 from openjscc.models import create, export, list_models, load, resolve, verify
@@ -82,7 +82,7 @@ def test_foreign_safetensors(tmp_path: Path) -> None:
 
 def test_changed_behaviour_is_an_error(released: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A trap of the field: a checkpoint that loses decibels on a newer torch without an error."""
-    monkeypatch.setattr(weights, "_digest", lambda facts, tensors: "same")
+    monkeypatch.setattr(weights, "digest", lambda facts, tensors: "same")
     path = rewritten(released, tmp_path / "t.safetensors", {"sha256": "same"}, change=0.01)
     with pytest.raises(IntegrityError, match=r"fails its self-test: .* dB at CBR 1/6, expected"):
         load(path)
@@ -101,7 +101,7 @@ def test_an_intact_file_of_another_version(
     released: Path, tmp_path: Path, about: dict, message: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = rewritten(released, tmp_path / "t.safetensors", about | {"sha256": "same"})
-    monkeypatch.setattr(weights, "_digest", lambda facts, tensors: "same")
+    monkeypatch.setattr(weights, "digest", lambda facts, tensors: "same")
     with pytest.raises(IntegrityError, match=message):
         load(path)
 

@@ -1,76 +1,44 @@
-"""Released weights: one safetensors file each, which says what it is and tests itself when it is loaded."""
+"""Released weights of codecs: one file each, which says what it is and tests itself when it is loaded."""
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 import os
 import platform
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
-from importlib import resources
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from .. import weightfile
 from ..codec import Conditions, Received
 from ..configuration import build
 from ..errors import IntegrityError, MissingError, OpenJSCCError, UsageError, unknown_name
-from ..files import write_atomically
 from ..units import format_ratio, noise_var_from_snr, psnr_from_mse
+from ..weightfile import ENVIRONMENT, LICENCE, WeightFacts, is_path
 from ._base import RATIO_TOLERANCE, CodecConfig, LearnedCodec
 from ._registry import ARCHITECTURES, create
 
-FORMAT = 1
-SUFFIX = ".safetensors"
-KEY = "openjscc"
-ENVIRONMENT = "OPENJSCC_WEIGHTS"
 SELF_TEST_SNR_DB = 10.0
 SELF_TEST_TOLERANCE_DB = 0.02
-LICENCE = "Apache-2.0"
 
 
-@dataclass(frozen=True)
-class WeightInfo:
-    """The facts of a weight file, as its header has them.
+@dataclass(frozen=True, kw_only=True)
+class WeightInfo(WeightFacts):
+    """The facts of a codec's weight file, as its header has them.
+
+    The ``reference`` records have data, channel, snr_db, ratio, metric, mean; ``self_test`` the PSNR at each ratio.
 
     Attributes:
-        name: ``arch.tag``.
-        arch: architecture.
-        tag: which weight of that architecture.
-        path: the file.
-        parameters: number of parameters.
-        file_bytes: size of the file.
-        config: the architecture's configuration.
         ratios: bandwidth ratios that it serves.
         default_ratio: the one used when nobody asks.
-        training: steps, images, seconds, compute, data, terms, recipe.
-        paper: citation of the architecture.
-        licence: of the weight.
-        reference: measured results, one record each (data, channel, snr_db, ratio, metric, mean).
-        self_test: PSNR on the bundled probe picture at each ratio, and how it is made.
-        sha256: of all these facts and the parameters, checked when loading.
-        format: version of this layout.
     """
 
-    name: str
-    arch: str
-    tag: str
-    path: str
-    parameters: int
-    file_bytes: int
-    config: dict[str, Any]
     ratios: list[float]
     default_ratio: float
-    training: dict[str, Any]
-    paper: str
-    licence: str
-    reference: list[dict[str, Any]]
-    self_test: dict[str, Any]
-    sha256: str
-    format: int = FORMAT
 
 
 def list_models() -> list[WeightInfo]:
@@ -92,7 +60,7 @@ def resolve(name: str, ratio: float | None = None, data: str | None = None, also
         MissingError: a known architecture without any weight.
     """
     files = weight_files()
-    if name in files or _is_path(name):
+    if name in files or is_path(name):
         return name
     if name not in ARCHITECTURES:
         arch = name.partition(".")[0]
@@ -130,10 +98,10 @@ def load(name: str | os.PathLike[str], verify: bool = True) -> LearnedCodec:
     """
     path = _path(name)
     info = read_info(path)
-    tensors = _read_tensors(path, info)  # checks the facts too, before anything is built from them
+    tensors = weightfile.read_tensors(info)  # checks the facts too, before anything is built from them
     codec = _build(info)
     try:
-        codec.load_state_dict({key: value.float() for key, value in tensors.items()})
+        codec.load_state_dict(tensors)
     except RuntimeError:
         raise IntegrityError(
             f"{path} does not fit this version's {info.arch}", "it was made by another version of openjscc"
@@ -175,23 +143,13 @@ def export(
     Raises:
         UsageError: a path without the suffix, a folder that cannot be written, or parameters that half precision cannot hold.
     """
-    from safetensors.torch import save
-
-    path = Path(path)
-    if path.suffix != SUFFIX:
-        raise UsageError(f"{path} does not end in {SUFFIX}", f"name it {path.stem}{SUFFIX}")
-    plain = torch.contiguous_format
-    tensors = {
-        key: value.detach().cpu().to(torch.float16).clone(memory_format=plain) for key, value in codec.state_dict().items()
-    }
-    for key, value in tensors.items():
-        if not bool(torch.isfinite(value).all()):
-            raise UsageError(f"{key} is not finite in half precision", "the training has diverged; take an earlier checkpoint")
+    weightfile.weight_path(path)
+    tensors = weightfile.half_precision(codec.state_dict())
     rounded = create(codec.arch, codec.config)
-    rounded.load_state_dict({key: value.float() for key, value in tensors.items()})
+    rounded.load_state_dict(weightfile.single_precision(tensors))
     rounded.to(memory_format=torch.channels_last).eval()  # pyright: ignore[reportCallIssue]
     about = {
-        "format": FORMAT,
+        "format": weightfile.FORMAT,
         "name": f"{codec.arch}.{tag}",
         "arch": codec.arch,
         "tag": tag,
@@ -200,13 +158,12 @@ def export(
         "ratios": list(codec.ratios),
         "default_ratio": codec.default_ratio,
         "training": dict(training),
-        "paper": _citation(codec),
+        "paper": weightfile.citation(type(codec)),
         "licence": licence,
         "reference": reference or [],
         "self_test": self_test(rounded),
     }
-    about["sha256"] = _digest(about, tensors)
-    write_atomically(path, save(tensors, {KEY: json.dumps(about)}))
+    weightfile.write_weight(path, about, tensors)
     return read_info(path)
 
 
@@ -214,36 +171,14 @@ def read_info(path: str | os.PathLike[str]) -> WeightInfo:
     """The facts in a weight file's header; the parameters are not read.
 
     Raises:
-        MissingError: no such file. IntegrityError: not a safetensors file, or none of ours.
+        MissingError: no such file. IntegrityError: not a safetensors file, or none of ours. UsageError: a task network.
     """
-    from safetensors import SafetensorError, safe_open
-
-    path = Path(path)
-    if not path.is_file():
-        raise MissingError(f"no weight file {path}", "openjscc models list shows what there is")
-    try:
-        with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-    except (SafetensorError, OSError) as error:
-        raise IntegrityError(f"{path} is not a readable safetensors file ({error})", "get the file again") from None
-    if KEY not in metadata:
-        raise IntegrityError(
-            f"{path} is not an openjscc weight", "it has no 'openjscc' metadata: export one with openjscc train --export"
-        )
-    try:
-        about = json.loads(metadata[KEY])
-        if about["format"] != FORMAT:
-            raise IntegrityError(f"{path} has weight format {about['format']}, this version reads {FORMAT}", "update openjscc")
-        return build(WeightInfo, about | {"path": str(path), "file_bytes": path.stat().st_size}, str(path))
-    except (KeyError, TypeError, ValueError) as error:
-        raise IntegrityError(
-            f"{path} has a damaged header ({error.args[0] if error.args else error})", "get the file again"
-        ) from None
+    return weightfile.read_facts(WeightInfo, path, None)
 
 
 def self_test(codec: LearnedCodec) -> dict[str, Any]:
     """PSNR in dB on the bundled probe picture at every ratio, at 10 dB on a fixed draw of noise."""
-    x = _probe()
+    x = weightfile.probe()
     results: dict[str, float] = {}
     with torch.no_grad():
         for ratio in codec.ratios:
@@ -276,15 +211,6 @@ def _run_self_test(codec: LearnedCodec, info: WeightInfo) -> None:
             )
 
 
-def _probe() -> torch.Tensor:
-    import numpy as np
-    from PIL import Image
-
-    with (resources.files("openjscc.data") / "samples" / "probe.png").open("rb") as file, Image.open(file) as picture:
-        pixels = np.asarray(picture.convert("RGB")).copy()
-    return torch.from_numpy(pixels).permute(2, 0, 1)[None].float() / 255.0
-
-
 def _build(info: WeightInfo) -> LearnedCodec:
     if info.arch not in ARCHITECTURES:
         raise IntegrityError(
@@ -298,49 +224,13 @@ def _build(info: WeightInfo) -> LearnedCodec:
     return create(info.arch, config)
 
 
-def _read_tensors(path: Path, info: WeightInfo) -> dict[str, torch.Tensor]:
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    try:
-        tensors = load_file(path)
-    except (SafetensorError, OSError) as error:
-        raise IntegrityError(f"{path} is truncated or damaged ({error})", "get the file again") from None
-    facts = {key: value for key, value in asdict(info).items() if key not in ("path", "file_bytes", "sha256")}
-    if _digest(facts, tensors) != info.sha256:
-        raise IntegrityError(f"{path}: its checksum is wrong", "get the file again")
-    return tensors
-
-
-def _digest(facts: Mapping[str, Any], tensors: Mapping[str, torch.Tensor]) -> str:
-    digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode())
-    for key in sorted(tensors):
-        digest.update(f"{key}{tuple(tensors[key].shape)}{tensors[key].dtype}".encode())
-        digest.update(tensors[key].numpy().tobytes())  # in logical order, whatever the strides
-    return digest.hexdigest()
-
-
-def _citation(codec: LearnedCodec) -> str:
-    paragraphs = (type(codec).__doc__ or "").split("\n\n")
-    return " ".join(paragraphs[1].split()) if len(paragraphs) > 1 else ""
-
-
 def weight_files() -> dict[str, Path]:
-    """Weight files at hand by name, unopened: the package's, and those in the folder that ``OPENJSCC_WEIGHTS`` names."""
-    found: dict[str, Path] = {}
-    packaged = resources.files("openjscc") / "weights"
-    for folder in (Path(str(packaged)), Path(os.environ[ENVIRONMENT]) if os.environ.get(ENVIRONMENT) else None):
-        if folder is not None and folder.is_dir():
-            found |= {path.name.removesuffix(SUFFIX): path for path in folder.glob(f"*{SUFFIX}")}
-    return found
-
-
-def _is_path(name: str) -> bool:
-    return name.endswith(SUFFIX) or os.sep in name
+    """Codecs' weight files at hand by name: the package's, and those in the folder that ``OPENJSCC_WEIGHTS`` names."""
+    return weightfile.weight_files(None)
 
 
 def _path(name: str | os.PathLike[str]) -> Path:
-    if isinstance(name, os.PathLike) or _is_path(name):
+    if isinstance(name, os.PathLike) or is_path(name):
         return Path(name)
     full = resolve(name)
     path = weight_files()[full]
