@@ -27,6 +27,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import Any, TypeVar
 
 import torch
 from torch import nn
@@ -225,14 +226,17 @@ class Backbone(nn.Module):
             yield x
 
 
+Network = TypeVar("Network", bound=nn.Module)
+
+
 @contextmanager
-def frozen(make: Callable[..., nn.Module], device: torch.device, *arguments: str) -> Iterator[nn.Module]:
+def frozen(make: Callable[..., Network], device: torch.device, *arguments: str) -> Iterator[Network]:
     """The one instance of a network on that device, to be used without gradients.
 
     On a GPU one thread uses it at a time, with float32 convolutions: TF32 would move the fourth digit of a metric.
     """
     with _LOCK:
-        network = _instance(make, str(device), *arguments)
+        network: Any = _instance(make, str(device), *arguments)
     with torch.no_grad():
         if device.type == "cuda":
             with _LOCK, torch.backends.cudnn.flags(enabled=True, allow_tf32=False):

@@ -10,10 +10,8 @@ features of the P patches of the source, then of the reconstruction. ``np.savez`
 
 from __future__ import annotations
 
-import hashlib
-import threading
-from collections import OrderedDict
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import numpy as np
 import torch
@@ -23,11 +21,15 @@ from ..errors import UsageError
 from .backbones import VGG16, Backbone, frozen, load_weights
 from .fidelity import check_pair, eight_bits, finite
 from .inception import FIDInception
+from .memory import SourceMemory
 from .perceptual import IMAGENET_MEAN, IMAGENET_STD
 
 PATCH = 256
 _BLOCK = 1024
 """Rows of the kernel matrix that are held at once."""
+
+SOURCES = SourceMemory(2**27)
+"""Features of 10,000 small pictures."""
 
 
 class VGG16Features(nn.Module):
@@ -171,36 +173,19 @@ def _sides(entries: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
 
 def _features(make: Callable[[], nn.Module], x: torch.Tensor, y: torch.Tensor) -> list[np.ndarray]:
     check_pair(x, y)
+    entries = []
     with frozen(make, x.device) as network:
-        entries = [np.stack([_of_source(network, a), _of_picture(network, b)]) for a, b in zip(x, y, strict=True)]
+        for source, received in zip(x, y, strict=True):
+            of_source = SOURCES.recall(source, make, partial(_of_picture, network, source))
+            sides = zip(of_source, _of_picture(network, received), strict=True)
+            entries += [np.stack([a.numpy(), b.numpy()]) for a, b in sides]
     for entry, whole in zip(entries, finite(x, y).tolist(), strict=True):
         if not whole:
             entry.fill(np.nan)
     return entries
 
 
-def _of_picture(network: nn.Module, picture: torch.Tensor) -> np.ndarray:
-    """Patch by patch: the same whatever else is in the picture."""
+def _of_picture(network: nn.Module, picture: torch.Tensor) -> list[torch.Tensor]:
+    """One tensor ``(P, D)``. Patch by patch: the same whatever else is in the picture."""
     seen = patches(eight_bits(picture).div_(255.0))
-    return torch.cat([network(patch) for patch in seen.split(1)]).cpu().numpy()
-
-
-_SOURCES: OrderedDict[tuple[str, bytes], np.ndarray] = OrderedDict()
-_SOURCES_KEPT = 512
-_LOCK = threading.Lock()
-
-
-def _of_source(network: nn.Module, picture: torch.Tensor) -> np.ndarray:
-    """The same, remembered: a sweep asks for a source at each of its points."""
-    content = eight_bits(picture).to(torch.uint8).cpu().numpy()
-    key = type(network).__name__, hashlib.sha256(repr(content.shape).encode() + content.tobytes()).digest()
-    with _LOCK:
-        if key in _SOURCES:
-            _SOURCES.move_to_end(key)
-            return _SOURCES[key]
-    features = _of_picture(network, picture)
-    with _LOCK:
-        _SOURCES[key] = features
-        while len(_SOURCES) > _SOURCES_KEPT:
-            _SOURCES.popitem(last=False)
-    return features
+    return [torch.cat([network(patch) for patch in seen.split(1)]).cpu()]

@@ -2,11 +2,13 @@
 
 `LPIPS` and `DISTS` are the networks, for training too: they neither round nor clip, and gradients reach the pictures. The metrics
 `lpips`, `lpips_vgg` and `dists` are the same on pictures rounded to 8 bits, one picture at a time, so the batch changes nothing.
+They remember the features of the last sources.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial, reduce
 
 import torch
 from torch import nn
@@ -15,6 +17,7 @@ from torch.nn import functional as F
 from ..errors import UsageError, unknown_name
 from .backbones import ALEXNET, VGG16, Backbone, frozen, load_weights
 from .fidelity import check_pair, eight_bits, finite
+from .memory import SourceMemory
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 """Of pictures in [0, 1], as torchvision's networks were trained with."""
@@ -24,6 +27,9 @@ LPIPS_SHIFT, LPIPS_SCALE = (-0.030, -0.088, -0.188), (0.458, 0.448, 0.450)
 
 DISTS_SMALLEST = 32
 """Below so many pixels on a side, the last stage is one value per channel and has no structure to compare."""
+
+SOURCES = SourceMemory(2**29)
+"""Features of 24 Kodak pictures on AlexNet (16 MB each), or of two on VGG16 (192 MB each)."""
 
 
 class LPIPS(nn.Module):
@@ -60,12 +66,20 @@ class LPIPS(nn.Module):
             UsageError: shapes that differ or are no pictures, a side below 31 pixels (``alex``) or 16 (``vgg``).
         """
         check_pair(x, y)
-        a, b = (self.backbone.stages((2 * z.float() - 1 - self.get_buffer("shift")) / self.get_buffer("scale")) for z in (x, y))
-        total = x.new_zeros(len(x), dtype=torch.float32)
-        for stage, (of_x, of_y) in enumerate(zip(a, b, strict=True)):
-            difference = (_unit_length(of_x) - _unit_length(of_y)).square()
-            total = total + F.conv2d(difference, self.get_buffer(f"head_{stage}")).mean(dim=(1, 2, 3))
-        return total
+        return self.distance(self.features(x), self.features(y))
+
+    def features(self, x: torch.Tensor) -> Iterator[torch.Tensor]:
+        """What is compared of pictures ``(B, 3, H, W)``: the stages' outputs, of unit length at each position."""
+        stages = self.backbone.stages((2 * x.float() - 1 - self.get_buffer("shift")) / self.get_buffer("scale"))
+        return map(_unit_length, stages)
+
+    def distance(self, of_x: Iterable[torch.Tensor], of_y: Iterable[torch.Tensor]) -> torch.Tensor:
+        """Between pictures with these `features`, ``(B,)``."""
+        parts = [
+            F.conv2d((a - b).square(), self.get_buffer(f"head_{stage}")).mean(dim=(1, 2, 3))
+            for stage, (a, b) in enumerate(zip(of_x, of_y, strict=True))
+        ]
+        return reduce(torch.add, parts)
 
 
 class DISTS(nn.Module):
@@ -101,14 +115,22 @@ class DISTS(nn.Module):
             UsageError: shapes that differ or are no pictures, a side below 32 pixels.
         """
         check_pair(x, y)
+        return self.distance(self.features(x), self.features(y))
+
+    def features(self, x: torch.Tensor) -> Iterator[torch.Tensor]:
+        """What is compared of pictures ``(B, 3, H, W)``: they themselves and the stages' outputs."""
         if min(x.shape[-2:]) < DISTS_SMALLEST:
             raise UsageError(
                 f"DISTS of a picture of {x.shape[-1]}x{x.shape[-2]} pixels",
                 f"{DISTS_SMALLEST} is the least side; take psnr or ssim",
             )
-        x, y = x.float(), y.float()
-        a, b = (self.backbone.stages((z - self.get_buffer("mean")) / self.get_buffer("std")) for z in (x, y))
-        differences = [self._differences(x, y), *(self._differences(of_x, of_y) for of_x, of_y in zip(a, b, strict=True))]
+        x = x.float()
+        yield x
+        yield from self.backbone.stages((x - self.get_buffer("mean")) / self.get_buffer("std"))
+
+    def distance(self, of_x: Iterable[torch.Tensor], of_y: Iterable[torch.Tensor]) -> torch.Tensor:
+        """Between pictures with these `features`, ``(B,)``."""
+        differences = [self._differences(a, b) for a, b in zip(of_x, of_y, strict=True)]
         texture, structure = (torch.cat(parts, dim=1) for parts in zip(*differences, strict=True))
         return texture @ self.get_buffer("alpha") + structure @ self.get_buffer("beta")
 
@@ -156,10 +178,14 @@ def dists(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
     return _one_by_one(DISTS, (), x, y)
 
 
-def _one_by_one(make: Callable[..., nn.Module], arguments: tuple[str, ...], x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+def _one_by_one(make: Callable[..., LPIPS | DISTS], arguments: tuple[str, ...], x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+    """Of each picture; the features of a source are remembered."""
     check_pair(x, y)
+    values = []
     with frozen(make, x.device, *arguments) as network:
-        values = [network(*(eight_bits(z).div_(255.0) for z in pair)) for pair in zip(x.split(1), y.split(1), strict=True)]
+        for source, received in zip(*(eight_bits(z).div_(255.0).split(1) for z in (x, y)), strict=True):
+            of_source = SOURCES.recall(source, (make, arguments), partial(network.features, source))
+            values.append(network.distance(of_source, network.features(received)))
     return torch.cat(values).masked_fill(~finite(x, y), torch.nan)
 
 
