@@ -1,19 +1,57 @@
 """Plain data to frozen dataclasses, strictly: an unknown key or a value of the wrong type is an error that names it.
 
-Used for TOML recipes and for the configuration that a weight file carries.
+Used for TOML files (recipes, studies), which are found by name in the package or by path, and for the configuration that a
+weight file carries.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import tomllib
 import types
 import typing
 from collections.abc import Mapping
+from importlib import resources
+from pathlib import Path
 from typing import Any, TypeVar
 
 from .errors import UsageError, unknown_name
 
 Config = TypeVar("Config")
+
+
+def packaged(package: str, folder: str) -> list[str]:
+    """Names of the TOML files in a folder of one of our packages, e.g. of ``openjscc.training`` and ``recipes``."""
+    entries = (resources.files(package) / folder).iterdir()
+    return sorted(entry.name.removesuffix(".toml") for entry in entries if entry.name.endswith(".toml"))
+
+
+def read_toml(name: str, what: str, package: str, folder: str) -> dict[str, Any]:
+    """The content of a TOML file that is named as one of `packaged`, or by its path.
+
+    Args:
+        name: as the user gave it.
+        what: that is, in a word, e.g. ``recipe``.
+        package: see `packaged`.
+        folder: see `packaged`.
+
+    Raises:
+        UsageError: no such file, or TOML that does not parse.
+    """
+    known, path = packaged(package, folder), Path(name)
+    if name in known:
+        text = (resources.files(package) / folder / f"{name}.toml").read_text("utf-8")
+    elif path.suffix == ".toml" and path.is_file():
+        text = path.read_text("utf-8", errors="replace")
+    elif path.suffix == ".toml":
+        raise UsageError(f"no file {name}", f"check the path; the packaged ones are {', '.join(known)}")
+    else:
+        raise unknown_name(what, name, known, more="(or give the path of a .toml file)")
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        hint = f"see the packaged ones for the layout: {', '.join(known)}"
+        raise UsageError(f"{name}: not valid TOML: {error}", hint) from None
 
 
 def build(cls: type[Config], values: Mapping[str, Any], where: str) -> Config:

@@ -160,13 +160,13 @@ def test_cells_are_measured_again(openjscc, small: Path) -> None:
 
 
 def test_a_metric_without_weights_is_left_out(openjscc, small: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from openjscc.bench import recheck, study_plan
+    from openjscc.bench import sweep
 
     def unavailable(names: tuple[str, ...]) -> None:
         if set(names) & {"ssim"}:
             raise MissingError("no weights of ssim", "get them")
 
-    monkeypatch.setattr(study_plan, "check_metrics", unavailable)
+    monkeypatch.setattr(sweep, "check_metrics", unavailable)
     result = openjscc("study", small, "-o", "out")
     result.assert_ok()
     assert "no weights of ssim" in result.err
@@ -178,10 +178,9 @@ def test_a_metric_without_weights_is_left_out(openjscc, small: Path, monkeypatch
     def nothing(names: tuple[str, ...]) -> None:
         raise MissingError("no weights", "get them")
 
-    monkeypatch.setattr(study_plan, "check_metrics", nothing)
+    monkeypatch.setattr(sweep, "check_metrics", nothing)
     openjscc("study", small, "-o", "none").assert_error(3, "no weights")
     assert not Path("none").exists()
-    monkeypatch.setattr(recheck, "check_metrics", nothing)
     openjscc("study", small, "-o", "out", "--check").assert_error(3, "no weights")
 
 

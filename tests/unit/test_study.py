@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 
 from openjscc.bench.anchors import read_anchors
-from openjscc.bench.study import BenchSection, load_study, packaged_studies, published_points
+from openjscc.bench.study import load_study, packaged_studies, published_points
 from openjscc.bench.study_page import _duration
 from openjscc.bench.study_plan import plan_study
+from openjscc.bench.study_sections import BenchSection
 from openjscc.errors import UsageError
 
 
@@ -30,9 +31,9 @@ def data(tmp_path: Path, make_picture: Callable[..., Path]) -> Path:
 
 @pytest.mark.parametrize("name", packaged_studies())
 def test_packaged_studies_load_and_plan(name: str, data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from openjscc.bench import grid, study_plan
+    from openjscc.bench import grid, sweep
 
-    for module in (grid, study_plan):
+    for module in (grid, sweep):
         monkeypatch.setattr(module, "check_metrics", lambda names: None)
     monkeypatch.delenv("OPENJSCC_WEIGHTS", raising=False)
     study = load_study(name)

@@ -16,7 +16,7 @@ from ..models import read_info, weight_files
 from ..systems import load_all
 from .grid import CellResult, Plan, Precision, measure_cell, plan_cells
 from .records import Record
-from .sweep import check_metrics
+from .sweep import missing_metrics
 
 TOLERANCE_DB = 0.02
 TOLERANCE = 0.002
@@ -86,7 +86,7 @@ def plan_recheck(records: Sequence[Record], count: int, seed: int = 0, data_dir:
                 f"{weight} is another weight: sha256 {found[:16]}, the records were made with {digest[:16]}",
                 "get that weight again, or run the study again in another folder",
             )
-    missing = _missing_metrics(records)
+    missing = missing_metrics(record.metric for record in records)
     drawn = random.Random(seed).sample(list(cells.values()), min(count, len(cells)))
     planned = []
     for some in drawn:
@@ -134,19 +134,6 @@ def _weight_path(system: str, weight: str) -> Path:
             f"no weight {weight}", "openjscc models list shows those at hand; OPENJSCC_WEIGHTS names a folder of more"
         )
     return weight_files()[weight]
-
-
-def _missing_metrics(records: Sequence[Record]) -> dict[str, str]:
-    missing: dict[str, MissingError] = {}
-    names = dict.fromkeys(record.metric for record in records)
-    for name in names:
-        try:
-            check_metrics((name,))
-        except MissingError as error:
-            missing[name] = error
-    if len(missing) == len(names):
-        raise next(iter(missing.values()))
-    return {name: error.message for name, error in missing.items()}
 
 
 def _plan(records: Sequence[Record], dataset: PictureDataset) -> Plan:

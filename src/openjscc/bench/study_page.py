@@ -17,8 +17,9 @@ from .plots import draw, write_figure
 from .records import Record, write_records
 from .selection import in_order, select
 from .strips import strip
-from .study import FigureSection, StripSection, Study, TableSection, published_points
+from .study import Study, published_points
 from .study_plan import Grid
+from .study_sections import FigureSection, StripSection, TableSection
 
 FEWEST = 8
 """Of fewer pictures the interval over other pictures says nothing, and would hide the curves."""

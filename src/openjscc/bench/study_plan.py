@@ -16,8 +16,9 @@ from .grid import Cell, Plan, Precision, plan_cells
 from .layout import arrange
 from .records import Record
 from .selection import select
-from .study import BenchSection, StripSection, Study
-from .sweep import check_metrics
+from .study import Study
+from .study_sections import BenchSection, StripSection
+from .sweep import missing_metrics
 
 Systems = list[tuple[str, Codec, tuple[float | None, ...]]]
 
@@ -69,7 +70,7 @@ def plan_study(study: Study, data_dir: str | os.PathLike[str] | None = None, lim
     """
     if study.figure and importlib.util.find_spec("matplotlib") is None:
         raise MissingError("drawing needs matplotlib, which is not installed", 'pip install "openjscc[plot]"')
-    missing = _missing_metrics(study)
+    missing = missing_metrics(metric for bench in study.bench for metric in bench.metrics)
     opened: dict[tuple[tuple[str, ...], tuple[float | None, ...]], Systems] = {}
     datasets: dict[int | None, PictureDataset] = {}
     plans: dict[int, list[Plan]] = {}
@@ -106,20 +107,6 @@ def plan_study(study: Study, data_dir: str | os.PathLike[str] | None = None, lim
     plan = StudyPlan(tuple(Grid(sizes[size], _merged(some)) for size, some in plans.items()), tuple(strips), missing)
     _check_pages(study, plan)
     return plan
-
-
-def _missing_metrics(study: Study) -> dict[str, str]:
-    """Metrics whose weights are not to be had, and why."""
-    missing: dict[str, MissingError] = {}
-    asked = dict.fromkeys(metric for bench in study.bench for metric in bench.metrics)
-    for name in asked:
-        try:
-            check_metrics((name,))
-        except MissingError as error:
-            missing[name] = error
-    if len(missing) == len(asked):
-        raise next(iter(missing.values()))
-    return {name: error.message for name, error in missing.items()}
 
 
 def _merged(plans: Sequence[Plan]) -> Plan:

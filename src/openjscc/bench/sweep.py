@@ -15,7 +15,7 @@ import torch
 from ..channels import make_channel
 from ..codec import Codec
 from ..data.datasets import PictureDataset
-from ..errors import UsageError
+from ..errors import MissingError, UsageError
 from ..metrics import get_metric
 from ..units import snr_tensor
 from .points import Measured, Point, measure, to_records
@@ -78,6 +78,24 @@ def check_metrics(names: Iterable[str]) -> None:
         if metric.needs:
             picture = torch.zeros(1, 3, 64, 64)
             metric.collect(picture, picture)
+
+
+def missing_metrics(names: Iterable[str]) -> dict[str, str]:
+    """Metrics whose weights are not to be had, and why.
+
+    Raises:
+        UsageError: see `check_metrics`. MissingError: none of them can be had.
+    """
+    missing: dict[str, MissingError] = {}
+    asked = dict.fromkeys(names)
+    for name in asked:
+        try:
+            check_metrics((name,))
+        except MissingError as error:
+            missing[name] = error
+    if missing and len(missing) == len(asked):
+        raise next(iter(missing.values()))
+    return {name: error.message for name, error in missing.items()}
 
 
 class Interrupted(KeyboardInterrupt):

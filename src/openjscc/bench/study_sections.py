@@ -1,0 +1,249 @@
+"""The sections of a study's TOML file: what each may say, checked when it is read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..channels import make_channel
+from ..errors import UsageError, unknown_name
+from ..metrics import METRICS, get_metric
+from ..units import SNR_LIMIT_DB, parse_ratio
+from .layout import INTERVALS
+from .plots import SUFFIXES, Chart
+from .selection import Value, check_column, columns, parse_where
+from .strips import Crop
+
+STRIP_SUFFIXES = (".png", ".webp")
+
+
+@dataclass(frozen=True)
+class BenchSection:
+    """A grid that is measured.
+
+    Attributes:
+        systems: names as in ``openjscc bench --systems``.
+        snr_db: average SNRs in dB.
+        channel: specs.
+        ratio: bandwidth ratios, as ``"1/16"`` or numbers; empty: each system's default.
+        metrics: of pictures, see docs/metrics.md.
+        trials: repetitions of every picture.
+        told_snr_db: what the transmitter takes the SNR for; left out: it knows it.
+        seed: of fading and noise.
+        limit: only the first so many pictures.
+    """
+
+    systems: tuple[str, ...]
+    snr_db: tuple[float, ...]
+    channel: tuple[str, ...] = ("awgn",)
+    ratio: tuple[Any, ...] = ()
+    metrics: tuple[str, ...] = ("psnr", "ssim")
+    trials: int = 1
+    told_snr_db: float | None = None
+    seed: int = 0
+    limit: int | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("systems", "snr_db", "channel", "metrics"):
+            if not getattr(self, name):
+                raise UsageError(f"{name} is empty", "give at least one")
+        for spec in self.channel:
+            make_channel(spec)
+        for metric in self.metrics:
+            _check_metric(metric)
+        for snr in (*self.snr_db, *(() if self.told_snr_db is None else (self.told_snr_db,))):
+            _check_snr(snr)
+        for name, least in (("trials", 1), ("limit", 1)):
+            if (value := getattr(self, name)) is not None and value < least:
+                raise UsageError(f"{name} {value}", f"a whole number from {least} up")
+        _ = self.ratios
+
+    @property
+    def ratios(self) -> tuple[float | None, ...]:
+        """As numbers; None: the default."""
+        return tuple(dict.fromkeys(_ratio(value) for value in self.ratio)) or (None,)
+
+
+@dataclass(frozen=True)
+class FigureSection:
+    """Curves, see `openjscc.bench.plots.Chart`.
+
+    Attributes:
+        file: name within the results' folder, ``.svg``, ``.png`` or ``.pdf``.
+        x: a column with numbers.
+        y: a metric.
+        where: conditions, as ``openjscc plot --where`` takes them.
+        systems: only these, in this order.
+        facet: columns that make panels; left out: those that differ.
+        interval: over other ``pictures``, over other ``noise``, or ``none``.
+        lost: the share of lost pictures in a panel below.
+        arrived: means without the lost pictures.
+        log_x: logarithmic x axis.
+        anchors: draw the published points that fit.
+        style: ``paper`` or ``screen``.
+        title: over the figure; left out: what all records share.
+        width: in inches, instead of the style's.
+        caption: below the figure, on the page.
+    """
+
+    file: str
+    x: str = "snr_db"
+    y: str = "psnr"
+    where: str = ""
+    systems: tuple[str, ...] = ()
+    facet: tuple[str, ...] | None = None
+    interval: str = "pictures"
+    lost: bool = False
+    arrived: bool = False
+    log_x: bool = False
+    anchors: bool = False
+    style: str = "paper"
+    title: str | None = None
+    width: float | None = None
+    caption: str = ""
+
+    def __post_init__(self) -> None:
+        _check_file(self.file, SUFFIXES)
+        _check_axes(self.x, self.y)
+        for column in self.facet or ():
+            check_column(column)
+        if self.width is not None and not 1 <= self.width <= 40:
+            raise UsageError(f"width {self.width}", "inches, between 1 and 40")
+        _conditions(self.where)
+        self.chart({})
+
+    def chart(self, names: dict[str, str]) -> Chart:
+        return Chart(
+            self.x,
+            self.y,
+            self.facet,
+            self.interval,
+            self.arrived,
+            names,
+            self.style,
+            self.title,
+            self.lost,
+            self.log_x,
+            self.width,
+        )
+
+    @property
+    def conditions(self) -> dict[str, list[Value]]:
+        return _conditions(self.where)
+
+
+@dataclass(frozen=True)
+class TableSection:
+    """A row per system, a column per x; one table for each combination of what else differs.
+
+    Attributes:
+        metric: whose means.
+        x: a column with numbers.
+        where: conditions, as ``openjscc plot --where`` takes them.
+        systems: only these, in this order.
+        interval: what stands after the mean: over other ``pictures``, over other ``noise``, or ``none``.
+        title: heading; left out: the metric.
+    """
+
+    metric: str
+    x: str = "snr_db"
+    where: str = ""
+    systems: tuple[str, ...] = ()
+    interval: str = "pictures"
+    title: str = ""
+
+    def __post_init__(self) -> None:
+        _check_axes(self.x, self.metric)
+        if self.interval not in INTERVALS:
+            raise unknown_name("interval", self.interval, INTERVALS)
+        _conditions(self.where)
+
+    @property
+    def conditions(self) -> dict[str, list[Value]]:
+        return _conditions(self.where)
+
+
+@dataclass(frozen=True)
+class StripSection:
+    """Received pictures side by side: a row per condition, a column per system.
+
+    Attributes:
+        file: name within the results' folder, ``.png`` or ``.webp``.
+        picture: which one of the data set; the suffix may be left out.
+        systems: names.
+        snr_db: average SNRs in dB.
+        channel: spec.
+        ratio: bandwidth ratio, as ``"1/16"`` or a number; left out: each system's default.
+        crop: x, y, width and height in pixels; left out: all.
+        told_snr_db: what the transmitter takes the SNR for; left out: it knows it.
+        seed: of fading and noise.
+        caption: below the pictures, on the page.
+    """
+
+    file: str
+    picture: str
+    systems: tuple[str, ...]
+    snr_db: tuple[float, ...]
+    channel: str = "awgn"
+    ratio: Any = None
+    crop: Crop | None = None
+    told_snr_db: float | None = None
+    seed: int = 0
+    caption: str = ""
+
+    def __post_init__(self) -> None:
+        _check_file(self.file, STRIP_SUFFIXES)
+        if self.crop is not None and (min(self.crop) < 0 or not all(self.crop[2:])):
+            raise UsageError(f"crop {list(self.crop)}", "x, y, width and height in pixels, e.g. [100, 50, 128, 128]")
+        _ = self.bench
+
+    @property
+    def bench(self) -> BenchSection:
+        """What has to be sent."""
+        ratio = () if self.ratio is None else (self.ratio,)
+        return BenchSection(
+            self.systems, self.snr_db, (self.channel,), ratio, ("psnr",), told_snr_db=self.told_snr_db, seed=self.seed
+        )
+
+    def conditions(self, ratios: set[float]) -> dict[str, list[Value]]:
+        """That its kept pictures meet, at these nominal ratios."""
+        told: Value = self.told_snr_db
+        return {
+            "channel": [make_channel(self.channel).name],
+            "snr_db": [*self.snr_db],
+            "ratio": [*sorted(ratios)],
+            "told_snr_db": [told],
+        }
+
+
+def _check_metric(name: str) -> None:
+    if get_metric(name).kind == "task":
+        known = ", ".join(metric.name for metric in METRICS.values() if metric.kind != "task")
+        raise UsageError(f"metric {name!r} is not one of pictures", f"choose among {known}")
+
+
+def _check_axes(x: str, y: str) -> None:
+    _check_metric(y)
+    if columns()[check_column(x)] not in (int, float):
+        raise UsageError(f"column {x} holds no numbers", "choose e.g. snr_db or ratio for x")
+
+
+def _check_snr(value: float) -> None:
+    if not abs(value) <= SNR_LIMIT_DB:
+        raise UsageError(f"SNR of {value} dB", f"a finite number of dB within +-{SNR_LIMIT_DB:g}")
+
+
+def _check_file(name: str, suffixes: tuple[str, ...]) -> None:
+    if Path(name).name != name or Path(name).suffix not in suffixes or "\\" in name:
+        raise UsageError(f"file {name!r}", f"a name without folders that ends in {' or '.join(suffixes)}")
+
+
+def _conditions(where: str) -> dict[str, list[Value]]:
+    return parse_where(where) if where else {}
+
+
+def _ratio(value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, (str, int, float)):
+        raise UsageError(f"ratio {value!r}", 'write it as "1/16" or 0.0625')
+    return parse_ratio(str(value))
