@@ -1,0 +1,97 @@
+"""The contract of a task network: what runs on a picture at the receiver."""
+
+from __future__ import annotations
+
+import hashlib
+from abc import abstractmethod
+from typing import TYPE_CHECKING
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from ..errors import UsageError
+from ..metrics.fidelity import eight_bits
+
+if TYPE_CHECKING:
+    from ._weights import TaskWeight
+
+KINDS = ("classification", "segmentation")
+
+
+class TaskNetwork(nn.Module):
+    """A network that does a task on pictures. It is frozen, knows no channel, and is differentiable in the picture.
+
+    A subclass sets `kind`, `classes` and `input_size`, and implements `forward`, normalisation included.
+
+    Attributes:
+        name: what records call it.
+        kind: one of `KINDS`.
+        classes: names of the K classes, in the order of their numbers.
+        input_size: ``(H, W)`` that it was made for; None: any.
+        weight: the facts of the file that its parameters come from; None where they come from elsewhere.
+    """
+
+    name: str = ""
+    kind: str = "classification"
+    classes: tuple[str, ...] = ()
+    input_size: tuple[int, int] | None = None
+    weight: TaskWeight | None = None
+
+    @abstractmethod
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Scores (logits) of pictures.
+
+        Args:
+            x: floating point ``(B, 3, H, W)`` in [0, 1].
+
+        Returns:
+            ``(B, K)`` in a classification, ``(B, K, H, W)`` in a segmentation.
+        """
+
+    @property
+    def sha256(self) -> str:
+        """What tells it from another network: the weight file's checksum, else one of its parameters (hex)."""
+        if self.weight is not None:
+            return self.weight.sha256
+        digest = hashlib.sha256(f"{type(self).__qualname__}{self.kind}{self.classes}{self.input_size}".encode())
+        for key, value in sorted(self.state_dict().items()):
+            digest.update(f"{key}{tuple(value.shape)}{value.dtype}".encode())
+            digest.update(value.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes())
+        return digest.hexdigest()
+
+
+def normalised(x: torch.Tensor, mean: tuple[float, ...], std: tuple[float, ...]) -> torch.Tensor:
+    """``(x - mean) / std`` per channel of ``(B, 3, H, W)``."""
+    return (x - x.new_tensor(mean)[:, None, None]) / x.new_tensor(std)[:, None, None]
+
+
+def perceive(network: TaskNetwork, x: torch.Tensor) -> torch.Tensor:
+    """What a network sees on pictures as they are stored: rounded to 8 bits, and resized where it was made for another size.
+
+    Resizing is bilinear with antialiasing, for the network only. No gradients are kept.
+
+    Args:
+        network: in evaluation mode, so that a picture's scores do not depend on its neighbours.
+        x: float ``(B, 3, H, W)`` in [0, 1].
+
+    Returns:
+        Scores as of `TaskNetwork.forward`, float32.
+
+    Raises:
+        UsageError: scores that are not of the network's classes.
+    """
+    size = network.input_size
+    device = next((parameter.device for parameter in network.parameters()), x.device)
+    with torch.no_grad():
+        stored = eight_bits(x.to(device)).div_(255.0)
+        if size is not None and tuple(x.shape[-2:]) != tuple(size):
+            stored = F.interpolate(stored, size=tuple(size), mode="bilinear", antialias=True, align_corners=False)
+        scores = network(stored).float()
+    wanted = 2 if network.kind == "classification" else 4
+    if scores.ndim != wanted or scores.shape[:2] != (len(x), len(network.classes)):
+        raise UsageError(
+            f"task network {network.name!r} gives {tuple(scores.shape)} for {len(x)} pictures and {len(network.classes)} classes",
+            "see the contract of openjscc.tasks.TaskNetwork",
+        )
+    return scores

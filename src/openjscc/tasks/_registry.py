@@ -1,0 +1,78 @@
+"""Every task network by the name that users write."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from functools import partial
+from importlib.metadata import EntryPoint, entry_points
+
+from ..errors import UsageError, unknown_name
+from ..weightfile import SUFFIX
+from . import _weights
+from ._base import KINDS, TaskNetwork
+from .resnet import STATE_SUFFIXES, load_resnet
+
+GROUP = "openjscc.task_networks"
+
+
+def load_task_network(name: str | os.PathLike[str]) -> TaskNetwork:
+    """A task network, in evaluation mode, frozen, on the CPU.
+
+    Args:
+        name: a released name (``classifier`` or ``classifier.cifar10``), an exported ``.safetensors`` file, a state dict of a
+            CIFAR ResNet (``.th``, ``.pt``, ``.pth``; `openjscc.tasks.resnet.load_resnet`), or a network of another package
+            (`other_task_networks`).
+
+    Raises:
+        UsageError: an unknown name, with near misses; a codec's weight; a network of another package that breaks the contract.
+        MissingError: no such file, or no weight of that name at hand.
+        IntegrityError: a damaged file, or one that fails its self-test.
+    """
+    name = os.fspath(name)
+    if name in (others := other_task_networks()):
+        return others[name]()
+    if name.endswith(SUFFIX):
+        return _weights.load(name)
+    if name.lower().endswith(STATE_SUFFIXES):
+        return load_resnet(name)
+    released = {*_weights.ARCHITECTURES, *(f"{arch}.{tag}" for arch, tags in _weights.ARCHITECTURES.items() for tag in tags)}
+    if name not in released and name not in _weights.weight_files():
+        known = {*released, *_weights.weight_files(), *others}
+        raise unknown_name("task network", name, known, more=f"(or a {SUFFIX}, {', '.join(STATE_SUFFIXES)} file)")
+    return _weights.load(_weights.weight_path(name))
+
+
+def other_task_networks() -> dict[str, Callable[[], TaskNetwork]]:
+    """Task networks of other packages: entry points of the group ``openjscc.task_networks``, each a function that makes one.
+
+    In the other package's ``pyproject.toml``::
+
+        [project.entry-points."openjscc.task_networks"]
+        mynet = "mypackage:make_network"
+
+    Raises:
+        UsageError: when it is called, for an entry that cannot be imported or makes no `TaskNetwork`.
+    """
+    return {entry.name: partial(_make_other, entry) for entry in entry_points(group=GROUP)}
+
+
+def _make_other(entry: EntryPoint) -> TaskNetwork:
+    try:
+        network = entry.load()()
+    except Exception as error:
+        raise UsageError(
+            f"task network {entry.name!r} cannot be made: {type(error).__name__}: {error}", f"its entry point is {entry.value}"
+        ) from error
+    if not isinstance(network, TaskNetwork):
+        raise UsageError(
+            f"task network {entry.name!r} is a {type(network).__name__}",
+            "its entry point must make a openjscc.tasks.TaskNetwork",
+        )
+    if network.kind not in KINDS or not network.classes:
+        raise UsageError(
+            f"task network {entry.name!r} is of kind {network.kind!r} with {len(network.classes)} classes",
+            f"it must set kind (one of {', '.join(KINDS)}) and classes",
+        )
+    network.name = entry.name
+    return network.eval().requires_grad_(False)
