@@ -120,7 +120,7 @@ def train(recipe: Recipe, options: RunOptions, initial: nn.Module | None = None,
         raise UsageError(f"batch {section.batch} over {fabric.world_size} processes", "choose a multiple of their number")
     state = _previous_state(recipe, options, say if fabric.is_global_zero else _nobody)
     datasets = [open_dataset(name, options.data_dir, split="train", exclude=recipe.data.exclude) for name in recipe.data.train]
-    maps = step_module.maps(datasets, fabric.device)
+    maps = step_module.attach(datasets, fabric.device)
     source = CropSource(datasets, recipe.data.crop, recipe.data.flip, run.seed, fabric.device, maps)
     if step_module.labels and not source.labelled:
         raise UsageError(f"{', '.join(recipe.data.train)}: pictures without class numbers", "train on data with labels: cifar10")

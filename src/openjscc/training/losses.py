@@ -1,4 +1,4 @@
-"""What a training step minimises: per-image losses, float32 ``(B,)``, and the table that recipes choose from."""
+"""What a training step minimises: distortions per image, float32 ``(B,)``, and the table that recipes choose from."""
 
 from __future__ import annotations
 
@@ -15,12 +15,32 @@ def mean_squared_error(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
     return (x.float() - y.float()).square().flatten(1).mean(1)
 
 
-def log_mean_squared_error(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
-    """ln(MSE + 1e-5) per image, ``(B,)``: its mean is the mean per-image PSNR times -ln(10)/10, but for the floor."""
-    return (mean_squared_error(x, y) + LOG_FLOOR).log()
+def weighted_squared_error(x: torch.Tensor, y: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
+    """Mean of ``weights * (x - y)^2`` per image, ``(B,)`` (SP-JSCC, eq. 11); weights ``(B, 3, H, W)``."""
+    return (weights * (x.float() - y.float()).square()).flatten(1).mean(1)
 
 
-LOSSES: dict[str, Callable[[torch.Tensor, torch.Tensor], torch.Tensor]] = {
-    "mse": mean_squared_error,
-    "log_mse": log_mean_squared_error,
-}
+def divergence(sent: torch.Tensor, received: torch.Tensor) -> torch.Tensor:
+    """Kullback-Leibler divergence in nats of the received picture's class distribution from the sent one's, ``(B,)``.
+
+    Args:
+        sent: scores ``(B, C)`` or ``(B, C, H, W)`` of the sent picture; of a map, the mean over its positions counts.
+        received: the same of the received one.
+    """
+    p, q = sent.float().log_softmax(1), received.float().log_softmax(1)
+    values = (p.exp() * (p - q)).sum(1)
+    return values.flatten(1).mean(1) if values.ndim > 1 else values
+
+
+def itself(distortion: torch.Tensor) -> torch.Tensor:
+    """The distortion of each image as it is."""
+    return distortion
+
+
+def logarithm(distortion: torch.Tensor) -> torch.Tensor:
+    """ln(distortion + 1e-5)."""
+    return (distortion + LOG_FLOOR).log()
+
+
+LOSSES: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {"mse": itself, "log_mse": logarithm}
+"""Distortion per image on the scale of the mean squared error, ``(B,)``, to what is minimised."""

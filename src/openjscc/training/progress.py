@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import nn
 
+from ..codec import adapts_rate
 from ..data.datasets import open_dataset
 from ..data.images import to_uint8
 from ..files import write_atomically
@@ -126,37 +127,45 @@ class Validation:
     """PSNR of the averaged codec at every rate, and a strip of received pictures, on pictures it is not trained on."""
 
     def __init__(self, recipe: Recipe, data_dir: str | None, folder: Path) -> None:
-        self._recipe, self._folder = recipe, folder / "samples"
+        self.recipe, self._folder = recipe, folder / "samples"
         dataset = open_dataset(recipe.data.validate, data_dir, split="test")
         count = min(recipe.data.validate_limit, len(dataset))
-        self._pictures = [dataset[i * len(dataset) // count] for i in range(count)]
+        chosen = [i * len(dataset) // count for i in range(count)]
+        self.pictures = [dataset[i] for i in chosen]
+        self.labels = None if dataset.labels is None else dataset.labels[chosen].tolist()
 
     def __call__(self, network: nn.Module, step: int) -> str:
         """Mean PSNR in dB by bandwidth ratio, in words; writes ``samples/step-*.png``: sent above, received below."""
-        codec = network
-        assert isinstance(codec, LearnedCodec)
-        figures: list[str] = []
-        shown: list[tuple[torch.Tensor, torch.Tensor]] = []
-        for ratio in codec.ratios:
-            values = []
-            for picture in self._pictures:
-                x = picture[None].float() / 255.0
-                result = transmit(
-                    codec,
-                    self._recipe.channel.name,
-                    x,
-                    self._recipe.run.validate_snr_db,
-                    ratio=ratio,
-                    equalizer=self._recipe.channel.equalizer,
-                )
-                assert result.image is not None
-                image = result.image.float().cpu()
-                values.append(METRICS["psnr"].function(x, image)[0])
-                if len(shown) < 4 and ratio == codec.default_ratio:
-                    shown.append((x[0], image[0]))
-            figures.append(f"CBR {format_ratio(ratio)} {torch.stack(values).mean().item():.2f} dB")
-        self._write_strip(shown, step)
+        codec = self.codec(network)
+        figures = [f"CBR {format_ratio(ratio)} {self._psnr(codec, ratio, step)[0]:.2f} dB" for ratio in codec.ratios]
+        if adapts_rate(codec):
+            psnr, used = self._psnr(codec, None, step)
+            figures.append(f"policy {psnr:.2f} dB at CBR {used:.4f}")
         return ", ".join(figures)
+
+    @staticmethod
+    def codec(network: nn.Module) -> LearnedCodec:
+        """The network, which is a codec."""
+        assert isinstance(network, LearnedCodec)
+        return network
+
+    def _psnr(self, codec: LearnedCodec, ratio: float | None, step: int) -> tuple[float, float]:
+        """Mean PSNR in dB and mean bandwidth ratio with the header."""
+        values, used = [], []
+        shown: list[tuple[torch.Tensor, torch.Tensor]] = []
+        for picture in self.pictures:
+            x = picture[None].float() / 255.0
+            channel, snr_db = self.recipe.channel, self.recipe.run.validate_snr_db
+            result = transmit(codec, channel.name, x, snr_db, ratio=ratio, equalizer=channel.equalizer)
+            assert result.image is not None
+            image = result.image.float().cpu()
+            values.append(METRICS["psnr"].function(x, image)[0])
+            used.append(result.bandwidth_ratio[0].cpu())
+            if len(shown) < 4:
+                shown.append((x[0], image[0]))
+        if ratio == codec.default_ratio:
+            self._write_strip(shown, step)
+        return torch.stack(values).mean().item(), torch.stack(used).mean().item()
 
     def _write_strip(self, shown: list[tuple[torch.Tensor, torch.Tensor]], step: int) -> None:
         from PIL import Image

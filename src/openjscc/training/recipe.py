@@ -87,13 +87,67 @@ class LossSection:
     """What is minimised.
 
     Attributes:
-        kind: ``mse``: mean squared error on [0, 1]; ``log_mse``: mean over images of ln(MSE + 1e-5), which is the mean
-            PSNR up to sign and scale.
+        kind: ``mse``: the distortion itself, mean squared error on [0, 1]; ``log_mse``: ln(distortion + 1e-5) of each image,
+            which for the plain error is the mean PSNR up to sign and scale. What a step adds to the distortion (rate,
+            semantics) is added before the logarithm, so it weighs the same against the error of an image either way.
         rate_weights: how often each rate is drawn, in the order of the configuration's rates; empty: equally often.
     """
 
     kind: Literal["mse", "log_mse"] = "mse"
     rate_weights: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True)
+class RateSection:
+    """How a codec that decides its own rate (AR-JSCC) learns to.
+
+    Attributes:
+        weight: of the number of selected groups, beside the mean squared error on [0, 1]. (A paper's weight for pictures
+            in [-1, 1] is four times as large.)
+        policy_share: share of the images whose rate is left to the policy; the others' is drawn (``loss.rate_weights``).
+        temperature: of the Gumbel softmax at the start.
+        decay: of the temperature per epoch: ``temperature * exp(-decay * epoch)``.
+        floor: lowest temperature.
+    """
+
+    weight: float = 3.75e-4
+    policy_share: float = 1.0
+    temperature: float = 5.0
+    decay: float = 0.015
+    floor: float = 0.005
+
+    def __post_init__(self) -> None:
+        for name in ("weight", "decay"):
+            _at_least(name, getattr(self, name), 0)
+        for name in ("temperature", "floor"):
+            _at_least(name, getattr(self, name), 1e-6)
+        _share("policy_share", self.policy_share)
+
+
+@dataclass(frozen=True)
+class SemanticSection:
+    """What a frozen task network adds to the distortion, for the step ``semantic``.
+
+    The distortion of an image is ``mse_share * MSE + (1 - mse_share) * weighted MSE + kl * KL``; then comes ``loss.kind``.
+
+    Attributes:
+        task_network: as `openjscc.tasks.load_task_network` takes it.
+        weighting: a key of `openjscc.tasks.semantics.WEIGHTINGS`, or ``none``.
+        output: of the task network, whose gradients are taken: ``logits`` or ``softmax``.
+        mse_share: of the plain mean squared error, beside the weighted one.
+        kl: of the Kullback-Leibler divergence, in nats, of what the task network says of the received picture from what
+            it says of the sent one; no labels are used.
+    """
+
+    task_network: str = "classifier"
+    weighting: Literal["none", "literal", "mean_abs", "rms"] = "rms"
+    output: Literal["logits", "softmax"] = "logits"
+    mse_share: float = 0.0
+    kl: float = 0.0
+
+    def __post_init__(self) -> None:
+        _share("mse_share", self.mse_share)
+        _at_least("kl", self.kl, 0)
 
 
 @dataclass(frozen=True)
@@ -166,6 +220,11 @@ class RunSection:
             raise UsageError(f"validate_snr_db {self.validate_snr_db}", "a number of dB, e.g. 10.0")
 
 
+def _share(name: str, value: float) -> None:
+    if not 0 <= value <= 1:
+        raise UsageError(f"{name} {value}", "a share from 0 to 1")
+
+
 def _at_least(name: str, value: float, lowest: float) -> None:
     if not lowest <= value < math.inf:
         raise UsageError(f"{name} {value}", f"a number from {lowest} up")
@@ -180,6 +239,8 @@ class Recipe:
     optimizer: OptimizerSection
     channel: ChannelSection = field(default_factory=ChannelSection)
     loss: LossSection = field(default_factory=LossSection)
+    rate: RateSection = field(default_factory=RateSection)
+    semantic: SemanticSection = field(default_factory=SemanticSection)
     run: RunSection = field(default_factory=RunSection)
     note: str = ""
     step: str = "reconstruction"

@@ -3,11 +3,13 @@
 from ...errors import unknown_name
 from ._base import TrainingStep
 from .reconstruction import ReconstructionStep
+from .semantic import SemanticStep
 
-__all__ = ["STEPS", "ReconstructionStep", "TrainingStep", "step_class"]
+__all__ = ["STEPS", "ReconstructionStep", "SemanticStep", "TrainingStep", "step_class"]
 
 STEPS: dict[str, type[TrainingStep]] = {
     "reconstruction": ReconstructionStep,
+    "semantic": SemanticStep,
 }
 
 

@@ -27,11 +27,15 @@ class TrainingStep(nn.Module):
     """One update as one module, so that data-parallel wrappers see one `forward`.
 
     `network` is what is averaged, validated and exported; a subclass may add further trained networks by overriding
-    `trained`, and implements `prepare` and `forward`. Networks that are not trained (a task network, a loss's backbone) are kept with `freeze`.
+    `trained`, and implements `prepare` and `forward`. Networks that are not trained (a task network, a loss's backbone) are
+    kept with `freeze`.
 
     Args:
         recipe: the run.
         network: what is trained, made by `create_network` or `load_network`.
+
+    Attributes:
+        pictures: how many training pictures there are.
     """
 
     labels: ClassVar[bool] = False
@@ -41,6 +45,7 @@ class TrainingStep(nn.Module):
         super().__init__()
         self.recipe = recipe
         self.network = network
+        self.pictures = 0
         self._frozen: list[nn.Module] = []
 
     def freeze(self, name: str, module: nn.Module) -> nn.Module:
@@ -67,8 +72,13 @@ class TrainingStep(nn.Module):
         """Names of the networks that update ``step`` (0-based) changes, in order; `forward` is called once for each."""
         return ("model",)
 
-    def maps(self, datasets: Sequence[PictureDataset], device: torch.device) -> Sequence[Maps] | None:
-        """What is cut and mirrored together with each picture, one per data set; None: nothing."""
+    def attach(self, datasets: Sequence[PictureDataset], device: torch.device) -> Sequence[Maps] | None:
+        """Told the training pictures before the first batch.
+
+        Returns:
+            What is cut and mirrored with them, one per data set; None: nothing.
+        """
+        self.pictures = sum(len(dataset) for dataset in datasets)
         return None
 
     def prepare(self, batch: Batch, step: int) -> Tensors:

@@ -12,17 +12,22 @@ from ...codec import Conditions
 from ...errors import UsageError
 from ...link import receive
 from ...models import LearnedCodec
+from ...models.arjscc import ARJSCC
 from ..batches import Batch
 from ..draws import normals, uniforms
-from ..losses import LOSSES
+from ..losses import LOSSES, mean_squared_error
 from ..recipe import Recipe
 from ._base import Tensors, TrainingStep
 
-STREAM_SNR, STREAM_RATE, STREAM_CHANNEL = 2, 3, 4
+STREAM_SNR, STREAM_RATE, STREAM_CHANNEL, STREAM_POLICY = 2, 3, 4, 5
 
 
 class ReconstructionStep(TrainingStep):
-    """Pictures over a channel: per-image loss of `openjscc.training.losses.LOSSES`, SNR and ratio drawn per image."""
+    """Pictures over a channel: SNR and ratio drawn per image, distortion and rate weighed against each other.
+
+    Where the codec decides its own rate (AR-JSCC), ``rate.policy_share`` of the images leave it to the policy, whose Gumbel
+    noise is drawn here, and the number of selected groups is added to their distortion.
+    """
 
     def __init__(self, recipe: Recipe, network: nn.Module) -> None:
         super().__init__(recipe, network)
@@ -31,21 +36,48 @@ class ReconstructionStep(TrainingStep):
         self.channel = make_channel(recipe.channel.name)
         self.loss = LOSSES[recipe.loss.kind]
         self.rates = rate_shares(recipe, network)
+        self.adaptive = network if isinstance(network, ARJSCC) else None
 
     def prepare(self, batch: Batch, step: int) -> Tensors:
-        """Pictures ``(B, 3, H, W)``, SNR ``(B,)``, ratio ``(B,)``, noise and gain of the channel draw.
+        """Pictures ``(B, 3, H, W)``, SNR ``(B,)``, ratio ``(B,)`` (NaN: left to the policy), noise and gain of the channel draw,
+        the policy's draw ``(B, choices)`` or None, maps or None.
 
-        The draw comes as its two tensors: Fabric converts what it finds in the arguments, and refuses frozen dataclasses.
+        The channel draw comes as its two tensors: Fabric converts what it finds in the arguments, and refuses frozen dataclasses.
         """
-        snr_db, ratio, draw = draw_conditions(self.recipe, self.codec, self.channel, self.rates, batch.samples, batch.x)
-        return batch.x, snr_db, ratio, draw.noise, draw.gain
+        recipe, x = self.recipe, batch.x
+        snr_db, ratio, draw = draw_conditions(recipe, self.codec, self.channel, self.rates, batch.samples, x)
+        policy = None
+        if self.adaptive is not None:
+            index = torch.tensor(list(batch.samples), device=x.device)
+            policy = uniforms(recipe.run.seed, STREAM_POLICY, index, len(self.codec.ratios) + 1)
+            ratio = torch.where(policy[:, -1] < recipe.rate.policy_share, torch.nan, ratio)
+            policy = policy[:, :-1]
+            epoch = batch.samples.start / max(self.pictures, 1)
+            temperature = max(recipe.rate.temperature * math.exp(-recipe.rate.decay * epoch), recipe.rate.floor)
+            self.adaptive.temperature = temperature
+        return x, snr_db, ratio, draw.noise, draw.gain, policy, batch.maps
 
     def forward(self, update: str, *tensors: torch.Tensor | None) -> dict[str, torch.Tensor]:
-        x, snr_db, ratio, noise, gain = tensors
+        x, snr_db, ratio, noise, gain, policy, maps = tensors
         assert x is not None
         assert snr_db is not None
         assert noise is not None
-        return {"loss": self.loss(x, self.received(x, snr_db, ratio, noise, gain))}
+        if self.adaptive is not None:
+            self.adaptive.policy_draw = policy
+        distortion, values = self.distortion(x, self.received(x, snr_db, ratio, noise, gain), maps)
+        if self.adaptive is not None:
+            left = ratio.isnan() if ratio is not None else torch.ones_like(distortion, dtype=torch.bool)
+            assert self.adaptive.selected is not None
+            selected = torch.where(left, self.adaptive.selected, 0.0)
+            distortion = distortion + self.recipe.rate.weight * selected
+            values |= {"selected": selected * (len(left) / left.sum().clamp(min=1))}
+        return {"loss": self.loss(distortion)} | values
+
+    def distortion(
+        self, x: torch.Tensor, y: torch.Tensor, maps: torch.Tensor | None
+    ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+        """Distortion per image ``(B,)`` of the received ``y``, and further values ``(B,)`` for the log."""
+        return mean_squared_error(x, y), {}
 
     def received(
         self, x: torch.Tensor, snr_db: torch.Tensor, ratio: torch.Tensor | None, noise: torch.Tensor, gain: torch.Tensor | None
