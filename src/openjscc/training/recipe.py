@@ -11,12 +11,10 @@ import math
 import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from importlib import resources
-from pathlib import Path
 from typing import Any, Literal
 
-from ..configuration import build
-from ..errors import UsageError, unknown_name
+from ..configuration import build, packaged, read_toml
+from ..errors import UsageError
 from ..units import SNR_LIMIT_DB
 
 
@@ -257,8 +255,7 @@ def recipe_from_dict(values: dict[str, Any], where: str) -> Recipe:
 
 def packaged_recipes() -> list[str]:
     """Names of the recipes in the package."""
-    folder = resources.files("openjscc.training") / "recipes"
-    return sorted(entry.name.removesuffix(".toml") for entry in folder.iterdir() if entry.name.endswith(".toml"))
+    return packaged("openjscc.training", "recipes")
 
 
 def load_recipe(name: str, overrides: Sequence[str] = ()) -> Recipe:
@@ -268,18 +265,7 @@ def load_recipe(name: str, overrides: Sequence[str] = ()) -> Recipe:
         UsageError: no such recipe; TOML that does not parse; an unknown key or a value of the wrong type, naming the file,
             the key and the value.
     """
-    path = Path(name)
-    if name in packaged_recipes():
-        text = (resources.files("openjscc.training") / "recipes" / f"{name}.toml").read_text("utf-8")
-    elif path.suffix == ".toml" and path.is_file():
-        text = path.read_text("utf-8", errors="replace")
-    else:
-        error = unknown_name("recipe", name, packaged_recipes(), more="(or give the path of a .toml file)")
-        raise error
-    try:
-        values = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise UsageError(f"{name}: not valid TOML: {error}", "see the packaged recipes for the layout") from None
+    values = read_toml(name, "recipe", "openjscc.training", "recipes")
     for override in overrides:
         _apply(values, override)
     return recipe_from_dict(values, name)
