@@ -135,9 +135,11 @@ class SemanticSection:
         mse_share: of the plain mean squared error, beside the weighted one.
         kl: of the Kullback-Leibler divergence, in nats, of what the task network says of the received picture from what
             it says of the sent one; no labels are used.
+        start: updates before which the plain mean squared error stands in for all that.
     """
 
     task_network: str = "classifier"
+    start: int = 0
     weighting: Literal["none", "literal", "mean_abs", "rms"] = "rms"
     output: Literal["logits", "softmax"] = "logits"
     mse_share: float = 0.0
@@ -146,6 +148,7 @@ class SemanticSection:
     def __post_init__(self) -> None:
         _share("mse_share", self.mse_share)
         _at_least("kl", self.kl, 0)
+        _at_least("start", self.start, 0)
 
 
 @dataclass(frozen=True)

@@ -12,10 +12,11 @@ from ...data.datasets import PictureDataset
 from ...link import transmit
 from ...metrics.backbones import cache_folder
 from ...tasks.semantics import weights_of
-from ..batches import Maps
+from ..batches import Batch, Maps
 from ..losses import divergence, mean_squared_error, weighted_squared_error
 from ..progress import Validation
 from ..recipe import Recipe
+from ._base import Tensors
 from .reconstruction import ReconstructionStep
 
 
@@ -29,7 +30,7 @@ class SemanticStep(ReconstructionStep):
         super().__init__(recipe, network)
         from ...tasks import load_task_network
 
-        self.semantic = recipe.semantic
+        self.semantic, self.started = recipe.semantic, True
         self.task = load_task_network(recipe.semantic.task_network)
         self.freeze("task_network", self.task)
 
@@ -40,10 +41,16 @@ class SemanticStep(ReconstructionStep):
         folder, kind, output = cache_folder() / "semantic", self.semantic.weighting, self.semantic.output
         return [weights_of(dataset, self.task, self.task.sha256, folder, kind, output, device=device) for dataset in datasets]
 
+    def prepare(self, batch: Batch, step: int) -> Tensors:
+        self.started = step >= self.semantic.start
+        return super().prepare(batch, step)
+
     def distortion(
         self, x: torch.Tensor, y: torch.Tensor, maps: torch.Tensor | None
     ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
         values = {"mse": mean_squared_error(x, y)}
+        if not self.started:
+            return values["mse"], {}
         total = self.semantic.mse_share * values["mse"] if maps is not None else values["mse"]
         if maps is not None:
             values["weighted"] = weighted_squared_error(x, y, maps)
