@@ -25,7 +25,7 @@ def test_rows() -> None:
         assert metric.name == name
         assert get_metric(name) is metric
         assert metric.description
-        assert metric.needs in ("", "weights")
+        assert metric.needs in ("", "weights", "labels", "masks")
         assert isinstance(metric, SetMetric) == (metric.kind != "picture")
         assert metric.higher_is_better == (metric.kind == "task" or name in ("psnr", "ssim", "ms_ssim"))
     with pytest.raises(UsageError) as caught:

@@ -80,7 +80,7 @@ def test_points_are_sorted_and_gaps_are_said() -> None:
     assert curve.x == (0, 5, 10, 20)
     assert np.isnan(curve.y).tolist() == [False, True, True, False]
     assert layout.notes == ["a: 1 failed, not drawn", "a: 1 infinite, not drawn"]
-    assert layout.constant == {"data": "kodak", "channel": "awgn", "ratio": 1 / 16, "told_snr_db": None}
+    assert layout.constant == {"data": "kodak", "channel": "awgn", "ratio": 1 / 16, "told_snr_db": None, "task_network": None}
 
 
 def test_conditions_make_panels_and_what_else_differs_makes_curves() -> None:

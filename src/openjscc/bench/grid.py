@@ -14,9 +14,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import threading
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,10 +30,12 @@ from ..data.datasets import PictureDataset
 from ..errors import IntegrityError, OpenJSCCError, UsageError
 from ..files import write_atomically
 from ..link import Transmission
+from ..tasks import TaskNetwork
+from .perception import check_networks, quantities
 from .points import Measured, Point, measure, nominal_ratio, to_records
 from .records import Record, write_records
 from .statistics import student_t_975
-from .sweep import BATCH_PIXELS, batches, check_metrics, in_order, until
+from .sweep import check_metrics, enumerate_batches, in_order, until
 
 FORMAT = 1
 Keep = Callable[[Sequence[str], torch.Tensor, Transmission], None]
@@ -78,6 +81,7 @@ class Cell:
         metrics: names, in the order asked.
         precision: number of trials.
         seed: of the experiment.
+        task_networks: name and sha256 of those that metrics of labels are by.
     """
 
     system: str
@@ -92,12 +96,13 @@ class Cell:
     metrics: tuple[str, ...]
     precision: Precision
     seed: int
+    task_networks: tuple[tuple[str, str], ...] = ()
 
     @property
     def key(self) -> str:
         """16 hexadecimal digits."""
-        facts = json.dumps({"format": FORMAT, **asdict(self)}, sort_keys=True)
-        return hashlib.sha256(facts.encode()).hexdigest()[:16]
+        facts = {key: value for key, value in asdict(self).items() if key != "task_networks" or value}
+        return hashlib.sha256(json.dumps({"format": FORMAT, **facts}, sort_keys=True).encode()).hexdigest()[:16]
 
 
 @dataclass(frozen=True)
@@ -107,13 +112,19 @@ class Plan:
     Attributes:
         codecs: by name as asked and resolved.
         cells: in the order of the command.
+        networks: task networks by name and sha256.
     """
 
     codecs: dict[tuple[str, str], Codec]
     cells: tuple[Cell, ...]
+    networks: dict[tuple[str, str], TaskNetwork] = field(default_factory=dict)
 
     def codec(self, cell: Cell) -> Codec:
         return self.codecs[cell.system, cell.weight]
+
+    def networks_of(self, cell: Cell) -> list[TaskNetwork]:
+        """The task networks of a cell, in order."""
+        return [self.networks[identity] for identity in cell.task_networks]
 
 
 def plan_cells(
@@ -126,6 +137,7 @@ def plan_cells(
     precision: Precision,
     seed: int = 0,
     told_snr_db: float | None = None,
+    networks: Sequence[TaskNetwork] = (),
 ) -> Plan:
     """All cells of a grid.
 
@@ -138,11 +150,15 @@ def plan_cells(
         precision: number of trials.
         seed: of the experiment.
         told_snr_db: the SNR that the transmitter believes in; None: the true one.
+        networks: whose view metrics of labels (accuracy, f1) are of.
 
     Raises:
-        UsageError: an unknown channel or metric. MissingError: weights of a metric that are not to be had.
+        UsageError: an unknown channel or metric, and what `openjscc.bench.perception.check_networks` refuses.
+        MissingError: weights of a metric that are not to be had.
     """
     check_metrics(metrics)
+    check_networks(metrics, dataset, networks)
+    named = {(network.name, network.sha256): network for network in networks}
     codecs: dict[tuple[str, str], Codec] = {}
     cells = []
     for system, codec, ratios in systems:
@@ -154,11 +170,11 @@ def plan_cells(
                 cells += [
                     Cell(
                         system, resolved, weight.sha256 if weight is not None else None, dataset.name, dataset.fingerprint(),
-                        channel, ratio, float(snr), told_snr_db, tuple(metrics), precision, seed,
+                        channel, ratio, float(snr), told_snr_db, tuple(metrics), precision, seed, tuple(named),
                     )
                     for snr in snr_db
                 ]  # fmt: skip
-    return Plan(codecs, tuple(cells))
+    return Plan(codecs, tuple(cells), named)
 
 
 @dataclass(frozen=True)
@@ -191,25 +207,31 @@ def measure_cell(
     """
     codec = plan.codec(cell)
     point = Point(cell.channel, cell.ratio, cell.snr_db)
+    networks = plan.networks_of(cell)
+
+    def sent(trials: range, advance: Callable[[int], None], keep: Keep | None) -> Measured:
+        return _all_pictures(codec, dataset, point, cell, networks, trials, jobs, advance, keep, keep_pictures)
+
     try:
-        measured = _all_pictures(codec, dataset, point, cell, range(cell.precision.trials), jobs, advance, keep, keep_pictures)
+        measured = sent(range(cell.precision.trials), advance, keep)
         while (trials := _wanted(measured, cell.precision)) > 0:
             done = len(measured.arrived[0])
             more = range(done, min(done + trials, cell.precision.most))
-            measured.add_trials(_all_pictures(codec, dataset, point, cell, more, jobs, lambda count: None, None, 0))
+            measured.add_trials(sent(more, lambda count: None, None))
         records = to_records(
-            codec, dataset, point, measured, cell.metrics, system=cell.system, seed=cell.seed, told_snr_db=cell.told_snr_db
-        )
+            codec, dataset, point, measured, cell.metrics, system=cell.system, seed=cell.seed, told_snr_db=cell.told_snr_db,
+            networks=networks,
+        )  # fmt: skip
         return CellResult(cell, tuple(records), measured)
     except OpenJSCCError as error:
-        return CellResult(cell, _failed(cell, error.message), None)
+        return CellResult(cell, _failed(cell, networks, error.message), None)
     except Exception as error:  # a run of hours does not end for one cell: the record says what happened
-        return CellResult(cell, _failed(cell, f"{type(error).__name__}: {error}"), None)
+        return CellResult(cell, _failed(cell, networks, f"{type(error).__name__}: {error}"), None)
 
 
 def _all_pictures(
-    codec: Codec, dataset: PictureDataset, point: Point, cell: Cell, trials: range, jobs: int, advance: Callable[[int], None],
-    keep: Keep | None, keep_pictures: int,
+    codec: Codec, dataset: PictureDataset, point: Point, cell: Cell, networks: Sequence[TaskNetwork], trials: range, jobs: int,
+    advance: Callable[[int], None], keep: Keep | None, keep_pictures: int,
 ) -> Measured:  # fmt: skip
     numbered = enumerate_batches(dataset, getattr(codec, "pack", 1))
     stop = threading.Event()
@@ -230,6 +252,8 @@ def _all_pictures(
             trials=trials,
             seed=cell.seed,
             told_snr_db=cell.told_snr_db,
+            labels=None if dataset.labels is None else dataset.labels[first : first + len(x)],
+            networks=networks,
             advance=advanced,
             keep=kept,
         )
@@ -240,22 +264,16 @@ def _all_pictures(
     return total
 
 
-def enumerate_batches(dataset: PictureDataset, multiple: int) -> Iterable[tuple[int, torch.Tensor]]:
-    """(number of the first picture, batch)."""
-    first = 0
-    for x in batches(dataset, BATCH_PIXELS, multiple):
-        yield first, x
-        first += len(x)
-
-
 def _wanted(measured: Measured, precision: Precision) -> int:
     """How many more trials the interval is expected to need; 0: it is narrow enough, or there is no more to be had."""
     done = len(measured.arrived[0])
     if precision.width is None or done >= precision.most:
         return 0
-    width = measured.noise_interval(precision.metric)
-    if width is None:
+    widths = [measured.noise_interval(key) for key in measured.keys(precision.metric)]
+    known = [width for width in widths if width is not None]
+    if not known:
         return min(2, precision.most - done)
+    width = max(known, key=lambda value: math.inf if math.isnan(value) else value)  # the widest: of several task networks
     if not width > precision.width:  # also where it is undefined: infinite values get no better
         return 0
     spread = width * done**0.5 / student_t_975(done - 1)
@@ -263,15 +281,17 @@ def _wanted(measured: Measured, precision: Precision) -> int:
     return max(1, min(needed, 2 * done) - done)
 
 
-def _failed(cell: Cell, message: str) -> tuple[Record, ...]:
+def _failed(cell: Cell, networks: Sequence[TaskNetwork], message: str) -> tuple[Record, ...]:
     return tuple(
         Record(
-            system=cell.system, weight=cell.weight, metric=metric, channel=cell.channel, snr_db=cell.snr_db, ratio=cell.ratio,
-            mean=None, std=None, ci95=None, images=0, trials=0, bandwidth_ratio=cell.ratio, parameters=None, macs_per_pixel=None,
-            data=cell.data, seed=cell.seed, told_snr_db=cell.told_snr_db, weight_sha256=cell.weight_sha256,
+            system=cell.system, weight=cell.weight, metric=asked.metric, channel=cell.channel, snr_db=cell.snr_db,
+            ratio=cell.ratio, mean=None, std=None, ci95=None, images=0, trials=0, bandwidth_ratio=cell.ratio, parameters=None,
+            macs_per_pixel=None, data=cell.data, seed=cell.seed, told_snr_db=cell.told_snr_db, weight_sha256=cell.weight_sha256,
             data_sha256=cell.data_sha256, error=message,
+            task_network=None if asked.network is None else asked.network.name,
+            task_network_sha256=None if asked.network is None else asked.network.sha256,
         )
-        for metric in cell.metrics
+        for asked in quantities(cell.metrics, networks)
     )  # fmt: skip
 
 

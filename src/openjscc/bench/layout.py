@@ -20,11 +20,11 @@ INTERVALS = {"pictures": "ci95", "noise": "ci95_noise", "none": None}
 
 MOST_PANELS = 36
 
-_CONDITIONS = ("data", "channel", "ratio", "snr_db", "told_snr_db")
+_CONDITIONS = ("data", "channel", "ratio", "snr_db", "told_snr_db", "task_network")
 """What was asked of all systems alike: never mixed in one curve, unless the x axis runs along it."""
 _RUN = ("seed", "images")
 """How it was measured: never mixed in one curve."""
-_MAKE = ("trials", "weight", "weight_sha256", "tool", "data_sha256", "device", "commit")
+_MAKE = ("trials", "weight", "weight_sha256", "tool", "data_sha256", "task_network_sha256", "device", "commit")
 """What may change along a curve (a ratio may have its own weight), but tells two points at one place apart."""
 _ALONG = {
     "snr_db": "snr_db",
@@ -257,8 +257,8 @@ def in_words(name: str, value: Value) -> str:
             if value != 1
             else f"1 {'picture' if name == 'images' else 'trial'}"
         )
-    if name in ("weight_sha256", "data_sha256", "commit"):
-        return f"{name.split('_')[0]} {str(value)[:8]}"
+    if name in ("weight_sha256", "data_sha256", "task_network_sha256", "commit"):
+        return f"{name.removesuffix('_sha256').replace('_', ' ')} {str(value)[:8]}"
     return f"{name.replace('_', ' ')} {shown(name, value)}"
 
 
@@ -267,8 +267,12 @@ def metric_label(name: str) -> str:
     if name not in METRICS:
         return name
     metric = METRICS[name]
-    title = _METRIC_NAMES.get(name, name.upper().replace("_", "-"))
-    return f"{title} {'↑' if metric.higher_is_better else '↓'}" + (f" ({metric.unit})" if metric.unit else "")
+    return f"{metric_name(name)} {'↑' if metric.higher_is_better else '↓'}" + (f" ({metric.unit})" if metric.unit else "")
+
+
+def metric_name(name: str) -> str:
+    """``PSNR``."""
+    return _METRIC_NAMES.get(name, name.upper().replace("_", "-")) if name in METRICS else name
 
 
 _METRIC_NAMES = {"accuracy": "accuracy", "miou": "mIoU", "ms_ssim": "MS-SSIM"}

@@ -17,8 +17,10 @@ from ..codec import Codec, is_bound, takes_any_ratio
 from ..data.datasets import PictureDataset
 from ..errors import UsageError
 from ..link import Transmission, transmit
-from ..metrics import get_metric
+from ..metrics import SetMetric, get_metric
 from ..models import LearnedCodec
+from ..tasks import TaskNetwork, perceive
+from .perception import metric_of, quantities
 from .provenance import commit, device_name, versions
 from .records import Record
 from .statistics import Summary, half_width_95, summarise
@@ -37,7 +39,7 @@ class Measured:
     """All values of one point. Tables have a row per picture and a column per trial.
 
     Attributes:
-        values: per metric of single pictures; table.
+        values: per metric of single pictures (`openjscc.bench.perception.Quantity.key`); table.
         collected: per metric of all pictures together, what `openjscc.metrics.Metric.collect` made of each; table.
         arrived: whether a picture arrived; table.
         uses: channel uses, header included; table.
@@ -75,19 +77,23 @@ class Measured:
             (self.decode_ms, other.decode_ms),
         ]  # fmt: skip
 
-    def noise_interval(self, metric: str) -> float | None:
+    def keys(self, metric: str) -> list[str]:
+        """Of a metric, by all task networks."""
+        return [key for key in (*self.values, *self.collected) if metric_of(key) == metric]
+
+    def noise_interval(self, key: str) -> float | None:
         """Half width of the 95 % interval of the mean over just these pictures; None for one trial.
 
         Each trial gives one mean over the pictures; the trials are independent of one another.
         """
-        return half_width_95(self.by_trial(metric))
+        return half_width_95(self.by_trial(key))
 
-    def by_trial(self, metric: str) -> list[float]:
+    def by_trial(self, key: str) -> list[float]:
         """The figure of all pictures, for each trial."""
-        if metric in self.values:
-            return [fmean(column) for column in zip(*self.values[metric], strict=True)]
-        reduce = get_metric(metric).reduce
-        return [reduce(column) for column in zip(*self.collected[metric], strict=True)]
+        if key in self.values:
+            return [fmean(column) for column in zip(*self.values[key], strict=True)]
+        reduce = get_metric(metric_of(key)).reduce
+        return [reduce(column) for column in zip(*self.collected[key], strict=True)]
 
 
 def measure(
@@ -99,6 +105,8 @@ def measure(
     trials: range,
     seed: int,
     told_snr_db: float | None = None,
+    labels: torch.Tensor | None = None,
+    networks: Sequence[TaskNetwork] = (),
     advance: Callable[[int], None] = lambda count: None,
     keep: Callable[[int, Transmission], None] | None = None,
 ) -> Measured:
@@ -112,12 +120,19 @@ def measure(
         trials: numbers of the trials.
         seed: of the experiment.
         told_snr_db: the SNR that the transmitter believes in; None: the true one.
+        labels: class numbers, int64 ``(B,)``, for metrics of labels.
+        networks: whose view such metrics are of; a lost picture is looked at as the grey one that stands for it.
         advance: told B after each trial.
         keep: given the trial and what happened, to store pictures.
+
+    Raises:
+        UsageError: a codec that makes no pictures, a metric of labels without a network, a network without labels.
     """
-    single = [name for name in metrics if get_metric(name).kind == "picture"]
-    columns: dict[str, list[torch.Tensor]] = {name: [] for name in single}
-    entries: dict[str, list[list[np.ndarray]]] = {name: [] for name in metrics if name not in single}
+    asked = quantities(metrics, networks)
+    if networks and labels is None:
+        raise UsageError(f"a task network ({networks[0].name}), but no labels", "give the class numbers of the pictures")
+    columns: dict[str, list[torch.Tensor]] = {}
+    entries: dict[str, list[list[np.ndarray]]] = {}
     arrived, uses, times = [], [], []
     for trial in trials:
         told = "same" if told_snr_db is None else told_snr_db
@@ -129,10 +144,20 @@ def measure(
         arrived.append(torch.ones(len(x), dtype=torch.bool) if ok is None else ok.cpu())
         uses.append(result.frame.length.cpu())
         times.append((result.encode_ms / len(x), result.decode_ms / len(x)))
-        for name, column in columns.items():
-            column.append(get_metric(name).function(x, received).cpu())
-        for name, collected in entries.items():
-            collected.append(get_metric(name).collect(x, received))
+        seen = {network.name: perceive(network, received).cpu() for network in networks}
+        for quantity in asked:
+            metric = get_metric(quantity.metric)
+            if metric.kind == "picture":
+                columns.setdefault(quantity.key, []).append(metric.function(x, received).cpu())
+                continue
+            if quantity.network is None or labels is None:
+                found = metric.collect(x, received)
+            else:
+                found = metric.collect(seen[quantity.network.name], labels)
+            if isinstance(metric, SetMetric) and metric.single is not None:
+                columns.setdefault(quantity.key, []).append(torch.tensor([metric.single(entry) for entry in found]))
+            else:
+                entries.setdefault(quantity.key, []).append(found)
         if keep is not None:
             keep(trial, result)
         advance(len(x))
@@ -158,9 +183,9 @@ def nominal_ratio(codec: Codec, asked: float | None) -> float:
 
 def to_records(
     codec: Codec, dataset: PictureDataset, point: Point, measured: Measured, metrics: Sequence[str], *, system: str, seed: int,
-    told_snr_db: float | None,
+    told_snr_db: float | None, networks: Sequence[TaskNetwork] = (),
 ) -> list[Record]:  # fmt: skip
-    """One record per metric, in their order; none where nothing has been measured."""
+    """One record per metric (of labels: and network), in their order; none where nothing has been measured."""
     if not measured.arrived:
         return []
     weight = getattr(codec, "weight", None)
@@ -171,22 +196,23 @@ def to_records(
     images, trials = len(measured.arrived), len(measured.arrived[0])
     arrived = sum(ok for row in measured.arrived for ok in row)
     records = []
-    for metric in metrics:
-        if metric in measured.values:
-            rows = measured.values[metric]
+    for quantity in quantities(metrics, networks):
+        key, network = quantity.key, quantity.network
+        if key in measured.values:
+            rows = measured.values[key]
             summary = summarise(rows)
             oks = measured.arrived
             kept = [value for row, ok in zip(rows, oks, strict=True) for value in itertools.compress(row, ok)]
             mean_arrived = summary.mean if arrived == images * trials else fmean(kept) if kept else None
         else:  # a figure of all pictures has no spread over them, and none without the lost ones
-            mean = fmean(measured.by_trial(metric))
+            mean = fmean(measured.by_trial(key))
             summary = Summary(mean, None, None, images, trials)
             mean_arrived = mean if arrived == images * trials else None
         records.append(
             Record(
                 system=system,
                 weight=weight.name if weight is not None else codec.name,
-                metric=metric,
+                metric=quantity.metric,
                 channel=make_channel(point.channel).name,
                 snr_db=point.snr_db,
                 ratio=nominal_ratio(codec, point.ratio),
@@ -205,7 +231,9 @@ def to_records(
                 bound=is_bound(codec),
                 tool=getattr(codec, "tool", None),
                 told_snr_db=told_snr_db,
-                ci95_noise=measured.noise_interval(metric),
+                task_network=network.name if network is not None else None,
+                task_network_sha256=network.sha256 if network is not None else None,
+                ci95_noise=measured.noise_interval(key),
                 weight_sha256=weight.sha256 if weight is not None else None,
                 data_sha256=dataset.fingerprint(),
                 channel_uses=fmean(uses),

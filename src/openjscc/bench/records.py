@@ -41,6 +41,8 @@ class Record:
         bound: a theoretical bound, not a system.
         tool: a digital system's source coder with its version; None for learned ones.
         told_snr_db: the SNR that the transmitter believed in, where that was not ``snr_db``.
+        task_network: name of the network whose view of the pictures was measured; None for metrics that need none.
+        task_network_sha256: what tells it from another one of that name (`openjscc.tasks.TaskNetwork.sha256`).
         ci95_noise: half width of the 95 % confidence interval of the mean over just these pictures, what other noise and fading
             may give; None for a single trial.
         weight_sha256: of a learned system's weight file's content (`openjscc.models.WeightInfo`); None for others.
@@ -76,6 +78,8 @@ class Record:
     bound: bool = False
     tool: str | None = None
     told_snr_db: float | None = None
+    task_network: str | None = None
+    task_network_sha256: str | None = None
     ci95_noise: float | None = None
     weight_sha256: str | None = None
     data_sha256: str | None = None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TypeVar
@@ -17,7 +17,9 @@ from ..codec import Codec
 from ..data.datasets import PictureDataset
 from ..errors import MissingError, UsageError
 from ..metrics import get_metric
+from ..tasks import TaskNetwork
 from ..units import snr_tensor
+from .perception import check_networks
 from .points import Measured, Point, measure, to_records
 from .records import Record
 
@@ -68,14 +70,14 @@ def check_metrics(names: Iterable[str]) -> None:
     """Refuse before the work what would fail in the middle of it.
 
     Raises:
-        UsageError: an unknown metric, or one of predictions and labels.
+        UsageError: an unknown metric, or one of segmentations.
         MissingError: network weights that a metric needs and that are not to be had.
     """
     for name in names:
         metric = get_metric(name)
-        if metric.kind == "task":
-            raise UsageError(f"{name} is a figure of predictions and labels", "choose a metric of pictures, e.g. psnr")
-        if metric.needs:
+        if metric.needs == "masks":
+            raise UsageError(f"{name} is a figure of segmentations and masks", "choose a metric of pictures, e.g. psnr")
+        if metric.needs == "weights":
             picture = torch.zeros(1, 3, 64, 64)
             metric.collect(picture, picture)
 
@@ -112,6 +114,7 @@ def evaluate(
     sweep: Sweep,
     *,
     system: str | None = None,
+    networks: Sequence[TaskNetwork] = (),
     batch_pixels: int = BATCH_PIXELS,
     jobs: int = 1,
     advance: Callable[[int], None] = lambda count: None,
@@ -127,38 +130,63 @@ def evaluate(
         dataset: pictures, uint8 ``(3, H, W)`` each.
         sweep: what is measured.
         system: the name that records carry; None: the codec's.
+        networks: whose view metrics of labels (accuracy, f1) are of.
         batch_pixels: neighbouring pictures of one size are sent together up to so many pixels.
         jobs: batches at work at the same time, in threads; what comes out does not depend on it.
         advance: told the number of pictures after each batch of each point and trial.
 
     Returns:
-        One record per channel, ratio, SNR and metric, in this order.
+        One record per channel, ratio, SNR and metric (of labels: and network), in this order.
 
     Raises:
-        UsageError: for a ratio that the codec does not have. Interrupted: on Ctrl-C, with what there is.
+        UsageError: for a ratio that the codec does not have, and what `openjscc.bench.perception.check_networks` refuses.
+        Interrupted: on Ctrl-C, with what there is.
     """
+    check_networks(sweep.metrics, dataset, networks)
     points = [Measured() for _ in sweep.points]
     system = system or codec.name
     told = sweep.told_snr_db
     stop = threading.Event()
     advanced = until(stop, advance)
 
-    def work(x: torch.Tensor) -> list[Measured]:
-        trials = range(sweep.trials)
+    def work(item: tuple[int, torch.Tensor]) -> list[Measured]:
+        first, x = item
+        labels = None if dataset.labels is None else dataset.labels[first : first + len(x)]
         return [
-            measure(codec, x, point, sweep.metrics, trials=trials, seed=sweep.seed, told_snr_db=told, advance=advanced)
+            measure(
+                codec,
+                x,
+                point,
+                sweep.metrics,
+                trials=range(sweep.trials),
+                seed=sweep.seed,
+                told_snr_db=told,
+                labels=labels,
+                networks=networks,
+                advance=advanced,
+            )
             for point in sweep.points
         ]
 
     def records() -> list[Record]:
         found = [
-            to_records(codec, dataset, point, measured, sweep.metrics, system=system, seed=sweep.seed, told_snr_db=told)
+            to_records(
+                codec,
+                dataset,
+                point,
+                measured,
+                sweep.metrics,
+                system=system,
+                seed=sweep.seed,
+                told_snr_db=told,
+                networks=networks,
+            )
             for point, measured in zip(sweep.points, points, strict=True)
         ]
         return [record for some in found for record in some]
 
     try:
-        for fresh in in_order(work, batches(dataset, batch_pixels, multiple=getattr(codec, "pack", 1)), jobs, stop):
+        for fresh in in_order(work, enumerate_batches(dataset, getattr(codec, "pack", 1), batch_pixels), jobs, stop):
             for point, new in zip(points, fresh, strict=True):  # only batches that are through with every point count
                 point.add_pictures(new)
     except KeyboardInterrupt:
@@ -220,3 +248,11 @@ def batches(dataset: PictureDataset, pixels: int, multiple: int = 1) -> Iterator
         held.append(picture)
     if held:
         yield torch.stack(held).float().div_(255.0)
+
+
+def enumerate_batches(dataset: PictureDataset, multiple: int, pixels: int = BATCH_PIXELS) -> Iterator[tuple[int, torch.Tensor]]:
+    """(number of the first picture, batch), of `batches`."""
+    first = 0
+    for x in batches(dataset, pixels, multiple):
+        yield first, x
+        first += len(x)

@@ -22,6 +22,7 @@ from .options import (
     RatioList,
     Seed,
     SnrList,
+    TaskNetworks,
     ToldSnr,
     Trials,
     names,
@@ -51,6 +52,7 @@ def bench(
     snr: SnrList = "10",
     ratio: RatioList = None,
     metrics: MetricList = "psnr,ssim",
+    task_network: TaskNetworks = None,
     trials: Trials = 1,
     until: Annotated[
         str | None,
@@ -81,6 +83,7 @@ def bench(
     torchrun --nproc-per-node 2 -m openjscc bench --systems adjscc --data kodak --snr 0:20:2 -o results/mine
     """
     from ..bench.grid import plan_cells
+    from ..bench.perception import open_networks
     from ..data.datasets import DATASETS, open_dataset
     from ..systems import load_all
     from ..units import parse_ratio
@@ -91,14 +94,16 @@ def bench(
     precision = _precision(trials, until, max_trials, listed)
     channels, snrs = names(channel, "channel list"), snr_list(snr)
     told = None if told_snr is None else one_snr(told_snr)
+    looked_by = None if task_network is None else names(task_network, "list of task networks")
     opened = load_all(names(systems, "list of systems"), tuple(dict.fromkeys(ratios)), data if data in DATASETS else None)
     check_told(opened, told)
     dataset = open_dataset(data, data_dir, split="test", limit=limit, cache_mib=1024)
     if dataset.note:
         say(f"note: {dataset.note}")
     plan = plan_cells(
-        opened, dataset, channels=channels, snr_db=snrs, metrics=listed, precision=precision, seed=seed, told_snr_db=told
-    )
+        opened, dataset, channels=channels, snr_db=snrs, metrics=listed, precision=precision, seed=seed, told_snr_db=told,
+        networks=open_networks(looked_by, listed, dataset),
+    )  # fmt: skip
     results, complete = run_plan(plan, dataset, output, jobs=jobs, keep=keep)
     if int(os.environ.get("RANK", "0")) == 0:
         report(results, output, as_json)

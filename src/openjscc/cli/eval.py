@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -22,6 +23,7 @@ from .options import (
     RatioList,
     Seed,
     SnrList,
+    TaskNetworks,
     ToldSnr,
     Trials,
     check_target,
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
     from ..bench import Record, Sweep
     from ..codec import Codec
     from ..data.datasets import PictureDataset
+    from ..tasks import TaskNetwork
 
 INTERRUPTED = 130
 
@@ -55,6 +58,7 @@ def evaluate(
     snr: SnrList = "10",
     ratio: RatioList = None,
     metrics: MetricList = "psnr,ssim",
+    task_network: TaskNetworks = None,
     trials: Trials = 1,
     limit: Limit = None,
     seed: Seed = 0,
@@ -74,9 +78,11 @@ def evaluate(
     \b
     openjscc eval --systems adjscc,deepjscc --data kodak --snr 0:20:5 --ratio 1/16,1/6
     openjscc eval --model adjscc --data ~/photos --channel rayleigh:block --trials 5
+    openjscc eval --data cifar10 --metrics psnr,accuracy --task-network classifier,resnet20.th
     openjscc eval --systems adjscc,bpg-ldpc,bpg-ldpc:mcs=16qam-3/4-n1944,bpg-capacity --snr -2:20:2 --ratio 1/16
     """
     from ..bench import Sweep
+    from ..bench.perception import open_networks
     from ..channels import make_channel
     from ..data.datasets import open_dataset
     from ..units import parse_ratio
@@ -94,11 +100,13 @@ def evaluate(
         told_snr_db=None if told_snr is None else one_snr(told_snr),
     )
     asked = names(systems, "list of systems")
+    looked_by = None if task_network is None else names(task_network, "list of task networks")
     plan = _plan(asked, sweep, data)
     dataset = open_dataset(data, data_dir, split="test", limit=limit, cache_mib=0)
     if dataset.note:
         say(f"note: {dataset.note}")
-    records, complete = _run(plan, dataset, jobs, output)
+    networks = open_networks(looked_by, sweep.metrics, dataset)
+    records, complete = _run(plan, dataset, networks, jobs, output)
     _report(records, output, as_json)
     if not complete:
         say(f"the figures above are of the pictures that were through{' (none)' if not records else ''}")
@@ -127,7 +135,11 @@ def check_told(systems: list[tuple[str, Codec, tuple[float | None, ...]]], told_
 
 
 def _run(
-    plan: list[tuple[str, Codec, Sweep]], dataset: PictureDataset, jobs: int | None, output: Path | None
+    plan: list[tuple[str, Codec, Sweep]],
+    dataset: PictureDataset,
+    networks: Sequence[TaskNetwork],
+    jobs: int | None,
+    output: Path | None,
 ) -> tuple[list[Record], bool]:
     """All records, and whether the run was not interrupted."""
     from ..bench import Interrupted, evaluate
@@ -139,7 +151,7 @@ def _run(
         with progress("pictures sent", total) as advance:
             for system, codec, sweep in plan:
                 at_once = jobs or ((os.cpu_count() or 1) if is_digital(system) else 1)
-                records += evaluate(codec, dataset, sweep, system=system, jobs=at_once, advance=advance)
+                records += evaluate(codec, dataset, sweep, system=system, networks=networks, jobs=at_once, advance=advance)
     except Interrupted as interruption:
         return records + interruption.records, False
     except KeyboardInterrupt:
@@ -164,23 +176,25 @@ def _report(records: list[Record], output: Path | None, as_json: bool) -> None:
 
 
 def print_records(records: list[Record]) -> None:
-    """One line per system, channel, ratio and SNR; a column per metric: mean ± half width of the 95 % interval."""
+    """One line per system, channel, ratio and SNR; a column per metric and network: mean ± half width of the 95 % interval."""
     from ..metrics import METRICS
     from ..units import format_ratio
 
-    metrics = list(dict.fromkeys(record.metric for record in records))
-    lines: dict[tuple[str, str, float, float], dict[str, Record]] = {}
+    columns = list(dict.fromkeys((record.metric, record.task_network) for record in records))
+    lines: dict[tuple[str, str, float, float], dict[tuple[str, str | None], Record]] = {}
     for record in records:
-        lines.setdefault((record.weight, record.channel, record.ratio, record.snr_db), {})[record.metric] = record
-    units = [f"{name} ({METRICS[name].unit})" if METRICS[name].unit else name for name in metrics]
+        line = lines.setdefault((record.weight, record.channel, record.ratio, record.snr_db), {})
+        line[record.metric, record.task_network] = record
+    remarks = [METRICS[metric].unit or network for metric, network in columns]
+    titles = [f"{metric} ({remark})" if remark else metric for (metric, _), remark in zip(columns, remarks, strict=True)]
     rows = []
     for (weight, channel, ratio, snr_db), line in lines.items():
         first = next(iter(line.values()))
-        cells = [_cell(line[name], 2 if METRICS[name].unit == "dB" else 4) for name in metrics]
+        cells = [_cell(line[column], 2 if METRICS[column[0]].unit == "dB" else 4) for column in columns]
         where = [weight, channel, f"{snr_db:g}", format_ratio(ratio), f"{first.bandwidth_ratio:.5f}"]
         lost = f"{100 * first.outage_rate:.3g} %" if first.outage_rate else "-"
         rows.append([*where, *cells, lost, str(first.images), str(first.trials)])
-    print_table(["weight", "channel", "snr (dB)", "ratio", "k/n", *units, "lost", "images", "trials"], rows)
+    print_table(["weight", "channel", "snr (dB)", "ratio", "k/n", *titles, "lost", "images", "trials"], rows)
 
 
 def _cell(record: Record, digits: int) -> str:

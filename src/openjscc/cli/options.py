@@ -59,6 +59,14 @@ RatioList = Annotated[
     str | None, typer.Option("--ratio", metavar="LIST", help="Bandwidth ratios, e.g. 1/16,1/6; else each system's default.")
 ]
 MetricList = Annotated[str, typer.Option("--metrics", metavar="LIST", help="Names, see docs/metrics.md.")]
+TaskNetworks = Annotated[
+    str | None,
+    typer.Option(
+        "--task-network",
+        metavar="NAMES",
+        help="Whose view accuracy and f1 are of: classifier, .safetensors, .th, .pt or .pth files. For cifar10: classifier.",
+    ),
+]
 Trials = Annotated[int, typer.Option("--trials", metavar="N", parser=whole(1), help="Repetitions of every picture.")]
 Limit = Annotated[int | None, typer.Option("--limit", metavar="N", parser=whole(1), help="Only the first N pictures.")]
 ToldSnr = Annotated[

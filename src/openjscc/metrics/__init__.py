@@ -48,7 +48,8 @@ class Metric:
         name: as users write it.
         unit: of the values; empty for a pure number.
         higher_is_better: the direction.
-        needs: ``weights`` where published network weights must be found or downloaded (`openjscc.metrics.backbones`), else empty.
+        needs: ``weights`` where published network weights must be found or downloaded (`openjscc.metrics.backbones`); ``labels``
+            or ``masks`` where a prediction is held against those; else empty.
         function: ``(x, y) -> (B,)`` of source and reconstruction, each ``(B, 3, H, W)`` in [0, 1]. A value may be infinite
             (PSNR of identical pictures): JSON records write null for it. Kinds other than ``picture`` have none: it raises
             UsageError.
@@ -87,10 +88,12 @@ class SetMetric(Metric):
     Attributes:
         gather: what `collect` does.
         summary: what `reduce` does.
+        single: where the figure is the mean of values of single pictures after all: the value of an entry.
     """
 
     gather: Gather = lambda x, y: []
     summary: Summary = lambda entries: float("nan")
+    single: Callable[[np.ndarray], float] | None = None
 
     def collect(self, x: torch.Tensor, y: torch.Tensor) -> list[np.ndarray]:
         """One entry for each picture, as `Metric.collect`; its shape is the metric's own."""
@@ -102,8 +105,9 @@ class SetMetric(Metric):
 
 
 def _set_metric(
-    name: str, higher_is_better: bool, needs: str, gather: Gather, summary: Summary, description: str, kind: str = "set"
-) -> SetMetric:
+    name: str, higher_is_better: bool, needs: str, gather: Gather, summary: Summary, description: str, kind: str = "set",
+    single: Callable[[np.ndarray], float] | None = None,
+) -> SetMetric:  # fmt: skip
     def function(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
         of = "predictions and labels" if kind == "task" else "all pictures together"
         each = ", ".join(metric.name for metric in METRICS.values() if metric.kind == "picture")
@@ -111,7 +115,7 @@ def _set_metric(
             f"{name} is a figure of {of}, not of one picture", f"of one picture: {each}; in Python: collect and reduce"
         )
 
-    return SetMetric(name, "", higher_is_better, needs, function, description, kind, gather, summary)
+    return SetMetric(name, "", higher_is_better, needs, function, description, kind, gather, summary, single)
 
 
 METRICS: dict[str, Metric] = {
@@ -147,13 +151,30 @@ METRICS: dict[str, Metric] = {
             distribution.kernel_of_entries,
             "kernel distance on VGG16's relu5_3, of 256x256 patches; not comparable with KID",
         ),
-        _set_metric("accuracy", True, "", task.class_entries, task.accuracy, "share of pictures whose class was found", "task"),
-        _set_metric("f1", True, "", task.class_entries, task.f1, "F1 score, mean over classes", "task"),
-        _set_metric("miou", True, "", task.confusion_entries, task.miou, "intersection over union, mean over 21 classes", "task"),
+        _set_metric(
+            "accuracy",
+            True,
+            "labels",
+            task.class_entries,
+            task.accuracy,
+            "share of pictures whose class was found",
+            "task",
+            task.is_hit,
+        ),
+        _set_metric("f1", True, "labels", task.class_entries, task.f1, "F1 score, mean over classes", "task"),
+        _set_metric(
+            "miou",
+            True,
+            "masks",
+            task.confusion_entries,
+            task.miou,
+            "intersection over union, mean over 21 classes",
+            "task",
+        ),
         _set_metric(
             "pixel_accuracy",
             True,
-            "",
+            "masks",
             task.confusion_entries,
             task.pixel_accuracy,
             "share of pixels whose class was found",

@@ -85,6 +85,11 @@ def accuracy(entries: Sequence[np.ndarray]) -> float:
     return float((target == predicted).mean())
 
 
+def is_hit(entry: np.ndarray) -> float:
+    """1 where the class of a picture was found, else 0; of one of `class_entries`. Their mean is `accuracy`."""
+    return float(entry[0] == entry[1])
+
+
 def f1(entries: Sequence[np.ndarray]) -> float:
     """F1 score per class, ``2 TP / (2 TP + FP + FN)``, averaged over the classes that occur as target or prediction (macro)."""
     target, predicted = _columns(entries)

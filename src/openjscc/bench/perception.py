@@ -1,0 +1,118 @@
+"""What task networks see on received pictures, held against the labels of a data set."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+from ..data.datasets import PictureDataset
+from ..errors import UsageError
+from ..metrics import METRICS, get_metric
+from ..tasks import TaskNetwork, load_task_network
+
+DEFAULT_NETWORKS = {"cifar10": "classifier"}
+"""The task network of a data set, where nobody names one."""
+
+
+class Quantity(NamedTuple):
+    """One figure of a point: a metric, and for one of labels the network that looks at the pictures."""
+
+    metric: str
+    network: TaskNetwork | None = None
+
+    @property
+    def key(self) -> str:
+        """``accuracy:classifier.cifar10``; the metric's name alone where no network is asked."""
+        return self.metric if self.network is None else f"{self.metric}:{self.network.name}"
+
+
+def metric_of(key: str) -> str:
+    """The metric of a `Quantity.key`."""
+    return key.partition(":")[0]
+
+
+def quantities(metrics: Iterable[str], networks: Sequence[TaskNetwork]) -> list[Quantity]:
+    """All figures of a point, in the order of the metrics: of labels one per network.
+
+    Raises:
+        UsageError: a metric of labels without a network.
+    """
+    found: list[Quantity] = []
+    for metric in metrics:
+        if _of_labels(metric) and not networks:
+            raise _without_network(metric)
+        found += [Quantity(metric, network) for network in networks] if _of_labels(metric) else [Quantity(metric)]
+    return found
+
+
+def open_networks(names: Sequence[str] | None, metrics: Iterable[str], dataset: PictureDataset) -> tuple[TaskNetwork, ...]:
+    """The networks that metrics of labels are measured with; none where no such metric is asked for.
+
+    Args:
+        names: as `openjscc.tasks.load_task_network` takes them; None: the data set's (`DEFAULT_NETWORKS`).
+        metrics: names.
+        dataset: the pictures, with labels.
+
+    Raises:
+        UsageError: names without a metric of labels; no name for such a metric; what `check_networks` refuses.
+        MissingError, IntegrityError: of loading.
+    """
+    of_labels = [metric for metric in metrics if _of_labels(metric)]
+    if not of_labels:
+        if names is not None:
+            known = ", ".join(name for name, metric in METRICS.items() if metric.needs == "labels")
+            raise UsageError(f"a task network ({names[0]}), but no metric of labels", f"add one to the metrics: {known}")
+        return ()
+    _check_labels(of_labels[0], dataset)
+    if names is None and dataset.name not in DEFAULT_NETWORKS:
+        raise UsageError(
+            f"{of_labels[0]} on {dataset.name} needs a task network", "name one for these classes with --task-network NAME|FILE"
+        )
+    networks = tuple(load_task_network(name) for name in names or [DEFAULT_NETWORKS[dataset.name]])
+    check_networks(of_labels, dataset, networks)
+    return networks
+
+
+def check_networks(metrics: Iterable[str], dataset: PictureDataset, networks: Sequence[TaskNetwork]) -> None:
+    """Refuse before the work what would fail in the middle of it.
+
+    Raises:
+        UsageError: a metric of labels without labels or without a network; a network of another kind or with too few classes;
+            two networks of one name.
+    """
+    of_labels = [metric for metric in metrics if _of_labels(metric)]
+    if not of_labels:
+        return
+    _check_labels(of_labels[0], dataset)
+    assert dataset.labels is not None
+    if not networks:
+        raise _without_network(of_labels[0])
+    highest = int(dataset.labels.max())
+    for number, network in enumerate(networks):
+        if network.kind != "classification":
+            raise UsageError(
+                f"{of_labels[0]} by the task network {network.name!r}, which is for {network.kind}", "name a classifier"
+            )
+        if highest >= len(network.classes):
+            raise UsageError(
+                f"{dataset.name} has class number {highest}, the task network {network.name!r} {len(network.classes)} classes",
+                "name one that was trained for these classes",
+            )
+        if network.name in [other.name for other in networks[:number]]:
+            raise UsageError(f"two task networks are called {network.name!r}", "name each once, or rename one file")
+
+
+def _without_network(metric: str) -> UsageError:
+    return UsageError(f"{metric} without a task network", "it is what a network finds out: name one, e.g. classifier")
+
+
+def _of_labels(metric: str) -> bool:
+    return get_metric(metric).needs == "labels"
+
+
+def _check_labels(metric: str, dataset: PictureDataset) -> None:
+    if dataset.labels is None:
+        raise UsageError(
+            f"{metric} needs labels, and {dataset.name} has none",
+            "choose cifar10, or an .npz file with y_test; or a metric of pictures, e.g. psnr",
+        )
