@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 
 from openjscc.bench import read_records
+from openjscc.bench.study_gains import read_gains
+from openjscc.bench.study_gains_page import gain_page
 from openjscc.errors import MissingError
 
 DIGITAL = "jpeg-ldpc:mcs=qpsk-1/2-n1944"
@@ -49,6 +51,11 @@ where = "channel=awgn"
 [[table]]
 metric = "ssim"
 
+[[gain]]
+metric = "psnr"
+of = ["adjscc"]
+over = "{DIGITAL}"
+
 [[strip]]
 file = "strip.png"
 picture = "0"
@@ -85,7 +92,7 @@ def test_a_study_is_written_down_and_goes_on(openjscc, small: Path) -> None:
     result.assert_ok()
     folder = Path("results/studies/small")
     first = written(folder)
-    assert set(first) == {".gitignore", "small.md", "psnr.svg", "strip.png", "summary.json"}
+    assert set(first) == {".gitignore", "small.md", "psnr.svg", "strip.png", "summary.json", "gains.json"}
     records = read_records(folder / "summary.json")
     assert len(records) == 2 * (2 * 2 + 1)
     assert json.loads(result.out)["records"] == [record.to_dict() for record in records]
@@ -102,6 +109,10 @@ def test_a_study_is_written_down_and_goes_on(openjscc, small: Path) -> None:
     ):  # fmt: skip
         assert text in page, text
     assert "quick look" not in page
+    (table,) = read_gains(folder / "gains.json")
+    assert [(row.system, row.at, row.place.images) for row in table.rows] == [("adjscc", 4.0, 3), ("adjscc", 10.0, 3)]
+    assert gain_page(table, {"adjscc": "ADJSCC"}) in page
+    assert f"| {DIGITAL} has | " in page
     assert "ADJSCC" in first["psnr.svg"].decode()
 
     cells = {path: path.stat().st_mtime_ns for path in (folder / "cells").iterdir()}
@@ -250,6 +261,10 @@ def test_list_and_names(openjscc) -> None:
         ('where = "channel=awgn"', 'where = "channel=rician:3:block"', 2, ("psnr.svg", "rician")),
         ('picture = "0"', 'picture = "7"', 2, ("7",)),
         ("crop = [0, 0, 16, 16]", "crop = [0, 0, 99, 16]", 2, ("strip.png", "99")),
+        (f'over = "{DIGITAL}"', 'over = "adjscc"', 2, ("small.toml: gain[0]", "adjscc")),
+        (f'over = "{DIGITAL}"', 'over = "webp-ldpc"', 2, ("webp-ldpc",)),
+        (f'over = "{DIGITAL}"', f'over = "{DIGITAL}"\nwhere = "snr_db=4"', 2, ("gain of adjscc", "1 points")),
+        ('of = ["adjscc"]', 'off = ["adjscc"]', 2, ("small.toml: gain[0]", "'off'")),
         ('"adjscc", "jpeg', '"adjsc", "jpeg', 2, ("adjsc",)),
         ("[[table]]", "[[table", 2, ("small.toml", "TOML")),
         ("snr_db = [4, 10]", "snr_db = [4, nan]", 2, ("bench[0]", "nan")),
@@ -273,6 +288,31 @@ def test_a_wrong_snr_and_fewer_pictures_are_told_apart(openjscc, small: Path) ->
     page = Path("out/small.md").read_text()
     assert "SNR known or SNR taken for 3 dB at the transmitter" in page
     assert "2 pictures" in page
+
+
+def test_metrics_measured_apart_with_other_trials(openjscc, small: Path) -> None:
+    """What is dear is measured with fewer trials, at the same points."""
+    small.write_text(STUDY.replace('trials = 2\nmetrics = ["psnr", "ssim"]', 'trials = 2\nmetrics = ["psnr"]') + APART)
+    result = openjscc("study", small, "-o", "out")
+    result.assert_ok()
+    records = {
+        (r.channel, r.metric): r for r in read_records(Path("out/summary.json")) if r.snr_db == 10 and r.system == "adjscc"
+    }
+    assert [records["rayleigh:block", metric].trials for metric in ("psnr", "ssim")] == [2, 1]
+    page = Path("out/small.md").read_text()
+    assert "Channel `awgn`: SNR 4, 10 dB; CBR 1/6; 1 trial a picture;" in page
+    assert "Channel `rayleigh:block`: SNR 10 dB; CBR 1/6; 2 trials a picture for PSNR, 1 trial a picture for SSIM;" in page
+    openjscc("study", small, "-o", "out", "--check", "--cells", 6).assert_ok()
+
+
+APART = """
+[[bench]]
+systems = ["adjscc"]
+channel = ["rayleigh:block"]
+snr_db = [10]
+ratio = ["1/6"]
+metrics = ["ssim"]
+"""
 
 
 def test_a_folder_of_other_results_is_left_alone(openjscc, small: Path) -> None:

@@ -14,7 +14,7 @@ import numpy as np
 
 from ..errors import UsageError
 
-_FEWEST = 4
+FEWEST = 4
 
 
 def bd_rate(rate_a: Sequence[float], quality_a: Sequence[float], rate_b: Sequence[float], quality_b: Sequence[float]) -> float:
@@ -50,8 +50,8 @@ def _points(rate: Sequence[float], quality: Sequence[float]) -> Curve:
     rates, qualities = np.asarray(rate, np.float64), np.asarray(quality, np.float64)
     if rates.ndim != 1 or rates.shape != qualities.shape:
         raise UsageError(f"{rates.size} rates and {qualities.size} qualities", "give one quality for each rate")
-    if rates.size < _FEWEST:
-        raise UsageError(f"a curve of {rates.size} points", f"use at least {_FEWEST}")
+    if rates.size < FEWEST:
+        raise UsageError(f"a curve of {rates.size} points", f"use at least {FEWEST}")
     if not (np.isfinite(rates).all() and np.isfinite(qualities).all() and (rates > 0).all()):
         raise UsageError("a curve with values that are not finite, or a rate that is not positive", "leave those points out")
     order = np.argsort(rates)

@@ -22,7 +22,7 @@ from .records import Record
 from .statistics import student_t_975
 
 RESAMPLES = 2000
-_FEWEST = 2
+FEWEST = 2
 
 
 @dataclass(frozen=True)
@@ -41,8 +41,8 @@ class QualityCurve:
         x, quality = np.asarray(self.x, np.float64), np.asarray(self.quality, np.float64)
         if x.ndim != 1 or quality.ndim not in (1, 2) or len(quality) != len(x):
             raise UsageError(f"{x.shape} points and quality of shape {quality.shape}", "give (points,) or (points, pictures)")
-        if len(np.unique(x)) < max(_FEWEST, len(x)):
-            raise UsageError(f"{len(np.unique(x))} different points of {len(x)}", f"give at least {_FEWEST}, each once")
+        if len(np.unique(x)) < max(FEWEST, len(x)):
+            raise UsageError(f"{len(np.unique(x))} different points of {len(x)}", f"give at least {FEWEST}, each once")
         if not (np.isfinite(x).all() and np.isfinite(quality).all()):
             raise UsageError("a curve with values that are not finite", "leave those points out")
         order = np.argsort(x)
@@ -65,6 +65,8 @@ class Gain:
             was measured.
         quality: that is compared at.
         reason: why there is no value, or no interval.
+        least: where A is better than that quality wherever it was measured: the gain is more than this, which is not known.
+        most: where A is worse wherever it was measured: the gain is less than this.
     """
 
     value: float | None
@@ -72,6 +74,8 @@ class Gain:
     high: float | None
     quality: float | None
     reason: str = ""
+    least: float | None = None
+    most: float | None = None
 
 
 def snr_gain(a: QualityCurve, b: QualityCurve, at: float, *, higher_is_better: bool = True, seed: int = 0) -> Gain:
@@ -111,8 +115,8 @@ def gain_between(
     curves = []
     for system in (a, b):
         points = [record for record in chosen if record.system == system and record.mean is not None]
-        if len(points) < _FEWEST:
-            raise UsageError(f"{len(points)} points of {system}", f"at least {_FEWEST} are needed")
+        if len(points) < FEWEST:
+            raise UsageError(f"{len(points)} points of {system}", f"at least {FEWEST} are needed")
         x, quality = ([getattr(record, name) for record in points] for name in (along, "mean"))
         curves.append(QualityCurve(np.array(x), np.array(quality)))
     return function(curves[0], curves[1], at, higher_is_better=get_metric(metric).higher_is_better)
@@ -125,11 +129,13 @@ def _gain(a: QualityCurve, b: QualityCurve, at: float, logarithmic: bool, higher
     sign = 1.0 if higher_is_better else -1.0
     mean_a, mean_b = ((sign * (curve.quality if curve.pictures is None else curve.quality.mean(1)))[None] for curve in (a, b))
     quality, difference = (float(value[0]) for value in _difference(a.x, b.x, mean_a, mean_b, at))
+    finish = math.exp if logarithmic else float
     if not math.isfinite(difference):
         word, end = ("better", a.x[-1]) if difference < 0 else ("worse", a.x[0])
         reason = f"B's quality of {sign * quality:.4g} is {word} than all that A reaches (measured to {where(end)})"
-        return Gain(None, None, None, sign * quality, reason)
-    finish = math.exp if logarithmic else float
+        bound = finish(at - end)
+        ends = (None, bound) if difference < 0 else (bound, None)
+        return Gain(None, None, None, sign * quality, reason, *ends)
     if a.pictures is None or b.pictures is None:
         return Gain(finish(difference), None, None, sign * quality, "no interval: values of single pictures are not given")
     if a.pictures != b.pictures:

@@ -12,7 +12,7 @@ from typing import Any
 
 from ..configuration import build, packaged, read_toml
 from ..errors import UsageError
-from .study_sections import BenchSection, FigureSection, StripSection, TableSection
+from .study_sections import BenchSection, FigureSection, GainSection, StripSection, TableSection
 
 
 @dataclass(frozen=True)
@@ -25,6 +25,7 @@ class Study:
         bench: what is measured.
         figure: what is drawn.
         table: what is tabulated.
+        gain: which systems are compared at equal quality.
         strip: pictures that are shown.
         paper: citation of what it is after.
         note: what readers must know.
@@ -36,6 +37,7 @@ class Study:
     bench: tuple[BenchSection, ...]
     figure: tuple[FigureSection, ...] = ()
     table: tuple[TableSection, ...] = ()
+    gain: tuple[GainSection, ...] = ()
     strip: tuple[StripSection, ...] = ()
     paper: str = ""
     note: str = ""
@@ -48,7 +50,7 @@ class Study:
         if twice := [file for file in files if files.count(file) > 1]:
             raise UsageError(f"two figures have the file {twice[0]!r}", "give each its own name")
         measured = {metric for bench in self.bench for metric in bench.metrics}
-        for asked in (*(section.y for section in self.figure), *(section.metric for section in self.table)):
+        for asked in (*(section.y for section in self.figure), *(section.metric for section in (*self.table, *self.gain))):
             if asked not in measured:
                 raise UsageError(
                     f"metric {asked!r} is not measured", f"add it to the metrics of a [[bench]]: {', '.join(measured)}"

@@ -12,14 +12,19 @@ from ..files import write_atomically
 from ..models import WeightInfo
 from ..units import format_ratio
 from .anchors import read_anchors
-from .layout import Curve, arrange, in_words, metric_label
+from .layout import Curve, arrange, in_words, metric_label, metric_name
+from .markdown import heading, listed, sentence, table_row
 from .plots import draw, write_figure
 from .records import Record, write_records
 from .selection import in_order, select
 from .strips import strip
 from .study import Study, published_points
+from .study_gains import GainTable, read_gains, write_gains
+from .study_gains_page import INTRODUCTION, gain_page
 from .study_plan import Grid
 from .study_sections import FigureSection, StripSection, TableSection
+
+GAINS = "gains.json"
 
 FEWEST = 8
 """Of fewer pictures the interval over other pictures says nothing, and would hide the curves."""
@@ -55,9 +60,14 @@ class Facts:
 
 
 def write_study(
-    folder: Path, study: Study, records: Sequence[Record], strips: Iterable[tuple[StripSection, Grid]], facts: Facts
+    folder: Path,
+    study: Study,
+    records: Sequence[Record],
+    strips: Iterable[tuple[StripSection, Grid]],
+    facts: Facts,
+    gains: Sequence[GainTable] = (),
 ) -> list[Path]:
-    """Figures, strips, NAME.md and, last of all, summary.json. Returns what was written.
+    """Figures, strips, gains.json (where there are gains), NAME.md and, last of all, summary.json. Returns what was written.
 
     Raises:
         UsageError: records that contradict one another, or a folder that cannot be written.
@@ -73,8 +83,14 @@ def write_study(
     for section, grid in strips:
         sections.append(_strip(folder, section, grid))
         written.append(folder / section.file)
+    if gains:
+        write_gains(folder / GAINS, gains)
+        written.append(folder / GAINS)
+        gains = read_gains(folder / GAINS)  # the page says what the file says
+    else:
+        (folder / GAINS).unlink(missing_ok=True)
     page = folder / f"{facts.name}.md"
-    write_atomically(page, _page(study, records, sections, labels, facts).encode())
+    write_atomically(page, _page(study, records, sections, labels, facts, gains).encode())
     write_records(folder / "summary.json", records)
     return [*written, page, folder / "summary.json"]
 
@@ -88,7 +104,7 @@ def _figure(folder: Path, section: FigureSection, records: Sequence[Record], lab
     figure, notes = draw(chosen, replace(chart, interval="none") if few else chart, anchors)
     write_figure(figure, folder / section.file, section.style)
     title = f"{metric_label(section.y)} against {AXIS_WORDS.get(section.x, section.x.replace('_', ' '))}"
-    words = [section.caption or f"{title}.", *(_sentence(note) for note in notes)]
+    words = [section.caption or f"{title}.", *(sentence(note) for note in notes)]
     if few:
         words.append(f"No bands: there are fewer than {FEWEST} pictures.")
     elif section.interval != "none" and not section.arrived:
@@ -110,20 +126,25 @@ def _strip(folder: Path, section: StripSection, grid: Grid) -> str:
     return f"![{section.picture}, received]({section.file})\n\n{caption}"
 
 
-def _page(study: Study, records: Sequence[Record], sections: list[str], labels: dict[str, str], facts: Facts) -> str:
+def _page(
+    study: Study, records: Sequence[Record], sections: list[str], labels: dict[str, str], facts: Facts, gains: Sequence[GainTable]
+) -> str:
     parts = [f"# {study.title}"]
     if study.paper:
         parts.append(study.paper)
     if study.note:
         parts.append(study.note)
     if facts.quick:
-        pictures = _listed(in_words("images", record.images) for record in records)
+        pictures = listed(in_words("images", record.images) for record in records)
         parts.append(f"**A quick look at {pictures}, not the whole study.**")
-    parts.append(f"Made by `{facts.command}` from the records in [summary.json](summary.json).")
+    beside = f" and [{GAINS}]({GAINS})" if gains else ""
+    parts.append(f"Made by `{facts.command}` from the records in [summary.json](summary.json){beside}.")
     parts += ["## What was measured", "\n".join(f"- {line}" for line in _measured(records, facts))]
     tables = [_table(section, records, labels) for section in study.table if section.metric not in facts.missing]
     if tables:
         parts += ["## Tables", *tables]
+    if gains:
+        parts += ["## Gains", INTRODUCTION, *(gain_page(table, labels) for table in gains)]
     if sections:
         parts += ["## Figures", *sections]
     if facts.weights:
@@ -137,22 +158,22 @@ def _measured(records: Sequence[Record], facts: Facts) -> list[str]:
     for data, images, digest in dict.fromkeys((r.data, r.images, r.data_sha256) for r in records if r.error is None):
         lines.append(f"Data: {in_words('data', data)}, {in_words('images', images)} (sha256 `{(digest or '')[:16]}`)")
     lines += [f"Note on the data: {note}" for note in facts.data_notes]
-    lines.append(f"Systems: {_listed(f'`{r.system}`' + (' (a bound)' if r.bound else '') for r in records)}")
-    if tools := _listed(r.tool for r in records if r.tool):
+    lines.append(f"Systems: {listed(f'`{r.system}`' + (' (a bound)' if r.bound else '') for r in records)}")
+    if tools := listed(r.tool for r in records if r.tool):
         lines.append(f"Source coders: {tools}")
     for channel in dict.fromkeys(r.channel for r in records):
         some = [record for record in records if record.channel == channel]
-        trials = _listed(in_words("trials", record.trials) for record in some if record.error is None)
+        trials = _trials([record for record in some if record.error is None])
         told = [in_words("told_snr_db", value) or "SNR known" for value in in_order(r.told_snr_db for r in some)]
         where = [
             f"SNR {', '.join(f'{value:g}' for value in sorted({r.snr_db for r in some}))} dB",
             f"CBR {', '.join(format_ratio(value) for value in sorted({r.ratio for r in some}))}",
-            f"{trials or 'no trial'} a picture",
+            trials,
             f"seed {', '.join(str(seed) for seed in sorted({r.seed for r in some}))}",
             " or ".join(told) + " at the transmitter",
         ]
         lines.append(f"Channel `{channel}`: {'; '.join(where)}")
-    lines.append(f"Metrics: {_listed(metric_label(r.metric) for r in records)}; a lost picture counts as mid-grey")
+    lines.append(f"Metrics: {listed(metric_label(r.metric) for r in records)}; a lost picture counts as mid-grey")
     lines += [f"Left out: {metric_label(name)}, because {reason}" for name, reason in facts.missing.items()]
     failed = dict.fromkeys((r.system, r.channel, r.snr_db, r.error) for r in records if r.error is not None)
     lines += [f"Failed: `{system}`, {channel}, {snr:g} dB: {error}" for system, channel, snr, error in failed]
@@ -160,28 +181,36 @@ def _measured(records: Sequence[Record], facts: Facts) -> list[str]:
     return lines
 
 
+def _trials(records: Sequence[Record]) -> str:
+    """How often each picture was sent; metrics may have been measured apart."""
+    counts: dict[str, set[int]] = {}
+    for record in records:
+        counts.setdefault(record.metric, set()).add(record.trials)
+    words = {metric: " or ".join(in_words("trials", count) for count in sorted(found)) for metric, found in counts.items()}
+    groups: dict[str, list[str]] = {}
+    for metric, text in words.items():
+        groups.setdefault(text, []).append(metric_name(metric))
+    if len(groups) < 2:
+        return f"{next(iter(groups), 'no trial')} a picture"
+    return ", ".join(f"{text} a picture for {' and '.join(metrics)}" for text, metrics in groups.items())
+
+
 def _table(section: TableSection, records: Sequence[Record], labels: dict[str, str]) -> str:
     """One table for each panel that a figure would have."""
     chosen = select(records, section.conditions, section.systems or None)
     layout = arrange(chosen, section.x, section.metric, None, section.interval, names=labels)
     digits = 2 if metric_label(section.metric).endswith("(dB)") else 4
-    parts = [f"### {section.title or metric_label(section.metric)}", _sentence(INTERVAL_WORDS[section.interval])]
+    parts = [f"### {section.title or metric_label(section.metric)}", sentence(INTERVAL_WORDS[section.interval])]
     for panel in layout.panels:
         words = [in_words(name, value) for name, value in {**layout.constant, **panel.place}.items()]
         columns = sorted({x for curve in panel.curves for x in curve.x})
-        lines = [_row(["system", *(_heading(section.x, x) for x in columns)]), "|---" * (len(columns) + 1) + "|"]
+        lines = [table_row(["system", *(heading(section.x, x) for x in columns)]), "|---" * (len(columns) + 1) + "|"]
         for curve in panel.curves:
             cells = {x: _cell(curve, place, digits) for place, x in enumerate(curve.x)}
-            lines.append(_row([curve.label + (" (bound)" if curve.bound else ""), *(cells.get(x, "") for x in columns)]))
+            lines.append(table_row([curve.label + (" (bound)" if curve.bound else ""), *(cells.get(x, "") for x in columns)]))
         parts += [", ".join(word for word in words if word) + ":", "\n".join(lines)]
-    parts += [_sentence(note.replace("not drawn", "without a figure")) for note in layout.notes]
+    parts += [sentence(note.replace("not drawn", "without a figure")) for note in layout.notes]
     return "\n\n".join(parts)
-
-
-def _heading(x: str, value: float) -> str:
-    if x in ("ratio", "bandwidth_ratio"):
-        return f"CBR {format_ratio(value)}"
-    return f"{value:g} dB" if x.endswith("snr_db") else f"{value:.4g}"
 
 
 def _cell(curve: Curve, place: int, digits: int) -> str:
@@ -195,14 +224,14 @@ def _cell(curve: Curve, place: int, digits: int) -> str:
 
 
 def _weights(infos: Sequence[WeightInfo]) -> str:
-    lines = [_row(["weight", "parameters", "trained on", "steps", "time", "compute", "sha256"]), "|---" * 7 + "|"]
+    lines = [table_row(["weight", "parameters", "trained on", "steps", "time", "compute", "sha256"]), "|---" * 7 + "|"]
     for info in infos:
         facts = info.training
         data = ", ".join(str(item) for item in facts.get("data", [])) or "-"
         compute = ", ".join(dict.fromkeys(str(item) for item in facts.get("compute", []))) or "-"
         steps = f"{facts['steps']:,}" if isinstance(facts.get("steps"), int) else "-"
         cells = [f"`{info.name}`", f"{info.parameters:,}", data, steps, _duration(facts.get("seconds")), compute]
-        lines.append(_row([*cells, f"`{info.sha256[:16]}`"]))
+        lines.append(table_row([*cells, f"`{info.sha256[:16]}`"]))
     return "\n".join(lines)
 
 
@@ -218,22 +247,10 @@ def _duration(seconds: object) -> str:
 def _again(records: Sequence[Record], facts: Facts) -> str:
     pieces = dict.fromkeys(f"{name} {version}" for record in records for name, version in (record.versions or {}).items())
     lines = [
-        f"Measured on: {_listed(r.device for r in records if r.device) or 'unknown'}",
+        f"Measured on: {listed(r.device for r in records if r.device) or 'unknown'}",
         f"With: {', '.join(pieces) or 'unknown'}",
-        f"Revision: {_listed(r.commit for r in records if r.commit) or 'unknown'} (+: with changes)",
+        f"Revision: {listed(r.commit for r in records if r.commit) or 'unknown'} (+: with changes)",
         f"Measure it: `{facts.command}`",
         f"Measure some cells again and compare: `{facts.command} --check`",
     ]
     return "\n".join(f"- {line}" for line in lines)
-
-
-def _row(cells: Iterable[str]) -> str:
-    return "| " + " | ".join(" ".join(cell.replace("|", "\\|").split()) for cell in cells) + " |"
-
-
-def _listed(words: Iterable[str | None]) -> str:
-    return ", ".join(dict.fromkeys(word for word in words if word))
-
-
-def _sentence(text: str) -> str:
-    return text[:1].upper() + text[1:] + "."

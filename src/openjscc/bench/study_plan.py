@@ -17,6 +17,7 @@ from .layout import arrange
 from .records import Record
 from .selection import select
 from .study import Study
+from .study_gains import check_gain
 from .study_sections import BenchSection, StripSection
 from .sweep import missing_metrics
 
@@ -134,7 +135,7 @@ def _check_crop(section: StripSection, dataset: PictureDataset) -> None:
 
 
 def _check_pages(study: Study, plan: StudyPlan) -> None:
-    """Whether every figure and table will have its records, and one value for every place."""
+    """Whether every figure, table and gain will have its records, and one value for every place."""
     records = [
         _expected(cell, metric, len(grid.dataset)) for grid in plan.grids for cell in grid.plan.cells for metric in cell.metrics
     ]
@@ -146,6 +147,10 @@ def _check_pages(study: Study, plan: StudyPlan) -> None:
             _check_page(
                 f"table of {section.metric}", records, section.systems, section.conditions, section.x, section.metric, None
             )
+
+    for section in study.gain:
+        if section.metric not in plan.missing:
+            check_gain(section, records)
 
 
 def _check_page(what: str, records: list[Record], systems: Iterable[str], where: Mapping, x: str, y: str, facet) -> None:

@@ -16,6 +16,7 @@ from .selection import Value, check_column, columns, parse_where
 from .strips import Crop
 
 STRIP_SUFFIXES = (".png", ".webp")
+GAIN_AXES = ("snr_db", "ratio", "bandwidth_ratio")
 
 
 @dataclass(frozen=True)
@@ -157,6 +158,45 @@ class TableSection:
         _check_axes(self.x, self.metric)
         if self.interval not in INTERVALS:
             raise unknown_name("interval", self.interval, INTERVALS)
+        _conditions(self.where)
+
+    @property
+    def conditions(self) -> dict[str, list[Value]]:
+        return _conditions(self.where)
+
+
+@dataclass(frozen=True)
+class GainSection:
+    """What systems save against another one at equal quality, at each of its points, see `openjscc.bench.study_gains`.
+
+    Attributes:
+        metric: the quality; one of single pictures.
+        of: the systems that save.
+        over: the one that they are compared with.
+        x: what is saved: ``snr_db``, ``ratio`` (nominal) or ``bandwidth_ratio`` (what was really sent).
+        where: conditions, as ``openjscc plot --where`` takes them.
+        bd: Bjontegaard's mean distances beside it; for bandwidth, and at least four points.
+        title: heading; left out: metric and system.
+    """
+
+    metric: str
+    of: tuple[str, ...]
+    over: str
+    x: str = "snr_db"
+    where: str = ""
+    bd: bool = False
+    title: str = ""
+
+    def __post_init__(self) -> None:
+        if get_metric(self.metric).kind != "picture":
+            known = ", ".join(metric.name for metric in METRICS.values() if metric.kind == "picture")
+            raise UsageError(f"metric {self.metric!r} is not one of single pictures", f"choose among {known}")
+        if self.x not in GAIN_AXES:
+            raise unknown_name("x", self.x, GAIN_AXES)
+        if not self.of or self.over in self.of or len(set(self.of)) < len(self.of):
+            raise UsageError(f"of {list(self.of)} over {self.over!r}", "name other systems than that one, each once")
+        if self.bd and self.x == "snr_db":
+            raise UsageError("bd with x = snr_db", "Bjontegaard's distances are of bandwidth: take ratio or bandwidth_ratio")
         _conditions(self.where)
 
     @property

@@ -52,8 +52,9 @@ def study(
 ) -> None:
     """Measure, draw and write down a named figure of a paper.
 
-    Writes DIR/NAME.md, its figures, DIR/summary.json (the records) and DIR/cells (the values of every picture). The same
-    command again goes on where it was stopped, and writes the page anew. Under torchrun the processes share the work.
+    Writes DIR/NAME.md, its figures, DIR/summary.json (the records), DIR/gains.json (what systems save against one another)
+    and DIR/cells (the values of every picture). The same command again goes on where it was stopped, and writes the page anew.
+    Under torchrun the processes share the work.
 
     --check measures some cells again and exits with 1 where a figure is not the recorded one: with the same seed it must be
     equal to 0.02 dB (0.002 where it is not in dB); of digital links over several trials, to the record's interval over noise.
@@ -97,6 +98,7 @@ def _measure(
     study: Study, name: str, folder: Path, data_dir: str | None, limit: int | None, jobs: int | None, as_json: bool
 ) -> None:
     from ..bench.processes import Team
+    from ..bench.study_gains import gain_table
     from ..bench.study_page import write_study
     from ..bench.study_plan import plan_study
     from ..files import write_atomically
@@ -130,7 +132,8 @@ def _measure(
         return
     records = [record for result in results for record in result.records]
     facts = _facts(study, name, limit, plan, records)
-    written = write_study(folder, study, records, plan.strips, facts)
+    gains = [gain_table(section, results) for section in study.gain if section.metric not in plan.missing]
+    written = write_study(folder, study, records, plan.strips, facts, gains)
     for path in written:
         say(f"written: {path}")
     if as_json:
@@ -142,12 +145,18 @@ def _measure(
 
 
 def _print(records: list[Record]) -> None:
-    """A table for all that differs in nothing but what the table's columns say."""
-    groups: dict[tuple, list[Record]] = {}
+    """A table for all that differs in nothing but what the table's columns say; metrics may have been measured apart."""
+    points: dict[tuple, list[Record]] = {}
     for record in records:
         if record.error is None:
-            groups.setdefault((record.told_snr_db, record.seed, record.images), []).append(record)
-    for (told, seed, _), some in groups.items():
+            how = (record.told_snr_db, record.seed, record.images, record.trials)
+            where = (record.system, record.weight, record.channel, record.ratio, record.snr_db)
+            points.setdefault((*how, *where), []).append(record)
+    groups: dict[tuple, list[Record]] = {}
+    for (told, seed, *_), some in points.items():
+        metrics = tuple(record.metric for record in some)
+        groups.setdefault((told, seed, some[0].images, some[0].trials, metrics), []).extend(some)
+    for (told, seed, *_), some in groups.items():
         if len(groups) > 1:
             print(f"seed {seed}, SNR {'known' if told is None else f'taken for {told:g} dB'}:")
         print_records(some)
