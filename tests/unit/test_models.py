@@ -26,6 +26,12 @@ PARAMETERS = {
     ("adjscc", "paper"): 10_758_191,
     ("adjscc", "cifar10"): 968_220,
     ("adjscc", "photo"): 1_730_156,
+    ("arjscc", "paper"): 6_624_904,  # 6.63 M in the paper, see test_arjscc.py
+    ("arjscc", "cifar10"): 384_653,
+    ("arjscc", "small"): 141_357,
+    ("spjscc", "paper"): 6_624_904,
+    ("spjscc", "cifar10"): 384_653,
+    ("spjscc", "small"): 141_357,
 }
 
 

@@ -1,6 +1,6 @@
 """Learned codecs. ``ls`` is the model list: one file a paper."""
 
-from . import adjscc, deepjscc
+from . import adjscc, arjscc, deepjscc, spjscc
 from ._base import CodecConfig, LearnedCodec
 from ._registry import ARCHITECTURES, Architecture, create, register
 from ._weights import WeightInfo, export, list_models, load, read_info, resolve, verify, weight_files
@@ -12,6 +12,7 @@ __all__ = [
     "LearnedCodec",
     "WeightInfo",
     "adjscc",
+    "arjscc",
     "create",
     "deepjscc",
     "export",
@@ -20,6 +21,7 @@ __all__ = [
     "read_info",
     "register",
     "resolve",
+    "spjscc",
     "verify",
     "weight_files",
 ]

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from ..channels import make_channel
-from ..codec import Codec, Conditions, Frame, Received, Reconstruction, is_bound, takes_any_ratio
+from ..codec import Codec, Conditions, Frame, Received, Reconstruction, adapts_rate, is_bound, takes_any_ratio
 from ..errors import UsageError
 from ..power import mean_power, sent_mask
 from ._failure import CheckFailed, require
@@ -22,9 +22,10 @@ def check_codec(codec: Codec, sizes: tuple[tuple[int, int], ...] = SIZES) -> Non
     """Hold a codec against every rule of the contract.
 
     Shapes and types, power per image, any picture size, batch independence (an image's symbols and result do not depend
-    on its neighbours or on their SNR), determinism, the account of channel uses, refusal of ratios it does not have; for
-    a codec that is a `torch.nn.Module` also that gradients reach every parameter and that saving and loading its
-    parameters gives the same output.
+    on its neighbours or on their SNR), determinism, the account of channel uses, refusal of ratios it does not have; of
+    a codec that chooses its rate (`openjscc.codec.adapts_rate`), that it tells and counts its choice; of one that is a
+    `torch.nn.Module`, also that gradients reach every parameter and that saving and loading its parameters gives the same
+    output.
 
     Args:
         codec: in evaluation mode, if it is a module.
@@ -38,6 +39,8 @@ def check_codec(codec: Codec, sizes: tuple[tuple[int, int], ...] = SIZES) -> Non
     check_determinism(codec)
     check_batch_independence(codec)
     check_ratios(codec)
+    if adapts_rate(codec):
+        check_policy(codec)
     if isinstance(codec, nn.Module):
         check_gradients(codec)
         check_state(codec)
@@ -114,6 +117,23 @@ def check_ratios(codec: Codec) -> None:
     raise CheckFailed(f"a ratio that the codec does not have ({refused}) is not refused with UsageError")
 
 
+def check_policy(codec: Codec) -> None:
+    """Without a ratio each picture is sent at one of the ratios, which the receiver is told, just as if it had been asked for."""
+    x = _pictures(4, (32, 40))
+    x[1] = 0.25
+    x[2] *= 0.05
+    snr_db = torch.tensor([0.0, 20.0, 10.0, 5.0])
+    free, result = _send(codec, x, None, snr_db)
+    require(free.side.rate is not None, "the receiver is not told the rate that was chosen")
+    assert free.side.rate is not None
+    chosen = torch.tensor(codec.ratios)[free.side.rate.cpu()]
+    forced, asked = _send(codec, x, chosen, snr_db)
+    lengths = (free.length.tolist(), forced.length.tolist())
+    require(lengths[0] == lengths[1], f"channel uses {lengths[0]}, but {lengths[1]} when the chosen ratios are asked for")
+    require(torch.equal(free.symbols, forced.symbols), "other symbols are sent than when the chosen ratios are asked for")
+    require(_same(result, asked, 0.0), "another picture comes out than when the chosen ratios are asked for")
+
+
 def check_gradients(codec: nn.Module) -> None:
     """A loss on the received picture moves every parameter (each first moved a little, off any start at zero)."""
     model = copy.deepcopy(codec).train().requires_grad_(True)
@@ -123,10 +143,13 @@ def check_gradients(codec: nn.Module) -> None:
             parameter.add_(0.01 * torch.randn(parameter.shape, generator=generator))
     ratios = torch.tensor([*model.ratios] * 2)  # pyright: ignore[reportGeneralTypeIssues, reportArgumentType]
     x = _pictures(len(ratios), (32, 32))
-    _, reconstruction = _send(model, x, ratios, torch.linspace(0, 20, len(ratios)))  # pyright: ignore[reportArgumentType]
-    if reconstruction.image is None:
-        return
-    (reconstruction.image - x).square().mean().backward()
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(3)  # a policy may draw
+        for asked in (ratios, None) if adapts_rate(model) else (ratios,):  # pyright: ignore[reportArgumentType]
+            _, reconstruction = _send(model, x, asked, torch.linspace(0, 20, len(ratios)))  # pyright: ignore[reportArgumentType]
+            if reconstruction.image is None:
+                return
+            (reconstruction.image - x).square().mean().backward()
     missed = [name for name, parameter in model.named_parameters() if parameter.grad is None or not bool(parameter.grad.any())]
     require(not missed, f"no gradient reaches {', '.join(missed)}")
 

@@ -5,6 +5,8 @@ M. Yang, H.-S. Kim: Deep joint source-channel coding for wireless image transmis
 
 from __future__ import annotations
 
+import itertools
+
 import torch
 from torch import nn
 
@@ -45,6 +47,6 @@ def pooled(x: torch.Tensor, conditions: torch.Tensor) -> torch.Tensor:
 def perceptron(*widths: int) -> nn.Sequential:
     """Linear layers between these widths, ReLU between two."""
     layers: list[nn.Module] = []
-    for narrow, wide in zip(widths, widths[1:], strict=False):
+    for narrow, wide in itertools.pairwise(widths):
         layers += [nn.Linear(narrow, wide), nn.ReLU()]
     return nn.Sequential(*layers[:-1])

@@ -1,0 +1,276 @@
+"""AR-JSCC: deep JSCC that decides from the picture and the channel how much it sends."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, Literal
+
+import torch
+from torch import nn
+
+from ..errors import UsageError
+from ._base import CodecConfig, LearnedCodec
+from ._registry import register
+from .layers import GDN, Bottleneck, ChannelAttention, Downsample, Upsample
+from .layers.autoencoder import ConditionedStages
+from .layers.blocks import ResidualBlock
+from .layers.conditions import condition_count, told
+from .layers.modulation import Modulation
+from .layers.policy import FIRST_TEMPERATURE, Choice, RatePolicy, draw, fixed
+from .layers.shortcut import block_analysis, block_synthesis
+
+
+@dataclass(frozen=True)
+class ARJSCCConfig(CodecConfig):
+    """`CodecConfig` and the networks; the defaults are the paper's. Group g of the selected features is what rate g + 1 sends
+    beyond rate g.
+
+    Attributes:
+        channels: output channels of the source encoder's layers; the source decoder mirrors them.
+        kernels: their kernel sizes.
+        up_kernels: the mirror images' kernel sizes, in the encoder's order.
+        strides: their strides.
+        normalization: after each of these layers but the decoder's last: ``batch`` (then ReLU) or ``gdn``.
+        block: ``residual`` (two 3x3 convolutions, batch normalisation) or ``bottleneck`` (1x1, 3x3, 1x1 at half the width).
+        blocks: residual blocks before each of the two modulations in the channel encoder and in the channel decoder.
+        modulation: hidden width of the modulations.
+        policy: hidden width of the policy network.
+        subpixel: up-sampling by pixel shuffle instead of transposed convolution.
+        shortcut: a linear block transform beside encoder and decoder (`openjscc.models.layers.shortcut`).
+        tell_rate: the decoder's modulations are told the rate, too.
+        output: ``tanh``, or ``linear`` (clipped at the receiver).
+    """
+
+    channels: tuple[int, ...] = (64, 128, 256)
+    kernels: tuple[int, ...] = (7, 3, 3)
+    up_kernels: tuple[int, ...] = (5, 3, 3)
+    strides: tuple[int, ...] = (1, 2, 2)
+    normalization: Literal["batch", "gdn"] = "batch"
+    block: Literal["residual", "bottleneck"] = "residual"
+    blocks: int = 1
+    modulation: int = 256
+    policy: int = 64
+    subpixel: bool = False
+    shortcut: bool = False
+    tell_rate: bool = False
+    output: Literal["tanh", "linear"] = "tanh"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        layers = len(self.channels)
+        if not layers or any(len(values) != layers for values in (self.kernels, self.up_kernels, self.strides)):
+            raise UsageError(f"channels {self.channels}", "give a kernel, an up_kernel and a stride for each")
+
+    @property
+    def stride(self) -> int:
+        """Pixels per latent position."""
+        return math.prod(self.strides)
+
+
+PAPER = ARJSCCConfig(rates=(8, 10, 12, 14, 16), agreed_size=(32, 32))
+CIFAR10 = replace(
+    PAPER,
+    send_scale=True,
+    channels=(96,),
+    kernels=(7,),
+    up_kernels=(3,),
+    strides=(4,),
+    normalization="gdn",
+    block="bottleneck",
+    blocks=2,
+    modulation=24,
+    subpixel=True,
+    shortcut=True,
+    output="linear",
+)
+SMALL = replace(CIFAR10, channels=(64,), blocks=1, modulation=16)
+
+
+@register("arjscc", default_tag="cifar10", configs={"paper": PAPER, "cifar10": CIFAR10, "small": SMALL})
+class ARJSCC(LearnedCodec):
+    """AR-JSCC: a policy chooses for every picture and SNR how many groups of features are sent.
+
+    M. Yang, H.-S. Kim: Deep joint source-channel coding for wireless image transmission with adaptive rate control, IEEE
+    Int. Conf. Acoustics, Speech and Signal Processing (ICASSP), 2022.
+
+    ::
+
+        x -[source encoder E_s]-> e_s -[channel encoder E_c]-> [g_n, g_s * m] --power--> channel --> z'
+                                   |     ^SNR                           ^
+                                   +----[policy P]-- one of G_s + 1 -- thermometer mask m
+                                         ^SNR
+        z' -[channel decoder D_c]-[source decoder D_s]-> x'
+             ^SNR
+        E_c = block, mod, block, mod, conv      D_c = conv, block, mod, block, mod
+        mod = x * sigmoid(MLP([mean of x, SNR])) + MLP'([mean of x, SNR])
+
+    Without a ratio the policy chooses, by its largest logit; `Conditions.ratio` overrules it. In training it draws
+    (Gumbel-softmax, straight-through): `policy_draw`, `temperature` and `selected` are the training step's side of that, and
+    among ratios ``(B,)`` a NaN leaves that picture to the policy.
+
+    Differences from the paper:
+
+    * The number of groups reaches the receiver in the header, 3 channel uses of at most 516, which are counted.
+    * The receiver is told its own SNR (its noise variance), the transmitter the average one.
+    * Zero padding in the convolutions. Where the paper is silent: docs/models/arjscc.md.
+    * ``cifar10`` and ``small`` are made for a CPU: a sixteenth of the parameters or fewer, no batch statistics, residual
+      bottleneck blocks, up-sampling by pixel shuffle, and a linear block transform beside the network (a 4x4 DCT at the start,
+      then learned).
+    """
+
+    arch: ClassVar[str] = "arjscc"
+    has_policy = True
+    config: ARJSCCConfig
+
+    policy_draw: torch.Tensor | None = None
+    """Uniforms in [0, 1) ``(B, len(ratios))`` for the policy's draws in training; None: from torch's own generator."""
+    temperature: float = FIRST_TEMPERATURE
+    """Of the Gumbel-softmax in training. `openjscc.models.layers.policy.temperature_at` is the paper's schedule."""
+    selected: torch.Tensor | None = None
+    """Number of groups ``(B,)`` that the last `encode` in training selected: what the loss puts a price on. Its gradient is that
+    of the expected number; pictures whose ratio was given have none."""
+    _draft: tuple[torch.Tensor, torch.Tensor] | None = None
+
+    def __init__(self, config: ARJSCCConfig) -> None:
+        super().__init__(config)
+        latent, width = config.rates[-1], config.channels[-1]
+        self.stride = config.stride
+        conditions = condition_count(len(config.rates) if config.tell_rate else 1, config.send_scale)
+        self.source_encoder = _source_encoder(config)
+        self.channel_encoder = _modulated(config, 1, after=[_conv(config, width, latent)])
+        self.policy = RatePolicy(width, 1, config.policy, len(config.rates))
+        self.channel_decoder = _modulated(config, conditions, before=[_conv(config, latent, width)])
+        self.source_decoder = _source_decoder(config)
+        self.block_analysis = self.block_synthesis = self.block_attention = None
+        if config.shortcut:
+            self.block_analysis = block_analysis(latent, self.stride)
+            self.block_synthesis = block_synthesis(latent, self.stride)
+            self.block_attention = ChannelAttention(latent, conditions, hidden=max(latent // 2, 8), start=0.95)
+            nn.init.zeros_(self.channel_encoder.stages[-1][-1].weight)  # pyright: ignore[reportIndexIssue, reportArgumentType]
+            nn.init.zeros_(next(self.source_decoder.stages[-1][-1].parameters()))  # pyright: ignore[reportIndexIssue]
+
+    def choose(
+        self, x: torch.Tensor, snr_db: torch.Tensor, ratio: float | torch.Tensor | None
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        x = 2 * x - 1
+        features, latent = self._encode(x, snr_db)
+        choice = self._choice(features, snr_db, ratio)
+        if self.training:
+            self.selected = choice.mask.sum(1)
+            self._draft = latent.float(), choice.mask
+        return latent, choice.index
+
+    def analyse(self, x: torch.Tensor, snr_db: torch.Tensor, rate: torch.Tensor) -> torch.Tensor:
+        return self._encode(2 * x - 1, snr_db)[1]
+
+    def synthesise(self, latent: torch.Tensor, snr_db: torch.Tensor, rate: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
+        config = self.config
+        if self.training and self._draft is not None:
+            latent = self._straight_through(latent, scale, *self._draft)
+            self._draft = None
+        context = told(
+            snr_db, config.snr_range, rate, len(config.rates) if config.tell_rate else 1, scale if config.send_scale else None
+        )
+        y = self.source_decoder(self.channel_decoder(latent, context), context).float()
+        if self.block_synthesis is not None and self.block_attention is not None:
+            y = y + self.block_synthesis(self.block_attention(latent, context)).float()
+        return ((torch.tanh(y) if config.output == "tanh" else y) + 1) / 2
+
+    def _encode(self, x: torch.Tensor, snr_db: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """The source encoder's features and the latent, for pictures in [-1, 1]."""
+        context = told(snr_db, self.config.snr_range)
+        features = self.source_encoder(x, context)
+        latent = self.channel_encoder(features, context)
+        return features, latent if self.block_analysis is None else latent + self.block_analysis(x)
+
+    def _choice(self, features: torch.Tensor, snr_db: torch.Tensor, ratio: float | torch.Tensor | None) -> Choice:
+        """Whose ratio is given, gets that; for the others the policy decides."""
+        batch, choices, device = len(features), len(self.config.rates), features.device
+        if ratio is not None and not (self.training and isinstance(ratio, torch.Tensor)):
+            return fixed(self.rate_index(ratio, batch, device), choices)
+        logits = self.policy(features, told(snr_db, self.config.snr_range))
+        if not self.training:
+            return fixed(logits.argmax(1), choices)
+        uniforms = torch.rand(batch, choices, device=device) if self.policy_draw is None else self.policy_draw
+        if uniforms.shape != logits.shape:
+            raise UsageError(
+                f"policy_draw of shape {tuple(uniforms.shape)}", f"give {choices} numbers for each of {batch} images"
+            )
+        free = draw(logits, uniforms.to(device), self.temperature)
+        if ratio is None:
+            return free
+        open_ = ratio.to(device).isnan().expand(batch)
+        forced = fixed(self.rate_index(torch.where(open_, self.ratios[0], ratio.to(device)), batch, device), choices)
+        return Choice(torch.where(open_, free.index, forced.index), torch.where(open_[:, None], free.mask, forced.mask))
+
+    def _straight_through(
+        self, received: torch.Tensor, scale: torch.Tensor, latent: torch.Tensor, mask: torch.Tensor
+    ) -> torch.Tensor:
+        """``received`` unchanged, with the gradient that it would have if the mask could change a little.
+
+        A group that is sent would arrive as it did, times its mask; one that is not sent would arrive without noise. What else is
+        sent changes the power of the picture's symbols, and so the noise relative to them.
+
+        Args:
+            received: ``(B, C, H, W)``, at the transmitter's scale where that is sent.
+            scale: ``(B,)`` as in `synthesise`.
+            latent: of the transmitter, before its power was normalised.
+            mask: `Choice.mask`.
+        """
+        rates = self.config.rates
+        sizes = torch.tensor(rates, device=mask.device).diff(prepend=torch.zeros(1, dtype=torch.int64, device=mask.device))
+        weight = torch.cat([torch.ones_like(mask[:, :1]), mask], dim=1).repeat_interleave(sizes, dim=1)[:, :, None, None]
+        latent = latent.detach()
+        power = 2 * (weight * latent.square()).sum((1, 2, 3)) / (weight.sum((1, 2, 3)) * latent[0, 0].numel())
+        power = power.clamp(min=1e-12)[:, None, None, None]
+        clean = latent * scale[:, None, None, None] * power.detach().rsqrt()
+        arrived, sent = received.detach(), weight.detach()
+        by_power = 0.5 * sent * ((arrived - clean) if self.config.send_scale else -clean)
+        by_mask = torch.where(sent > 0, arrived, clean)
+        return received + by_mask * (weight - sent) + by_power * (power.log() - power.detach().log())
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Copies leave out what belongs to one update, which cannot be copied."""
+        return {**self.__dict__, "policy_draw": None, "selected": None, "_draft": None}
+
+
+def _source_encoder(config: ARJSCCConfig) -> ConditionedStages:
+    layers: list[nn.Module] = []
+    for width, channels, kernel, stride in zip(
+        (3, *config.channels), config.channels, config.kernels, config.strides, strict=False
+    ):
+        layers += [Downsample(width, channels, kernel, stride, bias=config.normalization != "batch"), *_norm(config, channels)]
+    return ConditionedStages([layers], [], stride=1)
+
+
+def _source_decoder(config: ARJSCCConfig) -> ConditionedStages:
+    layers: list[nn.Module] = []
+    for i in reversed(range(1, len(config.channels))):
+        wide, channels, bias = config.channels[i], config.channels[i - 1], config.normalization != "batch"
+        layers.append(Upsample(wide, channels, config.up_kernels[i], config.strides[i], config.subpixel, bias))
+        layers += _norm(config, channels, inverse=True)
+    layers.append(Upsample(config.channels[0], 3, config.up_kernels[0], config.strides[0], config.subpixel))
+    return ConditionedStages([layers], [], config.stride)
+
+
+def _modulated(
+    config: ARJSCCConfig, conditions: int, before: Sequence[nn.Module] = (), after: Sequence[nn.Module] = ()
+) -> ConditionedStages:
+    """``before``, twice [blocks, modulation], ``after``."""
+    width = config.channels[-1]
+    kind = ResidualBlock if config.block == "residual" else Bottleneck
+    first, second = ([kind(width) for _ in range(config.blocks)] for _ in range(2))
+    modulations = [Modulation(width, conditions, config.modulation) for _ in range(2)]
+    return ConditionedStages([[*before, *first], [*second], [*after]], modulations, config.stride)
+
+
+def _conv(config: ARJSCCConfig, width: int, channels: int) -> Downsample:
+    return Downsample(width, channels, kernel=3, stride=1, bias=config.normalization != "batch")
+
+
+def _norm(config: ARJSCCConfig, channels: int, inverse: bool = False) -> list[nn.Module]:
+    if config.normalization == "gdn":
+        return [GDN(channels, inverse)]
+    return [nn.BatchNorm2d(channels), nn.ReLU()]
