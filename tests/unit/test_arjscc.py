@@ -59,8 +59,8 @@ def update(codec: ARJSCC, x: torch.Tensor, ratio: torch.Tensor | None = None) ->
 
 
 def test_parts_have_as_many_parameters_as_the_paper_says() -> None:
-    """0.379 M, 2.926 M, 3.299 M and 0.021 M. That takes: no bias where batch normalisation follows, nor in the two convolutions at
-    the latent; two perceptrons of hidden width 256 a modulation; a 5x5 convolution (with a bias) at the very end."""
+    """0.379 M, 2.926 M, 3.299 M and 0.021 M. That takes: no bias where batch normalisation follows, nor in the two convolutions
+    at the latent; two perceptrons of hidden width 256 a modulation; a 5x5 convolution (with a bias) at the very end."""
     with torch.device("meta"):
         codec = create("arjscc", "paper")
     count = {name: sum(parameter.numel() for parameter in part.parameters()) for name, part in codec.named_children()}
