@@ -145,6 +145,17 @@ def test_cells_are_measured_again(openjscc, small: Path) -> None:
     assert len(lines) >= 6
     assert {line["ok"] for line in lines} == {True}
     assert "3 of 5 cells" in result.err
+    page = Path("out/small.md").read_text()
+    Path("out/small.md").write_text(page.replace("| ADJSCC | ", "| ADJSCC | 9"))
+    changed = json.loads(original)
+    changed[0]["mean"] += 0.001
+    summary.write_text(json.dumps(changed))
+    stale = openjscc("study", small, "-o", "out", "--check", "--cells", 1)
+    assert stale.code == 1
+    for part in ("psnr.svg", "table of psnr in small.md", "table of ssim in small.md", "gains of psnr in small.md"):
+        assert f"{part} does not show the records" in stale.err
+    Path("out/small.md").write_text(page)
+    summary.write_text(original)
     table = openjscc("study", small, "-o", "out", "--check", "--cells", 1, "--seed", 1)
     table.assert_ok()
     assert "verdict" in table.out

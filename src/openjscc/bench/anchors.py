@@ -5,11 +5,13 @@ from __future__ import annotations
 import csv
 import math
 import re
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import IntegrityError, UsageError
-from ..units import parse_ratio
+from ..units import channel_uses_per_pixel, parse_ratio
+from .layout import Panel
 
 COLUMNS = ("system", "dataset", "channel", "snr_db", "cbr", "metric", "value", "how_read", "source")
 
@@ -78,3 +80,19 @@ def _anchor(row: dict[str, str | None], where: str) -> Anchor:
     error = float(kind[1]) if kind else 0.0
     names = (text["system"], text["dataset"], text["channel"])
     return Anchor(*names, snr_db, ratio, text["metric"], value, error, text["source"])
+
+
+def placed(anchors: Iterable[Anchor], panel: Panel, x: str, y: str) -> Iterator[tuple[float, Anchor]]:
+    """The published points that belong into a panel of ``y`` against ``x``, with their place on that axis."""
+    records = panel.records
+    data = {Path(record.data).name.lower() for record in records}
+    if x not in ("snr_db", "ratio", "bandwidth_ratio", "cpp") or all(r.told_snr_db is not None for r in records):
+        return
+    for anchor in anchors:
+        fits = anchor.dataset.lower() in data and anchor.metric == y and any(r.channel == anchor.channel for r in records)
+        if x == "snr_db":
+            same, place = any(math.isclose(r.ratio, anchor.ratio, rel_tol=0.01) for r in records), anchor.snr_db
+        else:
+            same, place = any(math.isclose(r.snr_db, anchor.snr_db, abs_tol=0.01) for r in records), anchor.ratio
+        if fits and same:
+            yield (channel_uses_per_pixel(place) if x == "cpp" else place), anchor

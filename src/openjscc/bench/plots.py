@@ -8,7 +8,6 @@ state is touched, and the same records give the same bytes.
 from __future__ import annotations
 
 import io
-import math
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -19,8 +18,8 @@ import numpy as np
 
 from ..errors import MissingError, UsageError, unknown_name
 from ..files import write_atomically
-from ..units import channel_uses_per_pixel, format_ratio
-from .anchors import Anchor
+from ..units import format_ratio
+from .anchors import Anchor, placed
 from .layout import INTERVALS, Curve, Layout, Panel, arrange, grid, in_words, metric_label
 from .records import Record
 
@@ -124,8 +123,14 @@ def draw(records: Sequence[Record], chart: Chart | None = None, anchors: Iterabl
         return _Drawing(layout, chart, look, list(anchors)).figure(), layout.notes
 
 
-def write_figure(figure: Figure, path: Path, style: str = "paper") -> None:
+def write_figure(figure: Figure, path: Path, style: str = "paper", rows: str = "") -> None:
     """Write ``.svg`` (text stays text), ``.pdf`` or ``.png`` by the suffix, whole or not at all, without a date.
+
+    Args:
+        figure: what `draw` gave.
+        path: its file.
+        style: what it was drawn in.
+        rows: what it shows (`openjscc.bench.fingerprint.rows_of`), for the file to carry.
 
     Raises:
         UsageError: another suffix, or a folder that cannot be written.
@@ -133,9 +138,11 @@ def write_figure(figure: Figure, path: Path, style: str = "paper") -> None:
     kind = path.suffix.lower()
     if kind not in SUFFIXES:
         raise UsageError(f"{path} is not .svg, .png or .pdf", f"name it {path.stem or 'figure'}.svg")
-    facts = {".svg": {"Date": None, "Creator": "openjscc"}, ".pdf": {"CreationDate": None, "Creator": "openjscc"}, ".png": {}}[
-        kind
-    ]
+    facts = {
+        ".svg": {"Date": None, "Creator": "openjscc", "Description": rows or None},
+        ".pdf": {"CreationDate": None, "Creator": "openjscc", "Subject": rows or None},
+        ".png": {"Description": rows} if rows else {},
+    }[kind]
     buffer = io.BytesIO()
     with _matplotlib().rc_context(_SAVING):
         figure.savefig(buffer, format=kind[1:], dpi=LOOKS[style].dpi, metadata=facts)
@@ -175,7 +182,7 @@ class _Drawing:
 
     def _fitting(self, anchors: list[Anchor]) -> dict[int, list[tuple[float, Anchor]]]:
         """(x, point) by panel."""
-        found = {id(panel): list(_placed(anchors, panel, self.chart)) for panel in self.layout.panels}
+        found = {id(panel): list(placed(anchors, panel, self.chart.x, self.chart.y)) for panel in self.layout.panels}
         if anchors and not any(found.values()):
             self.layout.notes.append("no published point fits data set, channel, metric and conditions")
         return found
@@ -359,22 +366,6 @@ _X_LABELS = {
     "decode_ms": "time of the decoder per picture (ms)",
     "macs_per_pixel": "multiply-accumulates per pixel",
 }
-
-
-def _placed(anchors: Iterable[Anchor], panel: Panel, chart: Chart) -> Iterable[tuple[float, Anchor]]:
-    """The published points that belong into a panel, with their x."""
-    records = panel.records
-    data = {Path(record.data).name.lower() for record in records}
-    if chart.x not in ("snr_db", "ratio", "bandwidth_ratio", "cpp") or all(r.told_snr_db is not None for r in records):
-        return
-    for anchor in anchors:
-        fits = anchor.dataset.lower() in data and anchor.metric == chart.y and any(r.channel == anchor.channel for r in records)
-        if chart.x == "snr_db":
-            same, x = any(math.isclose(r.ratio, anchor.ratio, rel_tol=0.01) for r in records), anchor.snr_db
-        else:
-            same, x = any(math.isclose(r.snr_db, anchor.snr_db, abs_tol=0.01) for r in records), anchor.ratio
-        if fits and same:
-            yield (channel_uses_per_pixel(x) if chart.x == "cpp" else x), anchor
 
 
 def _wrapped(text: str, width: float, size: float) -> str:

@@ -11,10 +11,11 @@ from ..data.images import write_png
 from ..files import write_atomically
 from ..models import WeightInfo
 from ..units import format_ratio
-from .anchors import read_anchors
+from .anchors import Anchor, read_anchors
+from .fingerprint import carried, rows_of
 from .layout import Curve, arrange, in_words, metric_label, metric_name
 from .markdown import heading, listed, sentence, table_row
-from .plots import draw, write_figure
+from .plots import Chart, draw, write_figure
 from .records import Record, write_records
 from .selection import in_order, select
 from .strips import strip
@@ -74,7 +75,7 @@ def write_study(
     """
     written: list[Path] = []
     sections: list[str] = []
-    labels = {system: str(label) for system, label in study.names.items()}
+    labels = _labels(study)
     for figure in study.figure:
         if figure.y in facts.missing:
             continue
@@ -95,17 +96,57 @@ def write_study(
     return [*written, page, folder / "summary.json"]
 
 
-def _figure(folder: Path, section: FigureSection, records: Sequence[Record], labels: dict[str, str]) -> str:
-    """Draws it; its part of the page."""
+def stale_parts(folder: Path, study: Study, records: Sequence[Record], page: str) -> list[str]:
+    """What in a folder of results does not show its records any more: figures, tables and gains, by name.
+
+    Args:
+        folder: with ``summary.json``.
+        study: whose results they are.
+        records: in ``summary.json``.
+        page: name of the page.
+
+    Raises:
+        IntegrityError: a damaged file.
+    """
+    stale = []
+    measured = {record.metric for record in records}
+    labels = _labels(study)
+    for figure in study.figure:
+        path = folder / figure.file
+        if figure.y in measured and (not path.exists() or carried(path) != rows_of(*_drawn(figure, records, labels))):
+            stale.append(figure.file)
+    text = (folder / page).read_text("utf-8") if (folder / page).exists() else ""
+    for table in study.table:
+        if table.metric in measured and _table(table, records, labels) not in text:
+            stale.append(f"table of {table.metric} in {page}")
+    if gains := [section for section in study.gain if section.metric in measured]:
+        found = read_gains(folder / GAINS) if (folder / GAINS).exists() else []
+        if [table.section for table in found] != gains:
+            stale.append(GAINS)
+        stale += [f"gains of {t.section.metric} in {page}" for t in found if gain_page(t, labels) not in text]
+    return stale
+
+
+def _labels(study: Study) -> dict[str, str]:
+    return {system: str(label) for system, label in study.names.items()}
+
+
+def _drawn(section: FigureSection, records: Sequence[Record], labels: dict[str, str]) -> tuple[list[Record], Chart, list[Anchor]]:
+    """What it is drawn from. No bands where there are too few pictures."""
     chosen = select(records, section.conditions, section.systems or None)
-    anchors = read_anchors(published_points()) if section.anchors else []
     chart = section.chart(labels)
     few = chart.interval == "pictures" and max(record.images for record in chosen) < FEWEST
-    figure, notes = draw(chosen, replace(chart, interval="none") if few else chart, anchors)
-    write_figure(figure, folder / section.file, section.style)
+    return chosen, replace(chart, interval="none") if few else chart, read_anchors(published_points()) if section.anchors else []
+
+
+def _figure(folder: Path, section: FigureSection, records: Sequence[Record], labels: dict[str, str]) -> str:
+    """Draws it; its part of the page."""
+    chosen, chart, anchors = _drawn(section, records, labels)
+    figure, notes = draw(chosen, chart, anchors)
+    write_figure(figure, folder / section.file, section.style, rows_of(chosen, chart, anchors))
     title = f"{metric_label(section.y)} against {AXIS_WORDS.get(section.x, section.x.replace('_', ' '))}"
     words = [section.caption or f"{title}.", *(sentence(note) for note in notes)]
-    if few:
+    if chart.interval != section.interval:
         words.append(f"No bands: there are fewer than {FEWEST} pictures.")
     elif section.interval != "none" and not section.arrived:
         words.append(f"Bands: 95 % interval of the mean over other {section.interval}.")

@@ -89,16 +89,18 @@ def plot(
         if given := [name for name, value in (("picture", picture), ("crop", crop), ("source", source)) if value is not None]:
             raise UsageError(f"--{given[0]} belongs to strips", "add --kind strip")
         from ..bench.anchors import read_anchors
+        from ..bench.fingerprint import rows_of
         from ..bench.plots import Chart, draw, write_figure
         from ..bench.selection import load_records, select
 
         facets = None if facet is None else names(facet, "list of facets")
         chart = Chart(x, y, facets, interval, arrived, {}, style, title, lost, log_x, _inches(width))
         published = [] if anchors is None else read_anchors(anchors)
-        figure, notes = draw(select(load_records(sources), conditions, asked), chart, published)
+        chosen = select(load_records(sources), conditions, asked)
+        figure, notes = draw(chosen, chart, published)
         for note in notes:
             say(f"note: {note}")
-        write_figure(figure, output, style)
+        write_figure(figure, output, style, rows_of(chosen, chart, published))
     say(f"written: {output}")
 
 

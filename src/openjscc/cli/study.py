@@ -58,6 +58,7 @@ def study(
 
     --check measures some cells again and exits with 1 where a figure is not the recorded one: with the same seed it must be
     equal to 0.02 dB (0.002 where it is not in dB); of digital links over several trials, to the record's interval over noise.
+    So it does where a drawing or table is not that of the records.
 
     \b
     openjscc study --list
@@ -79,7 +80,7 @@ def study(
     plan = load_study(name)
     folder = output if output is not None else RESULTS / Path(name).stem
     if check:
-        _check(folder, cells or CELLS, seed or 0, data_dir, limit, jobs, as_json)
+        _check(plan, Path(name).stem, folder, cells or CELLS, seed or 0, data_dir, limit, jobs, as_json)
     else:
         _measure(plan, name, folder, data_dir, limit, jobs, as_json)
 
@@ -200,9 +201,13 @@ def _facts(study: Study, name: str, limit: int | None, plan: StudyPlan, records:
     return Facts(Path(name).stem, command, quick, plan.missing, _data_notes(plan), list(weights.values()))
 
 
-def _check(folder: Path, cells: int, seed: int, data_dir: str | None, limit: int | None, jobs: int | None, as_json: bool) -> None:
+def _check(
+    study: Study, stem: str, folder: Path, cells: int, seed: int, data_dir: str | None, limit: int | None, jobs: int | None,
+    as_json: bool,
+) -> None:  # fmt: skip
     from ..bench.recheck import plan_recheck, recheck
     from ..bench.records import read_records
+    from ..bench.study_page import stale_parts
     from ..digital import is_digital
     from ..errors import MissingError
 
@@ -214,6 +219,9 @@ def _check(folder: Path, cells: int, seed: int, data_dir: str | None, limit: int
         raise UsageError(
             f"the records are not of {limit} pictures", "leave out --limit: --check takes the pictures of the records"
         )
+    stale = stale_parts(folder, study, records, f"{stem}.md")
+    for part in stale:
+        say(f"{part} does not show the records: run the study again")
     plan = plan_recheck(records, cells, seed, data_dir)
     for metric, reason in plan.missing.items():
         say(f"note: {metric} is left out: {reason}")
@@ -229,6 +237,7 @@ def _check(folder: Path, cells: int, seed: int, data_dir: str | None, limit: int
     bad = [line for line in compared if not line.ok]
     if bad:
         say(f"{len(bad)} of {len(compared)} figures are not the recorded ones")
+    if bad or stale:
         raise typer.Exit(1)
 
 
