@@ -79,15 +79,31 @@ def tiny_codec(arch: str = "adjscc", agreed_size: tuple[int, int] | None = None)
     return create(arch, config).eval()
 
 
+def tiny_classifier():
+    """A classifier with a few hundred parameters, untrained; its scores differ clearly from picture to picture."""
+    import torch
+
+    from openjscc.tasks import Classifier, ClassifierConfig
+
+    torch.manual_seed(0)
+    network = Classifier(ClassifierConfig(widths=(4, 4, 4, 4))).eval()
+    with torch.no_grad():
+        network.head.weight *= 20
+    return network
+
+
 @pytest.fixture(scope="session")
 def tiny_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with untrained weights adjscc.photo, adjscc.cifar10 and deepjscc.photo, for ``OPENJSCC_WEIGHTS``."""
+    """A folder with untrained weights adjscc.photo, adjscc.cifar10, deepjscc.photo and classifier.cifar10, for
+    ``OPENJSCC_WEIGHTS``."""
+    from openjscc import tasks
     from openjscc.models import export
 
     folder = tmp_path_factory.mktemp("weights")
     facts = {"steps": 0, "images": 0, "seconds": 0.0, "compute": ["none"], "data": ["none"], "terms": "none", "recipe": {}}
     for arch, tag, size in (("adjscc", "photo", None), ("adjscc", "cifar10", (32, 32)), ("deepjscc", "photo", None)):
         export(tiny_codec(arch, size), folder / f"{arch}.{tag}.safetensors", tag=tag, training=facts)
+    tasks.export(tiny_classifier(), folder / "classifier.cifar10.safetensors", tag="cifar10", training=facts)
     return folder
 
 

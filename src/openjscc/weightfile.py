@@ -79,11 +79,12 @@ def weight_files(role: str | None) -> dict[str, Path]:
     packaged = resources.files("openjscc") / "weights"
     for folder in (Path(str(packaged)), Path(os.environ[ENVIRONMENT]) if os.environ.get(ENVIRONMENT) else None):
         if folder is not None and folder.is_dir():
-            found |= {path.name.removesuffix(SUFFIX): path for path in folder.glob(f"*{SUFFIX}") if _role(path) == role}
+            found |= {path.name.removesuffix(SUFFIX): path for path in folder.glob(f"*{SUFFIX}") if role_of(path) == role}
     return found
 
 
-def _role(path: Path) -> str | None:
+def role_of(path: Path) -> str | None:
+    """The ``role`` in a weight file's header; None for a codec, and for a file that cannot be read."""
     try:
         return _header(path).get("role")
     except (IntegrityError, MissingError):

@@ -11,21 +11,23 @@ import pytest
 def test_list(openjscc) -> None:
     result = openjscc("models", "list")
     result.assert_ok()
-    lines = {line.split()[0]: line for line in result.out.splitlines()}
+    lines = {line.split()[0]: line for line in result.out.splitlines() if line}
     assert {"name", "adjscc.photo", "adjscc.cifar10", "deepjscc.photo"} <= set(lines)
     assert "1/12 1/6" in lines["adjscc.photo"]
     assert "Apache-2.0" in lines["adjscc.photo"]
+    assert lines["classifier.cifar10"].split()[-4:] == ["classification", "10", "32x32", "Apache-2.0"]
 
 
 def test_list_json(openjscc) -> None:
     facts = {item["name"]: item for item in json.loads(openjscc("models", "list", "--json").out)}
     assert facts["adjscc.cifar10"]["config"]["agreed_size"] == [32, 32]
     assert facts["adjscc.cifar10"]["ratios"] == pytest.approx([1 / 12, 1 / 6])
+    assert (facts["adjscc.cifar10"]["role"], facts["classifier.cifar10"]["role"]) == ("codec", "task")
+    assert len(facts["classifier.cifar10"]["classes"]) == 10
 
 
 def test_no_weights(openjscc, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("openjscc.models._weights.weight_files", dict)
-    monkeypatch.setattr("openjscc.models.weight_files", dict)
+    monkeypatch.setattr("openjscc.weightfile.weight_files", lambda role: {})
     result = openjscc("models", "list")
     result.assert_ok()
     assert result.out == ""

@@ -12,7 +12,11 @@ from .console import one_line, print_json, print_table, report_error, say
 from .options import Json
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from ..models import WeightInfo
+    from ..tasks import TaskWeight
+    from ..weightfile import WeightFacts
 
 app = typer.Typer(help="List, describe and verify the released weights.", rich_markup_mode=None, no_args_is_help=False)
 
@@ -30,73 +34,103 @@ def _models(context: typer.Context) -> None:
 
 @app.command("list", short_help="List the weights at hand.")
 def list_weights(as_json: Json = False) -> None:
-    """List the weights at hand: those of the package, and those in the folder that OPENJSCC_WEIGHTS names."""
+    """List the weights at hand, of codecs and of task networks: the package's, and those that OPENJSCC_WEIGHTS names."""
+    from .. import tasks
     from ..models import read_info, weight_files
 
-    infos, code = [], 0
+    codecs: list[WeightInfo] = []
+    networks: list[TaskWeight] = []
+    code = 0
     for path in weight_files().values():
         try:
-            infos.append(read_info(path))
+            codecs.append(read_info(path))
         except OpenJSCCError as error:  # the others are still worth a list
             code = max(code, report_error(error.message, error.hint, error.exit_code))
+    for path in tasks.weight_files().values():
+        try:
+            networks.append(tasks.read_info(path))
+        except OpenJSCCError as error:
+            code = max(code, report_error(error.message, error.hint, error.exit_code))
     if as_json:
-        print_json([dataclasses.asdict(info) for info in infos])
-    elif not infos and not code:
+        print_json(
+            [{"role": role} | dataclasses.asdict(info) for role, some in (("codec", codecs), ("task", networks)) for info in some]
+        )
+    elif not codecs and not networks and not code:
         say(f"no weights at hand; {HOW_TO_GET}")
     else:
-        _print_list(infos)
+        _print_codecs(codecs)
+        if networks:
+            print()
+            _print_networks(networks)
     if code:
         raise typer.Exit(code)
 
 
-def _print_list(infos: list[WeightInfo]) -> None:
+def _print_codecs(infos: list[WeightInfo]) -> None:
     from ..units import format_ratio
 
     rows = [
-        [
-            info.name,
-            f"{info.parameters / 1e6:.2f} M",
-            f"{info.file_bytes / 2**20:.2f} MiB",
-            " ".join(format_ratio(ratio) for ratio in info.ratios),
-            format_ratio(info.default_ratio),
-            info.licence,
-        ]
+        [*_size(info), " ".join(format_ratio(ratio) for ratio in info.ratios), format_ratio(info.default_ratio), info.licence]
         for info in infos
     ]
     print_table(["name", "parameters", "file", "bandwidth ratios", "default", "licence"], rows)
 
 
+def _print_networks(infos: list[TaskWeight]) -> None:
+    rows = [
+        [*_size(info), info.kind, str(len(info.classes)), "x".join(map(str, info.input_size)), info.licence] for info in infos
+    ]
+    print_table(["task network", "parameters", "file", "task", "classes", "made for", "licence"], rows)
+
+
+def _size(info: WeightFacts) -> list[str]:
+    return [info.name, f"{info.parameters / 1e6:.2f} M", f"{info.file_bytes / 2**20:.2f} MiB"]
+
+
 @app.command("info", short_help="Show the facts of a weight.")
 def info(name: Name, as_json: Json = False) -> None:
     """Show what a weight file says of itself: paper, licence, training, data, reference results, self-test."""
+    from .. import tasks
     from ..models import load, resolve
 
-    codec = load(resolve(name), verify=False)
+    if (path := _task_weight(name)) is not None:
+        network = tasks.load(path, verify=False).weight
+        assert network is not None
+        if as_json:
+            print_json({"role": "task"} | dataclasses.asdict(network))
+        else:
+            _print_facts(network, _facts_of_network(network))
+        return
+    codec = load(resolve(name, also=tasks.released_names()), verify=False)
     assert codec.weight is not None
     if as_json:
-        print_json({**dataclasses.asdict(codec.weight), "macs_per_pixel": codec.macs_per_pixel()})
+        print_json({"role": "codec", **dataclasses.asdict(codec.weight), "macs_per_pixel": codec.macs_per_pixel()})
     else:
-        _print_facts(codec.weight, codec.macs_per_pixel())
+        _print_facts(codec.weight, _facts_of_codec(codec.weight, codec.macs_per_pixel()))
 
 
 @app.command("verify", short_help="Check that weights are intact.")
 def verify(names: Names = None, as_json: Json = False) -> None:
-    """Check weights: checksum of the parameters, and the picture quality that the file promises on a bundled picture."""
+    """Check weights: checksum of the parameters, and what the file promises on a bundled picture (quality, class scores)."""
+    from .. import tasks
     from ..models import resolve as resolve_name
     from ..models import verify as verify_weight
     from ..models import weight_files
 
-    wanted = [resolve_name(name) for name in names] if names else sorted(weight_files())
+    everything = sorted({**weight_files(), **tasks.weight_files()})
+    wanted = names or everything
     if not wanted:
         raise MissingError("no weights at hand", HOW_TO_GET)
     results, code = [], 0
     for name in wanted:
         try:
-            facts = verify_weight(name)
+            path = _task_weight(name)
+            facts = verify_weight(resolve_name(name, also=tasks.released_names())) if path is None else tasks.load(path).weight
         except OpenJSCCError as error:
             code = max(code, report_error(error.message, error.hint, error.exit_code))
             results.append({"name": name, "ok": False, "sha256": None})
             continue
+        assert facts is not None
         results.append({"name": facts.name, "ok": True, "sha256": facts.sha256})
     if as_json:
         print_json(results)
@@ -107,21 +141,53 @@ def verify(names: Names = None, as_json: Json = False) -> None:
         raise typer.Exit(code)
 
 
-def _print_facts(info: WeightInfo, macs_per_pixel: float) -> None:
+def _task_weight(name: str) -> Path | None:
+    """The file of a task network; None where the name means something else."""
+    from pathlib import Path
+
+    from .. import tasks
+    from ..weightfile import TASK, is_path, role_of
+
+    if is_path(name):
+        return Path(name) if role_of(Path(name)) == TASK else None
+    return tasks.weight_path(name) if name in tasks.released_names() else None
+
+
+def _facts_of_codec(info: WeightInfo, macs_per_pixel: float) -> tuple[list[tuple[str, str]], str]:
+    """Lines of its own, and its self-test in words."""
     from ..units import format_ratio
 
+    promised = info.self_test.get("psnr_db")
+    promised = promised if isinstance(promised, dict) else {}
+    lines = [
+        ("cost", f"{macs_per_pixel / 1e3:.1f} kMAC per pixel, encoder and decoder"),
+        ("ratios", f"{', '.join(format_ratio(ratio) for ratio in info.ratios)} (default {format_ratio(info.default_ratio)})"),
+    ]
+    decibels = ", ".join(f"CBR {ratio} {value} dB" for ratio, value in promised.items())
+    return lines, f"at {info.self_test.get('snr_db', '?')} dB: {decibels}"
+
+
+def _facts_of_network(info: TaskWeight) -> tuple[list[tuple[str, str]], str]:
+    scores = info.self_test.get("scores")
+    scores = scores if isinstance(scores, dict) else {}
+    lines = [
+        ("task", f"{info.kind} of {'x'.join(map(str, info.input_size))} pictures"),
+        ("classes", ", ".join(info.classes)),
+    ]
+    return lines, ", ".join(f"{name} {value}" for name, value in scores.items())
+
+
+def _print_facts(info: WeightFacts, own: tuple[list[tuple[str, str]], str]) -> None:
     training, test = info.training, info.self_test
     compute = training.get("compute") or []
     recipe = training.get("recipe") or {}
-    promised = test.get("psnr_db")
-    promised = promised if isinstance(promised, dict) else {}
+    lines, promised = own
     facts = [
         ("name", info.name),
         ("paper", info.paper),
         ("licence", info.licence),
         ("parameters", f"{info.parameters:,}"),
-        ("cost", f"{macs_per_pixel / 1e3:.1f} kMAC per pixel, encoder and decoder"),
-        ("ratios", f"{', '.join(format_ratio(ratio) for ratio in info.ratios)} (default {format_ratio(info.default_ratio)})"),
+        *lines,
         ("file", f"{info.path}, {info.file_bytes:,} bytes"),
         ("sha256", f"{info.sha256} (of facts and parameters)"),
         ("trained", _trained(training)),
@@ -129,11 +195,7 @@ def _print_facts(info: WeightInfo, macs_per_pixel: float) -> None:
         ("data", _joined(training.get("data"))),
         ("terms", _joined(training.get("terms"))),
         ("recipe", str(recipe.get("note") or "-") if isinstance(recipe, dict) else str(recipe)),
-        (
-            "self-test",
-            f"{test.get('picture', '?')} at {test.get('snr_db', '?')} dB: "
-            + ", ".join(f"CBR {ratio} {value} dB" for ratio, value in promised.items()),
-        ),
+        ("self-test", f"{test.get('picture', '?')} {promised}"),
     ]
     width = max(len(label) for label, _ in facts)
     for label, text in facts:

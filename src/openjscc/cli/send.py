@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from ..codec import Codec
     from ..link import Transmission
+    from ..tasks import TaskNetwork
 
 
 @dataclass(frozen=True)
@@ -61,6 +62,12 @@ def send(
     task: Annotated[str, typer.Option("--task", metavar="T", help="What the receiver wants: reconstruction or segmentation.")] = (
         "reconstruction"
     ),
+    task_network: Annotated[
+        str | None,
+        typer.Option(
+            "--task-network", metavar="NAME", help="Say what it sees before and after: classifier, a .safetensors or .th file."
+        ),
+    ] = None,
     equalizer: Annotated[str, typer.Option("--equalizer", metavar="E", help="Under fading: mmse or zf.")] = "mmse",
     output: Annotated[
         Path | None,
@@ -77,6 +84,7 @@ def send(
     \b
     openjscc send photo.jpg --channel rayleigh:block --snr 7 --ratio 1/12 -o received.png
     openjscc send photo.jpg --snr 5 --compare bpg-ldpc,bpg-capacity
+    openjscc send plane.png --snr 3 --model adjscc.cifar10 --task-network classifier
     """
     from ..channels import EQUALIZERS, make_channel
     from ..codec import TASKS
@@ -99,11 +107,13 @@ def send(
         codec = load(name, link.ratio)
         systems.setdefault(_resolved(codec), (name, codec))
 
+    looked_by = None if task_network is None else _classifier(task_network)
+
     reports = []
     for path, target in zip(paths, targets, strict=True):
-        sent = _send_one(list(systems.values()), path, target, link, force)
+        seen, sent = _send_one(list(systems.values()), path, target, link, looked_by, force)
         facts = {"image": str(path), "channel": link.channel, "snr_db": link.snr_db, "seed": seed, "task": task}
-        reports.append({**facts, "systems": sent})
+        reports.append({**facts, "task_network": seen, "systems": sent})
         if not as_json:
             print(target, flush=True)
     if as_json:
@@ -137,8 +147,20 @@ def side_by_side_path(target: Path) -> Path:
     return target.parent / f"{target.stem}-side-by-side.png"
 
 
-def _send_one(systems: list[tuple[str, Codec]], path: Path, target: Path, link: Link, force: bool) -> list[dict[str, Any]]:
-    """Sends one picture by every system, writes and reports what arrived; the systems' part of the JSON report."""
+def _classifier(name: str) -> TaskNetwork:
+    from ..tasks import load_task_network
+
+    network = load_task_network(name)
+    if network.kind != "classification":
+        raise UsageError(f"the task network {name!r} is for {network.kind}", "name a classifier, e.g. classifier")
+    return network
+
+
+def _send_one(
+    systems: list[tuple[str, Codec]], path: Path, target: Path, link: Link, network: TaskNetwork | None, force: bool
+) -> tuple[dict[str, Any] | None, list[dict[str, Any]]]:
+    """Sends one picture by every system, writes and reports what arrived; the JSON report's part of the task network (None
+    without one) and of the systems."""
     from ..bench import nominal_ratio
     from ..codec import takes_any_ratio
     from ..data.images import read_image, write_png
@@ -162,13 +184,19 @@ def _send_one(systems: list[tuple[str, Codec]], path: Path, target: Path, link: 
     if target.suffix.lower() in (".jpg", ".jpeg"):
         notes.append("stored as JPEG: the file is not exactly what was received")
     first.report["output"] = str(target)
+    seen = None if network is None else _look(network, x, [results[number] for number in range(len(systems))])
+    if seen is not None and seen["resized_to"] is not None:
+        notes.append(f"{seen['name']} looked at the pictures resized to {'x'.join(map(str, seen['resized_to'][::-1]))} pixels")
     write_png(target, first.picture, overwrite=force)
     sheet = [("sent", x[0])]
+    below = None if seen is None else [f"seen as {_share(seen['seen'][0])}"]
     for number in range(len(systems)):
         sent = results[number]
+        if below is not None:
+            below.append(("" if sent.report["ok"] else "lost; grey ") + f"seen as {_share(sent.report['seen'][0])}")
         sheet.append((sent.caption, sent.picture if sent.report["ok"] else stamped(sent.picture, "frame lost")))
     across = None if len(sheet) <= 3 else math.ceil(math.sqrt(len(sheet)))
-    write_png(side_by_side_path(target), side_by_side(sheet, across), overwrite=force)
+    write_png(side_by_side_path(target), side_by_side(sheet, across, below), overwrite=force)
 
     height, width = x.shape[-2:]
     say(
@@ -176,12 +204,51 @@ def _send_one(systems: list[tuple[str, Codec]], path: Path, target: Path, link: 
     )
     for line in first.lines:
         say(f"  {line}")
+    if seen is not None:
+        say(f"  seen      by {seen['name']}: sent {_shares(seen['seen'])}; received {_seen(first.report)}")
     for note in notes:
         say(f"  note      {note}")
     if len(systems) > 1:
         _say_comparison([results[number].report for number in range(len(systems))])
     say(f"  written   {target} and {side_by_side_path(target).name}")
-    return [results[number].report for number in range(len(systems))]
+    return seen, [results[number].report for number in range(len(systems))]
+
+
+def _look(network: TaskNetwork, x: torch.Tensor, sent: list[_Sent]) -> dict[str, Any]:
+    """What a classifier sees on the sent picture, for JSON; what it sees on the received ones goes into their reports."""
+    import torch
+
+    from ..tasks import top_classes
+
+    def seen(picture: torch.Tensor) -> list[dict[str, Any]]:
+        (classes,) = top_classes(network, picture)
+        return [{"class": name, "probability": round(share, 4)} for name, share in classes]
+
+    for one in sent:
+        one.report["seen"] = seen(one.picture[None].to(torch.float32))
+    size = network.input_size
+    resized = size is not None and tuple(size) != tuple(x.shape[-2:])
+    return {
+        "name": network.name,
+        "sha256": network.sha256,
+        "resized_to": list(size) if size is not None and resized else None,
+        "seen": seen(x),
+    }
+
+
+def _share(seen: dict[str, Any]) -> str:
+    """``dog 93 %``."""
+    return f"{seen['class']} {100 * seen['probability']:.0f} %"
+
+
+def _shares(seen: list[dict[str, Any]]) -> str:
+    """The likeliest class, and others that are not out of the question."""
+    return ", ".join(_share(one) for number, one in enumerate(seen) if number == 0 or one["probability"] >= 0.05)
+
+
+def _seen(report: dict[str, Any]) -> str:
+    """Of a received picture; of a lost one what the grey picture in its place is taken for."""
+    return _shares(report["seen"]) if report["ok"] else f"lost (the grey picture: {_share(report['seen'][0])})"
 
 
 @dataclass
@@ -233,6 +300,7 @@ def _transmit(name: str, codec: Codec, x: torch.Tensor, link: Link, ratio: float
         "bandwidth_ratio": exact,
         "encode_ms": round(encode_ms, 3),
         "decode_ms": round(decode_ms, 3),
+        "seen": None,
         "output": None,
     }
     lines = [
@@ -260,12 +328,17 @@ def _scheme(codec: Codec, result: Transmission) -> str | None:
 def _say_comparison(reports: list[dict[str, Any]]) -> None:
     """A line per system: what it sent and what arrived."""
     width = max(len(report["weight"]) for report in reports)
-    say(f"  {'system':<{width}}  {'k':>8}  {'PSNR (dB)':>9}  {'SSIM':>6}  remarks")
+    seen = {report["weight"]: _seen(report) for report in reports if report["seen"] is not None}
+    column = max((len(text) for text in seen.values()), default=0)
+    head = f"{'seen as':<{column}}  " if seen else ""
+    say(f"  {'system':<{width}}  {'k':>8}  {'PSNR (dB)':>9}  {'SSIM':>6}  {head}remarks")
     for report in reports:
         remarks = [text for text in ("bound" if report["bound"] else "", report["scheme"] or "") if text]
         if not report["ok"]:
             remarks.insert(0, "frame lost")
         figures = f"{figure(report['psnr'], 2):>9}  {figure(report['ssim'], 4):>6}"
+        if seen:
+            figures += f"  {seen[report['weight']]:<{column}}"
         say(f"  {report['weight']:<{width}}  {report['channel_uses']:>8}  {figures}  {', '.join(remarks)}".rstrip())
 
 

@@ -13,7 +13,9 @@ from ..errors import UsageError
 from .images import to_pil
 
 
-def side_by_side(pictures: Sequence[tuple[str, torch.Tensor]], columns: int | None = None) -> Image.Image:
+def side_by_side(
+    pictures: Sequence[tuple[str, torch.Tensor]], columns: int | None = None, below: Sequence[str] | None = None
+) -> Image.Image:
     """Pictures in rows, each under its caption, e.g. ``sent | received``.
 
     Pictures under 128 pixels are shown enlarged by a whole factor (each pixel a square), those over 2048 reduced to 2048
@@ -22,26 +24,34 @@ def side_by_side(pictures: Sequence[tuple[str, torch.Tensor]], columns: int | No
     Args:
         pictures: caption and ``(3, H, W)`` pixels each, float in [0, 1] or uint8; sizes may differ.
         columns: pictures in a row; None: all of them.
+        below: a second caption for each, under the picture.
     """
     if not pictures:
         raise UsageError("no pictures to show", "give at least one")
+    second = [""] * len(pictures) if below is None else list(below)
     scale = _viewing_scale(max(max(pixels.shape[-2:]) for _, pixels in pictures))
     images = [_scaled(to_pil(pixels), scale) for _, pixels in pictures]
     captions = [caption for caption, _ in pictures]
-    font, gap, boxes = _fitted(captions, [image.width for image in images], max(max(image.size) for image in images))
+    sides = [image.width for image in images]
+    font, gap, boxes = _fitted(captions + second, sides * 2, max(max(image.size) for image in images))
     across = min(columns or len(images), len(images))
-    cells = [max(image.width, width + 1) for image, (width, _) in zip(images, boxes, strict=True)]
+    heads, feet = boxes[: len(images)], boxes[len(images) :]
+    cells = [max(side, head[0] + 1, foot[0] + 1) for side, head, foot in zip(sides, heads, feet, strict=True)]
     widths = [max(cells[column::across]) for column in range(across)]
-    top = max(height for _, height in boxes) + 1 + gap
-    heights = [top + max(image.height for image in images[start : start + across]) for start in range(0, len(images), across)]
+    top = max(height for _, height in heads) + 1 + gap
+    foot = 0 if below is None else gap + max(height for _, height in feet) + 1
+    heights = [
+        top + foot + max(image.height for image in images[start : start + across]) for start in range(0, len(images), across)
+    ]
     size = (sum(widths) + gap * (across - 1), sum(heights) + gap * (len(heights) - 1))
     sheet = Image.new("RGB", size, "white")
     draw = ImageDraw.Draw(sheet)
-    for number, (caption, image) in enumerate(zip(captions, images, strict=True)):
+    for number, (caption, image, text) in enumerate(zip(captions, images, second, strict=True)):
         row, column = divmod(number, across)
         left, above = sum(widths[:column]) + gap * column, sum(heights[:row]) + gap * row
         draw.multiline_text((left, above), caption, fill="black", font=font)
         sheet.paste(image, (left, above + top))
+        draw.multiline_text((left, above + top + image.height + gap), text, fill="black", font=font)
     return sheet
 
 

@@ -1,8 +1,8 @@
 """Task networks: what runs on a picture at the receiver. docs/tasks.md says how to bring one's own."""
 
-from ._base import KINDS, TaskNetwork, perceive
+from ._base import KINDS, TaskNetwork, perceive, top_classes
 from ._registry import load_task_network, other_task_networks
-from ._weights import TaskWeight, create, export, list_weights, load, read_info, weight_files
+from ._weights import TaskWeight, create, export, list_weights, load, read_info, released_names, weight_files, weight_path
 from .classifier import CIFAR10_CLASSES, Classifier, ClassifierConfig
 from .resnet import CifarResNet, load_resnet
 
@@ -23,5 +23,8 @@ __all__ = [
     "other_task_networks",
     "perceive",
     "read_info",
+    "released_names",
+    "top_classes",
     "weight_files",
+    "weight_path",
 ]

@@ -95,3 +95,18 @@ def perceive(network: TaskNetwork, x: torch.Tensor) -> torch.Tensor:
             "see the contract of openjscc.tasks.TaskNetwork",
         )
     return scores
+
+
+def top_classes(network: TaskNetwork, x: torch.Tensor, count: int = 3) -> list[list[tuple[str, float]]]:
+    """The likeliest classes of every picture with their probabilities, by a classifier (see `perceive`).
+
+    Raises:
+        UsageError: a network that is no classifier.
+    """
+    if network.kind != "classification":
+        raise UsageError(f"the task network {network.name!r} is for {network.kind}", "name a classifier, e.g. classifier")
+    shares, numbers = perceive(network, x).softmax(1).topk(min(count, len(network.classes)))
+    return [
+        [(network.classes[number], share) for number, share in zip(*row, strict=True)]
+        for row in zip(numbers.tolist(), shares.tolist(), strict=True)
+    ]

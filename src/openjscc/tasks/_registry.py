@@ -36,10 +36,9 @@ def load_task_network(name: str | os.PathLike[str]) -> TaskNetwork:
         return _weights.load(name)
     if name.lower().endswith(STATE_SUFFIXES):
         return load_resnet(name)
-    released = {*_weights.ARCHITECTURES, *(f"{arch}.{tag}" for arch, tags in _weights.ARCHITECTURES.items() for tag in tags)}
-    if name not in released and name not in _weights.weight_files():
-        known = {*released, *_weights.weight_files(), *others}
-        raise unknown_name("task network", name, known, more=f"(or a {SUFFIX}, {', '.join(STATE_SUFFIXES)} file)")
+    if name not in (released := _weights.released_names()):
+        more = f"(or a {SUFFIX}, {', '.join(STATE_SUFFIXES)} file)"
+        raise unknown_name("task network", name, {*released, *others}, more=more)
     return _weights.load(_weights.weight_path(name))
 
 

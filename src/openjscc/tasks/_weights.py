@@ -71,6 +71,11 @@ def read_info(path: str | os.PathLike[str]) -> TaskWeight:
     return weightfile.read_facts(TaskWeight, path, TASK)
 
 
+def released_names() -> set[str]:
+    """All names that a release has or may have: bare architectures, those with a tag, and the files at hand."""
+    return {*ARCHITECTURES, *(f"{arch}.{tag}" for arch, tags in ARCHITECTURES.items() for tag in tags), *weight_files()}
+
+
 def weight_path(name: str) -> Path:
     """The file of a released name; a bare architecture means its default tag.
 
