@@ -28,10 +28,10 @@ PARAMETERS = {
     ("adjscc", "photo"): 1_730_156,
     ("arjscc", "paper"): 6_624_904,  # 6.63 M in the paper, see test_arjscc.py
     ("arjscc", "cifar10"): 384_653,
-    ("arjscc", "small"): 141_357,
+    ("arjscc", "small"): 149_709,
     ("spjscc", "paper"): 6_624_904,
     ("spjscc", "cifar10"): 384_653,
-    ("spjscc", "small"): 141_357,
+    ("spjscc", "small"): 149_709,
 }
 
 

@@ -85,7 +85,7 @@ CIFAR10 = replace(
     shortcut=True,
     output="linear",
 )
-SMALL = replace(CIFAR10, channels=(64,), blocks=1, modulation=16)
+SMALL = replace(CIFAR10, channels=(64,), blocks=1)
 
 
 @register("arjscc", default_tag="cifar10", configs={"paper": PAPER, "cifar10": CIFAR10, "small": SMALL})

@@ -63,7 +63,7 @@ class Bottleneck(nn.Module):
 class ResidualBlock(nn.Module):
     """Residual block of two 3x3 convolutions with batch normalisation (He et al., CVPR 2016), nothing after the sum.
 
-    In training each process normalises by its own share of the batch (docs/training.md).
+    In training each process normalises by its own share of the batch (docs/models/arjscc.md).
     """
 
     def __init__(self, channels: int) -> None:
