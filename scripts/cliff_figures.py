@@ -1,10 +1,11 @@
-"""Figures of scripts/cliff.py and scripts/bler.py, drawn from committed records."""
+"""Figures of scripts/cliff.py and scripts/bler.py, drawn from committed records, and whether they still show them."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
 from pathlib import Path
+from typing import Any
 
 import matplotlib as mpl
 
@@ -12,16 +13,11 @@ mpl.use("Agg")
 import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 
-from openjscc import make_channel, read_image, transmit
 from openjscc.bench import Record, read_records
+from openjscc.bench.fingerprint import carried, fingerprint, rows_of
 from openjscc.bench.plots import Chart, draw, write_figure
-from openjscc.codec import LOST_GREY
-from openjscc.data.bundled import sample_photo
-from openjscc.data.sheets import side_by_side, stamped
 from openjscc.digital.bler import table
 from openjscc.digital.mcs import parse_mcs
-from openjscc.metrics import psnr
-from openjscc.systems import load
 
 NAMES = {
     "adjscc.photo": "ADJSCC",
@@ -30,51 +26,74 @@ NAMES = {
     "jpeg-ldpc": "JPEG+LDPC, envelope",
     "bpg-capacity": "BPG+capacity (bound)",
 }
-PICTURE_SNR_DB = (12.0, 6.0, 0.0)
-PICTURE_RATIO = 1 / 6
-PICTURE_SYSTEMS = ("bpg-ldpc:mcs=16qam-3/4-n1944", "adjscc.photo")
+CHART = Chart(facets=("channel", "told_snr_db", "ratio"), names=NAMES, style="screen", title="")
+CLIFFS = ("cliff", "cliff-photo")
 
 
-def draw_all(results: Path, images: Path) -> None:
-    mpl.rcParams.update(
-        {"font.size": 8, "axes.grid": True, "grid.alpha": 0.3, "svg.hashsalt": "openjscc", "legend.frameon": False}
-    )
+def draw_all(results: Path) -> None:
     figures = results / "figures"
     figures.mkdir(exist_ok=True)
-    for name in ("cliff", "cliff-photo"):
+    for name in CLIFFS:
         draw_cliff(read_records(results / f"{name}.json"), figures / f"{name}.svg")
     draw_bler(results / "published" / "bler.json", figures / "bler.svg")
-    draw_picture(images / "cliff.webp")
+
+
+def stale(results: Path) -> list[str]:
+    """Names of the figures that do not show the committed records."""
+    expected = {f"{name}.svg": rows_of(cliff_records(read_records(results / f"{name}.json")), CHART) for name in CLIFFS}
+    expected["bler.svg"] = fingerprint(bler_curves(results / "published" / "bler.json"))
+    return [name for name, rows in expected.items() if carried(results / "figures" / name) != rows]
+
+
+def cliff_records(records: list[Record]) -> list[Record]:
+    """With those of systems for which it makes no difference what the transmitter believes, under each belief."""
+    told = {record.told_snr_db for record in records} - {None}
+    misled = {record.system for record in records if record.told_snr_db is not None}
+    same = [record for record in records if record.system not in misled]
+    return records + [dataclasses.replace(record, told_snr_db=snr) for snr in sorted(told) for record in same]
 
 
 def draw_cliff(records: list[Record], target: Path) -> None:
     """Rows: ratio; columns: AWGN and block fading, the SNR known and taken for 10 dB."""
-    told = {record.told_snr_db for record in records} - {None}
-    misled = {record.system for record in records if record.told_snr_db is not None}
-    same = [record for record in records if record.system not in misled]  # what the transmitter believes makes no difference
-    records = records + [dataclasses.replace(record, told_snr_db=snr) for snr in told for record in same]
-    facets = ("channel", "told_snr_db", "ratio")
-    figure, notes = draw(records, Chart(facets=facets, names=NAMES, style="screen", title=""))
+    chosen = cliff_records(records)
+    figure, notes = draw(chosen, CHART)
     print(*(f"{target.name}: {note}" for note in notes), sep="\n", end="\n" if notes else "")
-    write_figure(figure, target, "screen")
+    write_figure(figure, target, "screen", rows_of(chosen, CHART))
+
+
+def bler_curves(published: Path) -> list[dict[str, Any]]:
+    """For each scheme its label, our points of the longest block and the independent ones, each (SNR in dB, block error rate)."""
+    curves = []
+    for name, points in json.loads(published.read_text())["points"].items():
+        ours = table().curves[name][-1] if name in table().curves else None
+        measured = [] if ours is None else zip(ours.snr_db, ours.errors, ours.blocks, strict=True)
+        curves.append(
+            {
+                "label": f"{name} ({parse_mcs(name).code().name})",
+                "measured": [[snr, errors / blocks] for snr, errors, blocks in measured],
+                "published": points,
+            }
+        )
+    return curves
 
 
 def draw_bler(published: Path, target: Path) -> None:
     """Measured block error rates as lines, independent measurements as open markers."""
-    reference = json.loads(published.read_text())["points"]
-    figure, axis = plt.subplots(figsize=(6, 4))
-    colours = ["#0072B2", "#56B4E9", "#009E73", "#D55E00", "#CC79A7", "#000000"]
-    for colour, (name, points) in zip(colours, reference.items(), strict=False):
-        mcs = parse_mcs(name)
-        curve = table().curves[name][-1] if name in table().curves else None
-        if curve is not None:
-            rates = [errors / blocks for errors, blocks in zip(curve.errors, curve.blocks, strict=True)]
-            axis.semilogy(curve.snr_db, rates, "-", color=colour, marker=".", linewidth=1, label=f"{name} ({mcs.code().name})")
-        axis.semilogy([p[0] for p in points], [p[1] for p in points], "o", color=colour, markerfacecolor="none")
-    finish_bler(axis)
-    figure.tight_layout()
-    figure.savefig(target, metadata={"Date": None})
-    plt.close(figure)
+    curves = bler_curves(published)
+    look = {"font.size": 8, "axes.grid": True, "grid.alpha": 0.3, "svg.hashsalt": "openjscc", "legend.frameon": False}
+    with mpl.rc_context(look):
+        figure, axis = plt.subplots(figsize=(6, 4))
+        colours = ["#0072B2", "#56B4E9", "#009E73", "#D55E00", "#CC79A7", "#000000"]
+        for colour, curve in zip(colours, curves, strict=False):
+            if curve["measured"]:
+                x, y = zip(*curve["measured"], strict=True)
+                axis.semilogy(x, y, "-", color=colour, marker=".", linewidth=1, label=curve["label"])
+            x, y = zip(*curve["published"], strict=True)
+            axis.semilogy(x, y, "o", color=colour, markerfacecolor="none")
+        finish_bler(axis)
+        figure.tight_layout()
+        figure.savefig(target, metadata={"Date": None, "Description": fingerprint(curves)})
+        plt.close(figure)
 
 
 def finish_bler(axis: Axes) -> None:
@@ -83,20 +102,3 @@ def finish_bler(axis: Axes) -> None:
     axis.set_ylim(5e-4, 1.1)
     axis.legend(fontsize=7, loc="lower left")
     axis.set_title("Lines: src/openjscc/digital/bler.json. Circles: an independent decoder", fontsize=8)
-
-
-def draw_picture(target: Path) -> None:
-    """The photograph at three SNRs: a fixed digital link above, the learned codec below."""
-    x = read_image(sample_photo()).pixels[None]
-    cells = []
-    for name in PICTURE_SYSTEMS:
-        codec = load(name)
-        for snr_db in PICTURE_SNR_DB:
-            result = transmit(codec, make_channel("awgn"), x, snr_db, ratio=PICTURE_RATIO)
-            ok = result.reconstruction.ok is None or bool(result.reconstruction.ok[0])
-            assert result.image is not None
-            label = NAMES[name]
-            caption = f"{label}, {snr_db:g} dB: " + (f"{psnr(x, result.image).item():.1f} dB" if ok else "lost")
-            grey = x[0] * 0 + LOST_GREY
-            cells.append((caption, result.image[0] if ok else stamped(grey, "frame lost")))
-    side_by_side(cells, columns=len(PICTURE_SNR_DB)).save(target, quality=80, method=6)

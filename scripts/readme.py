@@ -1,7 +1,7 @@
-"""Fills README's tables from the records in results/, between its markers.
+"""Fills README's tables from the records in results/, and names its picture of them, between its markers.
 
 python scripts/readme.py            # rewrite README.md
-python scripts/readme.py --check    # exit 1 if it does not match the records
+python scripts/readme.py --check    # exit 1 if it does not match the records, or its pictures do not
 """
 
 from __future__ import annotations
@@ -9,12 +9,15 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+import pictures
+
 from openjscc.bench.records import Record, read_records
 from openjscc.units import format_ratio
 
 ROOT = Path(__file__).resolve().parents[1]
 START, END = "<!-- results: scripts/readme.py -->", "<!-- end of results -->"
 CLIFF_START, CLIFF_END = "<!-- cliff: scripts/readme.py -->", "<!-- end of cliff -->"
+PICTURE_START, PICTURE_END = "<!-- picture: scripts/readme.py -->", "<!-- end of picture -->"
 CLIFF_SNR_DB = (-2.0, 0.0, 4.0, 8.0, 12.0, 20.0)
 ROWS = (
     ("Kodak", "adjscc.photo", (1 / 48, 1 / 16, 1 / 6)),
@@ -66,8 +69,10 @@ def _cell(record: Record) -> str:
 
 
 def filled(text: str) -> str:
-    """README with the tables of the records between their markers."""
-    for start, end, content in ((START, END, table()), (CLIFF_START, CLIFF_END, cliff())):
+    """README with the tables of the records, and the picture of the cliff, between their markers."""
+    picture = f"![{pictures.alternative()}](docs/images/cliff.webp)"
+    parts = ((START, END, table()), (CLIFF_START, CLIFF_END, cliff()), (PICTURE_START, PICTURE_END, picture))
+    for start, end, content in parts:
         before, rest = text.split(start)
         _, after = rest.split(end)
         text = f"{before}{start}\n{content}\n{end}{after}"
@@ -81,7 +86,7 @@ def main() -> None:
         if filled(text) != text:
             print("README.md does not match results/: run python scripts/readme.py", file=sys.stderr)
             sys.exit(1)
-        return
+        sys.exit(pictures.main())
     path.write_text(filled(text))
 
 

@@ -221,6 +221,11 @@ def test_files_are_the_same_every_time(draw, tmp_path: Path) -> None:
         for file in files:
             write_figure(draw(records_of("x$1$"), log_x=False)[0], file)
         assert files[0].read_bytes() == files[1].read_bytes()
+    import matplotlib
+
+    with matplotlib.rc_context({"grid.alpha": 0.3, "svg.fonttype": "path", "axes.titlesize": 30}):  # a user's matplotlibrc
+        write_figure(draw(records_of("x$1$"))[0], tmp_path / "1.svg")
+    assert (tmp_path / "1.svg").read_bytes() == (tmp_path / "0.svg").read_bytes()
     text = (tmp_path / "0.svg").read_text()
     assert ">x$1$<" in text
     assert ">SNR (dB)<" in text

@@ -1,5 +1,6 @@
 """README does what it says."""
 
+import dataclasses
 import re
 import subprocess
 import sys
@@ -17,10 +18,25 @@ def test_length() -> None:
     assert len(README.splitlines()) <= 200
 
 
-def test_the_table_matches_the_records() -> None:
+def test_tables_and_pictures_match_the_records() -> None:
     command = [sys.executable, str(ROOT / "scripts" / "readme.py"), "--check"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def test_other_records_are_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(ROOT / "scripts"))
+    import pictures
+
+    assert pictures.stale() == []
+    real = pictures.records()
+    worse = {place: dataclasses.replace(record, mean=(record.mean or 0.0) - 0.01) for place, record in real.items()}
+    monkeypatch.setattr(pictures, "records", lambda: worse)
+    assert pictures.stale() == ["cliff.webp"]
+    monkeypatch.setattr(pictures, "WEIGHT", "adjscc.cifar10")
+    assert set(pictures.stale()) == {"send.webp", "cliff.webp"}
+    monkeypatch.setattr(sys, "argv", ["pictures.py", "--check"])
+    assert pictures.main() == 1
 
 
 def test_the_python_example_runs(capsys: pytest.CaptureFixture[str]) -> None:

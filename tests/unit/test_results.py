@@ -1,5 +1,6 @@
 """The committed records and the released weights belong together."""
 
+import dataclasses
 import itertools
 import os
 from pathlib import Path
@@ -102,6 +103,37 @@ def test_the_cliff_is_in_the_records() -> None:
         assert bound[ratio, snr].bound
         assert learned[ratio, snr].outage_rate == 0
         assert learned[ratio, snr].images == 24
+
+
+def test_figures_show_the_records(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("matplotlib")
+    monkeypatch.syspath_prepend(str(ROOT / "scripts"))
+    import cliff_figures
+
+    assert cliff_figures.stale(ROOT / "results") == []
+    other = [dataclasses.replace(record, mean=12.0) if record.snr_db == 0 else record for record in CLIFF]
+    monkeypatch.setattr(cliff_figures, "read_records", lambda path: other)
+    assert cliff_figures.stale(ROOT / "results") == ["cliff.svg", "cliff-photo.svg"]
+
+
+def test_drawing_again_gives_the_same_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("matplotlib")
+    monkeypatch.syspath_prepend(str(ROOT / "scripts"))
+    import cliff_figures
+
+    for name in ("first", "second"):
+        cliff_figures.draw_bler(ROOT / "results" / "published" / "bler.json", tmp_path / f"{name}.svg")
+    assert (tmp_path / "first.svg").read_bytes() == (tmp_path / "second.svg").read_bytes()
+    assert b"dc:date" not in (tmp_path / "first.svg").read_bytes()
+
+
+def test_pages_of_studies_show_their_records() -> None:
+    from openjscc.bench.study import load_study
+    from openjscc.bench.study_page import stale_parts
+
+    for summary in (ROOT / "results").glob("studies/*/summary.json"):
+        name = summary.parent.name
+        assert stale_parts(summary.parent, load_study(name), read_records(summary), f"{name}.md") == [], name
 
 
 def test_a_wrong_snr_costs_the_envelope_more_than_the_learned_codec() -> None:

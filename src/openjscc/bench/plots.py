@@ -119,7 +119,7 @@ def draw(records: Sequence[Record], chart: Chart | None = None, anchors: Iterabl
     if chart.log_x and any(x <= 0 for panel in layout.panels for curve in panel.curves for x in curve.x):
         raise UsageError(f"{chart.x} has values that are not positive", "leave out --log-x")
     look = LOOKS[chart.style]
-    with mpl.rc_context({"text.parse_math": False, "font.size": look.text, "font.family": "sans-serif"}):
+    with mpl.rc_context({**_defaults(), "text.parse_math": False, "font.size": look.text, "font.family": "sans-serif"}):
         return _Drawing(layout, chart, look, list(anchors)).figure(), layout.notes
 
 
@@ -144,7 +144,7 @@ def write_figure(figure: Figure, path: Path, style: str = "paper", rows: str = "
         ".png": {"Description": rows} if rows else {},
     }[kind]
     buffer = io.BytesIO()
-    with _matplotlib().rc_context(_SAVING):
+    with _matplotlib().rc_context({**_defaults(), **_SAVING}):
         figure.savefig(buffer, format=kind[1:], dpi=LOOKS[style].dpi, metadata=facts)
     write_atomically(path, buffer.getvalue())
 
@@ -155,6 +155,12 @@ def _matplotlib() -> Any:
     except ImportError:
         raise MissingError("drawing needs matplotlib, which is not installed", 'pip install "openjscc[plot]"') from None
     return mpl
+
+
+def _defaults() -> dict[str, Any]:
+    """matplotlib's own settings of what figures look like, whatever a user's file says."""
+    elsewhere = ("backend", "interactive", "toolbar", "webagg", "timezone", "date.epoch", "tk.", "docstring")
+    return {key: value for key, value in _matplotlib().rcParamsDefault.items() if not key.startswith(elsewhere)}
 
 
 class _Drawing:

@@ -1,0 +1,145 @@
+"""What the semantic losses are worth: small AR-JSCC networks that differ in the last part of their training alone.
+
+    python scripts/semantics.py run RUNS --data-dir DATA     # trains and measures what is missing, hours on a CPU; may be stopped
+    python scripts/semantics.py page                         # the table of docs/papers/sp-jscc.md, from the records
+
+For each seed one network is trained with the plain error for the first ``semantic.start`` updates of the recipe
+spjscc-small; every row goes on from that same state, with the same pictures, SNRs and noise. Writes results/spjscc-ablation.json.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from openjscc.bench import Record, Sweep, evaluate
+from openjscc.bench.statistics import half_width_95
+from openjscc.data.datasets import open_dataset
+from openjscc.models import LearnedCodec
+from openjscc.tasks import load_task_network
+from openjscc.training.loop import RunOptions, train
+from openjscc.training.recipe import load_recipe
+
+ROOT = Path(__file__).resolve().parents[1]
+RESULTS = ROOT / "results" / "spjscc-ablation.json"
+RECIPE = "spjscc-small"
+SEEDS = (0, 1, 2)
+SNR_DB = 5.0
+RATIOS = (1 / 12, 1 / 6)
+DRAWS = 2
+
+ROWS: dict[str, dict[str, Any]] = {
+    "MSE (AR-JSCC)": {"weighting": "none"},
+    "as printed, softmax": {"weighting": "literal", "output": "softmax"},
+    "as printed, logits": {"weighting": "literal"},
+    "as printed, logits, half MSE": {"weighting": "literal", "mse_share": 0.5},
+    "mean of absolute values": {"weighting": "mean_abs"},
+    "mean of absolute values, half MSE": {"weighting": "mean_abs", "mse_share": 0.5},
+    "root mean square": {"weighting": "rms"},
+    "root mean square, half MSE": {"weighting": "rms", "mse_share": 0.5},
+    "MSE + 0.0005 KL": {"weighting": "none", "kl": 0.0005},
+    "MSE + 0.002 KL": {"weighting": "none", "kl": 0.002},
+    "MSE + 0.008 KL": {"weighting": "none", "kl": 0.008},
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    verbs = parser.add_subparsers(dest="verb", required=True)
+    run = verbs.add_parser("run", help="train and measure what is missing")
+    run.add_argument("runs", type=Path, help="folder for the training runs")
+    run.add_argument("--data-dir", help="where the data sets lie; else OPENJSCC_DATA")
+    run.add_argument("--foreign", default="", help="file of a second task network, which no row is trained with")
+    run.add_argument("--set", action="append", default=[], help="as for openjscc train, to try the command out: writes nothing")
+    run.add_argument("--limit", type=int, help="only the first test pictures, to try the command out: writes nothing")
+    verbs.add_parser("page", help="print the table")
+    options = parser.parse_args()
+    if options.verb == "page":
+        print(table(json.loads(RESULTS.read_text())))
+        return
+    done: list[dict[str, Any]] = json.loads(RESULTS.read_text()) if RESULTS.exists() else []
+    for seed in SEEDS:
+        for row in ROWS:
+            if any(entry["row"] == row and entry["training_seed"] == seed for entry in done):
+                continue
+            codec, facts = trained(options, row, seed)
+            done += [{"row": row, "training_seed": seed, **facts, **asdict(record)} for record in measured(codec, options)]
+            if options.set or options.limit:
+                print(table(done))
+                return
+            RESULTS.write_text(json.dumps(done, indent=1, allow_nan=False) + "\n")
+
+
+def trained(options: argparse.Namespace, row: str, seed: int) -> tuple[LearnedCodec, dict[str, Any]]:
+    """The network of one row, and what it took."""
+    base = options.runs / f"seed-{seed}" / "base"
+    folder = options.runs / f"seed-{seed}" / row.replace(" ", "-").replace(",", "")
+    fixed = [f"run.seed={seed}", *options.set]
+    plain = load_recipe(RECIPE, [*fixed, 'semantic.weighting="none"'])
+    if not (base / "done").exists():
+        steps = plain.semantic.start - _step(base)
+        train(plain, RunOptions(base, options.data_dir, resume=(base / "last.ckpt").exists(), max_steps=steps))
+        (base / "done").touch()
+    if not folder.exists():
+        shutil.copytree(base, folder)
+    changes = [f"semantic.{key}={json.dumps(value)}" for key, value in ROWS[row].items()]
+    result = train(load_recipe(RECIPE, [*fixed, *changes]), RunOptions(folder, options.data_dir, resume=True))
+    assert isinstance(result.network, LearnedCodec)
+    return result.network.eval(), {"training_seconds": round(result.state.seconds, 1), "semantic": ROWS[row]}
+
+
+def _step(folder: Path) -> int:
+    from openjscc.training.checkpoint import CHECKPOINT, load_checkpoint
+
+    return load_checkpoint(folder).step if (folder / CHECKPOINT).exists() else 0
+
+
+def measured(codec: LearnedCodec, options: argparse.Namespace) -> list[Record]:
+    """Accuracy by each task network, macro F1, PSNR and SSIM on the whole test set."""
+    names = [load_recipe(RECIPE).semantic.task_network, *([options.foreign] if options.foreign else [])]
+    dataset = open_dataset("cifar10", options.data_dir, split="test", limit=options.limit)
+    sweep = Sweep(snr_db=(SNR_DB,), ratios=RATIOS, metrics=("accuracy", "f1", "psnr", "ssim"), trials=DRAWS)
+    networks = [load_task_network(name) for name in names]
+    with torch.no_grad():
+        return evaluate(codec, dataset, sweep, system=codec.arch, networks=networks)
+
+
+def table(entries: list[dict[str, Any]]) -> str:
+    """A row a loss: the mean over training seeds, and the difference from plain MSE with the 95 % interval over seeds."""
+    networks = list(dict.fromkeys(entry["task_network"] for entry in entries if entry["task_network"]))
+    columns = [*(("accuracy", name) for name in networks), ("psnr", None), ("ssim", None)]
+    head = [f"{metric} {name or ''}".strip() for metric, name in columns]
+    lines = ["| CBR | loss | " + " | ".join(head) + " |", "|---" * (len(columns) + 2) + "|"]
+    for ratio in sorted({entry["ratio"] for entry in entries}):
+        plain = _by_seed(entries, ratio, "MSE (AR-JSCC)")
+        for row in dict.fromkeys(entry["row"] for entry in entries):
+            mine = _by_seed(entries, ratio, row)
+            cells = []
+            for column in columns:
+                scale, places = (100, 2) if column[0] == "accuracy" else (1, 2) if column[0] == "psnr" else (1, 4)
+                values = [scale * values[column] for values in mine.values() if column in values]
+                text = f"{sum(values) / len(values):.{places}f}" if values else "-"
+                shifts = [scale * (mine[seed][column] - plain[seed][column]) for seed in mine if seed in plain]
+                if row != "MSE (AR-JSCC)" and len(shifts) > 1:
+                    text += f" ({sum(shifts) / len(shifts):+.{places}f} ± {half_width_95(shifts):.{places}f})"
+                cells.append(text)
+            lines.append(f"| 1/{round(1 / ratio)} | {row} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def _by_seed(entries: list[dict[str, Any]], ratio: float, row: str) -> dict[int, dict[tuple[str, str | None], float]]:
+    found: dict[int, dict[tuple[str, str | None], float]] = {}
+    for entry in entries:
+        if entry["row"] == row and entry["ratio"] == ratio:
+            found.setdefault(entry["training_seed"], {})[entry["metric"], entry["task_network"]] = entry["mean"]
+    return found
+
+
+if __name__ == "__main__":
+    main()
