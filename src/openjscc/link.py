@@ -74,7 +74,8 @@ def transmit(
         channel: a spec such as ``awgn`` or ``rayleigh:block``, or a `Channel`.
         image: floating point ``(3, H, W)`` or ``(B, 3, H, W)`` in [0, 1], or the path of a picture.
         snr_db: average SNR (Es/N0) in dB, one value or one per image.
-        ratio: bandwidth ratio k/n, where the codec has several; one, or one per image ``(B,)``. None: its default.
+        ratio: bandwidth ratio k/n, where the codec has several; one, or one per image ``(B,)``. None: its default, or its own
+            choice for each image (`openjscc.codec.adapts_rate`).
         task: what the receiver wants, one of `openjscc.codec.TASKS`.
         seed: the experiment's.
         trial: number of the repetition.

@@ -167,6 +167,7 @@ def test_temperature_falls_as_in_the_paper() -> None:
     assert temperature_at(0) == 5.0
     assert temperature_at(100) == pytest.approx(5 * math.exp(-1.5))
     assert temperature_at(1000) == 0.005
+    assert temperature_at(10, first=2.0, decay=0.1) == pytest.approx(2 * math.exp(-1))
 
 
 def test_draws_follow_the_logits_and_nothing_else() -> None:

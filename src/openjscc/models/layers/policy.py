@@ -19,9 +19,11 @@ TEMPERATURE_DECAY = 0.015
 LOWEST_TEMPERATURE = 0.005
 
 
-def temperature_at(epoch: float) -> float:
-    """The paper's temperature of the Gumbel-softmax: 5 exp(-0.015 epoch), at least 0.005."""
-    return max(FIRST_TEMPERATURE * math.exp(-TEMPERATURE_DECAY * epoch), LOWEST_TEMPERATURE)
+def temperature_at(
+    epoch: float, first: float = FIRST_TEMPERATURE, decay: float = TEMPERATURE_DECAY, lowest: float = LOWEST_TEMPERATURE
+) -> float:
+    """Temperature of the Gumbel-softmax: ``first * exp(-decay * epoch)``, at least ``lowest``; the paper's where not given."""
+    return max(first * math.exp(-decay * epoch), lowest)
 
 
 @dataclass(frozen=True)
