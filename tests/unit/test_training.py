@@ -19,7 +19,7 @@ from openjscc.training.batches import CropSource
 from openjscc.training.checkpoint import PART_BYTES, TrainingState, load_checkpoint, save_checkpoint, save_travel
 from openjscc.training.loop import RunOptions, learning_rate, train
 from openjscc.training.recipe import OptimizerSection, Recipe, load_recipe, packaged_recipes, recipe_from_dict
-from openjscc.training.steps.reconstruction import draw_conditions, rate_shares
+from openjscc.training.steps.reconstruction import ReconstructionStep, draw_conditions, rate_shares
 
 fabric = pytest.importorskip("lightning_fabric")
 
@@ -159,6 +159,21 @@ def test_two_processes_give_one_process_gradients(pictures: Path, tmp_path: Path
         if key.endswith("exp_avg"):  # after one update: (1 - beta1) times the gradient
             assert value.abs().max() > 0
             assert torch.allclose(value, two.part("optimizer")[key], rtol=1e-3, atol=1e-6 * float(value.abs().max()) + 1e-9), key
+
+
+def test_mixed_precision_leaves_pictures_and_draws_alone(pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[torch.dtype] = []
+    forward = ReconstructionStep.forward
+
+    def spy(step: ReconstructionStep, update: str, *tensors: torch.Tensor | None) -> dict[str, torch.Tensor]:
+        seen.extend(tensor.dtype for tensor in tensors if tensor is not None)
+        values = forward(step, update, *tensors)
+        assert torch.is_autocast_enabled("cpu")
+        return values
+
+    monkeypatch.setattr(ReconstructionStep, "forward", spy)
+    train(recipe(pictures, run__precision="bf16-mixed"), RunOptions(out=tmp_path, max_steps=1), say=silent)
+    assert set(seen) == {torch.float32, torch.complex64}
 
 
 def test_draws_do_not_depend_on_the_share(pictures: Path) -> None:

@@ -31,8 +31,10 @@ from .steps._base import Tensors
 
 try:
     from lightning_fabric import Fabric
+    from lightning_fabric.plugins import MixedPrecision, Precision
 except ImportError:  # the all-in-one package carries it under another name
     from lightning.fabric import Fabric  # pyright: ignore[reportMissingImports]
+    from lightning.fabric.plugins import MixedPrecision, Precision  # pyright: ignore[reportMissingImports]
 
 ASK_EVERY = 10
 """Of several processes, the first is asked every so many updates whether time is up."""
@@ -78,6 +80,18 @@ def learning_rate(section: OptimizerSection, step: int) -> float:
     return section.final_lr + (section.lr - section.final_lr) * 0.5 * (1 + math.cos(math.pi * progress))
 
 
+class _ExactInputs(MixedPrecision):  # pyright: ignore[reportGeneralTypeIssues]
+    """Autocast inside, but pictures and draws come as they are: Fabric would round them to bfloat16."""
+
+    def convert_input(self, data: Any) -> Any:
+        return data
+
+
+def precision(name: str, accelerator: str) -> Precision:
+    """The plugin for a recipe's ``run.precision``."""
+    return _ExactInputs("bf16-mixed", accelerator) if name == "bf16-mixed" else Precision()
+
+
 def make_optimizer(step: TrainingStep, name: str) -> torch.optim.Optimizer:
     """The optimiser of one of a step's networks, as its section says."""
     section, parameters = step.optimizer_section(name), step.trained()[name].parameters()
@@ -114,7 +128,7 @@ def train(recipe: Recipe, options: RunOptions, initial: nn.Module | None = None,
     step_module = kind(recipe, network).train()
     names = list(step_module.trained())
     strategy = "auto" if processes == 1 or len(names) == 1 else "ddp_find_unused_parameters_true"
-    fabric = Fabric(accelerator=accelerator, devices=processes, precision=run.precision, strategy=strategy)
+    fabric = Fabric(accelerator=accelerator, devices=processes, plugins=precision(run.precision, accelerator), strategy=strategy)
     fabric.launch()
     if section.batch % fabric.world_size:
         raise UsageError(f"batch {section.batch} over {fabric.world_size} processes", "choose a multiple of their number")
