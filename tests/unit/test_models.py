@@ -26,6 +26,9 @@ PARAMETERS = {
     ("adjscc", "paper"): 10_758_191,
     ("adjscc", "cifar10"): 968_220,
     ("adjscc", "photo"): 1_730_156,
+    ("ganjscc", "paper"): 11_422_213,  # see test_ganjscc.py
+    ("ganjscc", "photo"): 4_100_684,
+    ("ganjscc", "small"): 485_500,
     ("arjscc", "paper"): 6_624_904,  # 6.63 M in the paper, see test_arjscc.py
     ("arjscc", "cifar10"): 384_653,
     ("arjscc", "small"): 149_709,

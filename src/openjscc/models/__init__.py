@@ -1,6 +1,6 @@
 """Learned codecs. ``ls`` is the model list: one file a paper."""
 
-from . import adjscc, arjscc, deepjscc, spjscc
+from . import adjscc, arjscc, deepjscc, ganjscc, spjscc
 from ._base import CodecConfig, LearnedCodec
 from ._registry import ARCHITECTURES, Architecture, create, register
 from ._weights import WeightInfo, export, list_models, load, read_info, resolve, verify, weight_files
@@ -16,6 +16,7 @@ __all__ = [
     "create",
     "deepjscc",
     "export",
+    "ganjscc",
     "list_models",
     "load",
     "read_info",

@@ -95,12 +95,17 @@ class DeepJSCC(LearnedCodec):
             self.block_analysis = block_analysis(latent, self.stride)
             self.block_synthesis = block_synthesis(latent, self.stride)
             if self.conditions:
-                self.block_attention = ChannelAttention(latent, self.conditions, hidden=max(latent // 2, 8), start=0.95)
+                self.block_attention = ChannelAttention(latent, self.conditions, hidden=self.block_hidden, start=0.95)
 
     @property
     def conditions(self) -> int:
         """Number of values that the attention modules are told; 0 without such modules."""
         return 0
+
+    @property
+    def block_hidden(self) -> int:
+        """Width inside the attention module of the block transform."""
+        return max(self.config.rates[-1] // 2, 8)
 
     def tell(self, snr_db: torch.Tensor, rate: torch.Tensor, scale: torch.Tensor | None = None) -> torch.Tensor:
         """What the attention modules are told, ``(B, conditions)``."""

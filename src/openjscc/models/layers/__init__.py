@@ -3,5 +3,6 @@
 from .attention import ChannelAttention
 from .blocks import Bottleneck, Downsample, Upsample
 from .gdn import GDN
+from .generator import ChannelNorm, GeneratorBlock
 
-__all__ = ["GDN", "Bottleneck", "ChannelAttention", "Downsample", "Upsample"]
+__all__ = ["GDN", "Bottleneck", "ChannelAttention", "ChannelNorm", "Downsample", "GeneratorBlock", "Upsample"]

@@ -14,6 +14,7 @@ from . import tiling
 from .attention import ChannelAttention
 from .blocks import Bottleneck, Downsample, Upsample
 from .gdn import GDN
+from .generator import ChannelNorm, GeneratorBlock
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,9 @@ class AutoencoderConfig:
         shortcut: a linear block transform beside encoder and decoder (`openjscc.models.layers.shortcut`); the networks'
             own output starts at zero.
         output: ``sigmoid`` as in the papers, or ``linear`` (clipped to [0, 1] at the receiver).
+        channel_norm: `ChannelNorm` and ReLU after every layer but the last, in place of GDN and PReLU.
+        trunk: `GeneratorBlock` s that the decoder alone has after every layer but the last, in the encoder's order; empty: none.
+        trunk_width: channels inside these blocks; 0: as many as outside.
     """
 
     channels: tuple[int, ...]
@@ -46,6 +50,9 @@ class AutoencoderConfig:
     subpixel: bool = False
     shortcut: bool = False
     output: Literal["sigmoid", "linear"] = "sigmoid"
+    channel_norm: bool = False
+    trunk: tuple[int, ...] = ()
+    trunk_width: int = 0
 
     def __post_init__(self) -> None:
         layers = len(self.kernels)
@@ -58,6 +65,8 @@ class AutoencoderConfig:
                 f"{len(self.gdn)} gdn, {len(self.attention)} attention",
                 "give one kernel, stride and gdn a layer, and one of each of the others a layer but the last",
             )
+        if self.trunk and len(self.trunk) != layers - 1:
+            raise UsageError(f"trunk {self.trunk} for {layers} layers", "give one a layer but the last, or none")
         if self.output not in ("sigmoid", "linear"):
             raise UsageError(f"output {self.output!r}", "sigmoid or linear")
 
@@ -158,10 +167,15 @@ def make_decoder(config: AutoencoderConfig, latent: int, conditions: int) -> Con
 def _after(config: AutoencoderConfig, i: int, inverse: bool) -> list[nn.Module]:
     """What follows the convolution of layer i."""
     channels = config.channels[i]
-    layers: list[nn.Module] = [GDN(channels, inverse=inverse)] if config.gdn[i] else []
-    if config.prelu:
-        layers.append(nn.PReLU(channels))
-    return layers + [Bottleneck(channels) for _ in range(config.blocks[i])]
+    if config.channel_norm:
+        layers: list[nn.Module] = [ChannelNorm(channels), nn.ReLU()]
+    else:
+        layers = [GDN(channels, inverse=inverse)] if config.gdn[i] else []
+        layers += [nn.PReLU(channels)] if config.prelu else []
+    layers += [Bottleneck(channels) for _ in range(config.blocks[i])]
+    if inverse and config.trunk:
+        layers += [GeneratorBlock(channels, config.trunk_width or channels) for _ in range(config.trunk[i])]
+    return layers
 
 
 def _attention(channels: int, conditions: int) -> ChannelAttention:

@@ -15,13 +15,14 @@ from torch import nn
 
 from .blocks import Bottleneck, ResidualBlock
 from .gdn import GDN
+from .generator import ChannelNorm, GeneratorBlock
 
 WHOLE = 2_000_000
 """A picture of up to so many pixels goes through in one piece."""
 TILE = 1024
 """Side of a tile, in pixels of the picture."""
 
-_POINTWISE = (GDN, nn.BatchNorm2d, nn.PReLU, nn.ReLU, nn.Sigmoid, nn.Identity)
+_POINTWISE = (GDN, ChannelNorm, nn.BatchNorm2d, nn.PReLU, nn.ReLU, nn.Sigmoid, nn.Identity)
 
 
 def reach(stage: nn.Module) -> tuple[int, Fraction, int]:
@@ -42,7 +43,7 @@ def reach(stage: nn.Module) -> tuple[int, Fraction, int]:
             step /= layer.stride[0]
         elif isinstance(layer, nn.PixelShuffle):
             step /= layer.upscale_factor
-        elif isinstance(layer, (nn.Sequential, Bottleneck, ResidualBlock)):
+        elif isinstance(layer, (nn.Sequential, Bottleneck, ResidualBlock, GeneratorBlock)):
             for child in layer.children():
                 visit(child)
         elif not isinstance(layer, _POINTWISE):
