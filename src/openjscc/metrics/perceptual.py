@@ -195,5 +195,6 @@ def _per_channel(values: tuple[float, ...]) -> torch.Tensor:
 
 def _unit_length(features: torch.Tensor) -> torch.Tensor:
     """Each position's channels as a vector of length 1. The clamp only keeps the gradient finite where all are 0."""
+    features = features.float()  # a backbone may run in less
     length = features.square().sum(dim=1, keepdim=True).clamp_min(1e-20).sqrt()
     return features / (length + 1e-10)

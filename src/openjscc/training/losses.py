@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import torch
+from torch.nn import functional as F
 
 LOG_FLOOR = 1e-5
 """Added to the MSE inside the logarithm (50 dB), so that a flat crop does not outweigh the rest of the batch."""
@@ -30,6 +31,18 @@ def divergence(sent: torch.Tensor, received: torch.Tensor) -> torch.Tensor:
     p, q = sent.float().log_softmax(1), received.float().log_softmax(1)
     values = (p.exp() * (p - q)).sum(1)
     return values.flatten(1).mean(1) if values.ndim > 1 else values
+
+
+def generative_loss(logits: torch.Tensor) -> torch.Tensor:
+    """-ln sigmoid of a discriminator's logits ``(B, h, w)`` for received pictures, mean over patches, ``(B,)`` (perceptual JSCC,
+    first term of eq. 2): what the generator minimises, in one stable step."""
+    return F.softplus(-logits.float()).flatten(1).mean(1)
+
+
+def discriminator_loss(real: torch.Tensor, received: torch.Tensor) -> torch.Tensor:
+    """-ln f_d(real) - ln(1 - f_d(received)) of logits ``(B, h, w)``, mean over patches, ``(B,)`` (perceptual JSCC,
+    eq. 3, which the discriminator minimises)."""
+    return (F.softplus(-real.float()) + F.softplus(received.float())).flatten(1).mean(1)
 
 
 def itself(distortion: torch.Tensor) -> torch.Tensor:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-import math
+import statistics
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -98,18 +98,20 @@ class RunLog:
             self._mark, self._count = now, 0
             means = {name: torch.stack(terms).mean().item() for name, terms in self._terms.items()}
             self._terms.clear()
-            mean = means.pop("loss", math.nan)
+            mean = means.pop("loss", None)  # None where the updates were other networks'
             row: dict[str, object] = {
                 "step": step,
                 "seconds": f"{self._clock.seconds():.1f}",
-                "loss": f"{mean:.6g}",
+                "loss": "" if mean is None else f"{mean:.6g}",
                 "lr": f"{lr:.4g}",
                 "terms": ", ".join(f"{name} {value:.6g}" for name, value in means.items()),
             }
             self._rows.writerow(row | {"images_per_s": f"{rate:.1f}"})
             self._file.flush()
             if self._bar is not None:
-                self._bar.update(self._task, rate=f"{rate:.1f} images/s", figure=f"loss {mean:.4g}")
+                self._bar.update(
+                    self._task, rate=f"{rate:.1f} images/s", figure=row["terms"] if mean is None else f"loss {mean:.4g}"
+                )
 
     def validated(self, step: int, text: str) -> None:
         """After a validation: its figures in words."""
@@ -137,11 +139,15 @@ class Validation:
     def __call__(self, network: nn.Module, step: int) -> str:
         """Mean PSNR in dB by bandwidth ratio, in words; writes ``samples/step-*.png``: sent above, received below."""
         codec = self.codec(network)
-        figures = [f"CBR {format_ratio(ratio)} {self._psnr(codec, ratio, step)[0]:.2f} dB" for ratio in codec.ratios]
+        figures = [f"CBR {format_ratio(ratio)} {self._figures(codec, ratio, step)[0]}" for ratio in codec.ratios]
         if adapts_rate(codec):
-            psnr, used = self._psnr(codec, None, step)
-            figures.append(f"policy {psnr:.2f} dB at CBR {used:.4f}")
+            text, used = self._figures(codec, None, step)
+            figures.append(f"policy {text} at CBR {used:.4f}")
         return ", ".join(figures)
+
+    def measured(self, sent: torch.Tensor, received: torch.Tensor) -> dict[str, float]:
+        """What is measured of pictures ``(1, 3, H, W)``: PSNR in dB, and in subclasses further figures by name."""
+        return {"PSNR": METRICS["psnr"].function(sent, received).item()}
 
     @staticmethod
     def codec(network: nn.Module) -> LearnedCodec:
@@ -149,9 +155,10 @@ class Validation:
         assert isinstance(network, LearnedCodec)
         return network
 
-    def _psnr(self, codec: LearnedCodec, ratio: float | None, step: int) -> tuple[float, float]:
-        """Mean PSNR in dB and mean bandwidth ratio with the header."""
-        values, used = [], []
+    def _figures(self, codec: LearnedCodec, ratio: float | None, step: int) -> tuple[str, float]:
+        """Mean figures, in words, and mean bandwidth ratio with the header."""
+        values: list[dict[str, float]] = []
+        used: list[float] = []
         shown: list[tuple[torch.Tensor, torch.Tensor]] = []
         for picture in self.pictures:
             x = picture[None].float() / 255.0
@@ -159,13 +166,15 @@ class Validation:
             result = transmit(codec, channel.name, x, snr_db, ratio=ratio, equalizer=channel.equalizer)
             assert result.image is not None
             image = result.image.float().cpu()
-            values.append(METRICS["psnr"].function(x, image)[0])
-            used.append(result.bandwidth_ratio[0].cpu())
+            values.append(self.measured(x, image))
+            used.append(result.bandwidth_ratio[0].item())
             if len(shown) < 4:
                 shown.append((x[0], image[0]))
         if ratio == codec.default_ratio:
             self._write_strip(shown, step)
-        return torch.stack(values).mean().item(), torch.stack(used).mean().item()
+        means = {name: statistics.fmean(each[name] for each in values) for name in values[0]}
+        text = [f"{means.pop('PSNR'):.2f} dB", *(f"{name} {mean:.4f}" for name, mean in means.items())]
+        return " ".join(text), statistics.fmean(used)
 
     def _write_strip(self, shown: list[tuple[torch.Tensor, torch.Tensor]], step: int) -> None:
         from PIL import Image

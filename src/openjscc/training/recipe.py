@@ -25,7 +25,8 @@ class ModelSection:
     Attributes:
         arch: architecture, e.g. ``adjscc``.
         config: name of one of its configurations.
-        init: a released weight (``arch.tag``) or an exported file to start from (fine-tuning); empty: from scratch.
+        init: a released weight (``arch.tag``) or an exported file to start from (fine-tuning; the step ``perceptual`` takes a
+            network without a generator's trunk, too); empty: from scratch.
     """
 
     arch: str
@@ -67,14 +68,17 @@ class ChannelSection:
     Attributes:
         name: a channel, e.g. ``awgn``.
         snr_db: lowest and highest SNR; one is drawn uniformly per image.
+        levels: so many SNRs, evenly spaced and with both ends, are drawn from; 0: any number between.
         equalizer: ``mmse`` or ``zf``, for channels with a gain.
     """
 
     name: str = "awgn"
     snr_db: tuple[float, float] = (0.0, 20.0)
+    levels: int = 0
     equalizer: Literal["mmse", "zf"] = "mmse"
 
     def __post_init__(self) -> None:
+        _at_least("levels", self.levels, 0)
         low, high = self.snr_db
         if not -SNR_LIMIT_DB <= low <= high <= SNR_LIMIT_DB:
             raise UsageError(f"snr_db {list(self.snr_db)}", "give the lowest and the highest SNR in dB, e.g. [0.0, 20.0]")
@@ -152,6 +156,63 @@ class SemanticSection:
 
 
 @dataclass(frozen=True)
+class GanSection:
+    """How a picture is made to look real, for the step ``perceptual``: three stages in one run. First the codec alone, on
+    ``beta_p * LPIPS + beta_m * MSE``; then the discriminator alone; then, until ``optimizer.steps``, both in every update, and
+    ``beta_g`` times the generative loss is added to the codec's.
+
+    Attributes:
+        pretrain: updates of the first stage.
+        discriminator: updates of the second.
+        beta_p: weight of LPIPS (AlexNet).
+        beta_m: weight of the mean squared error on the scale of 0 to 255.
+        beta_g: weight of the generative loss; 0: no discriminator, the first stage lasts to the end.
+        lr: learning rate of the discriminator, constant.
+        betas: of its Adam.
+        channels: of its four convolutions, which halve the picture's size each.
+        codeword: channels that it makes of the received codeword before it lays them beside the picture.
+    """
+
+    pretrain: int = 100_000
+    discriminator: int = 10_000
+    beta_p: float = 1.0
+    beta_m: float = 1e-5
+    beta_g: float = 1e-3
+    lr: float = 1e-4
+    betas: tuple[float, float] = (0.9, 0.999)
+    channels: tuple[int, int, int, int] = (64, 128, 256, 512)
+    codeword: int = 12
+
+    def __post_init__(self) -> None:
+        for name in ("pretrain", "discriminator", "beta_p", "beta_m", "beta_g", "lr"):
+            _at_least(name, getattr(self, name), 0)
+        for name, values in (("channels", self.channels), ("codeword", (self.codeword,))):
+            if min(values) < 1:
+                raise UsageError(f"{name} {getattr(self, name)}", "a number of channels from 1 up")
+        _decays("betas", self.betas)
+
+
+@dataclass(frozen=True)
+class ClassificationSection:
+    """How a classifier is trained, by the step ``classification``.
+
+    Attributes:
+        smoothing: share of a label that is spread over all classes.
+        shift: pictures are moved by up to so many pixels each way.
+        cut: side of the square hole in every picture; 0: none.
+    """
+
+    smoothing: float = 0.1
+    shift: int = 4
+    cut: int = 8
+
+    def __post_init__(self) -> None:
+        _share("smoothing", self.smoothing)
+        for name in ("shift", "cut"):
+            _at_least(name, getattr(self, name), 0)
+
+
+@dataclass(frozen=True)
 class OptimizerSection:
     """Adam (or SGD) and its schedule.
 
@@ -187,9 +248,8 @@ class OptimizerSection:
         _at_least("steps", self.steps, 1)
         for name in ("lr", "final_lr", "warmup", "weight_decay", "clip"):
             _at_least(name, getattr(self, name), 0)
-        for name, values in (("ema", (self.ema,)), ("betas", self.betas)):
-            if not all(0 <= value < 1 for value in values):
-                raise UsageError(f"{name} {getattr(self, name)}", "a decay lies in [0, 1), e.g. 0.999")
+        _decays("ema", (self.ema,))
+        _decays("betas", self.betas)
 
 
 @dataclass(frozen=True)
@@ -226,6 +286,11 @@ def _share(name: str, value: float) -> None:
         raise UsageError(f"{name} {value}", "a share from 0 to 1")
 
 
+def _decays(name: str, values: tuple[float, ...]) -> None:
+    if not all(0 <= value < 1 for value in values):
+        raise UsageError(f"{name} {', '.join(map(str, values))}", "a decay lies in [0, 1), e.g. 0.999")
+
+
 def _at_least(name: str, value: float, lowest: float) -> None:
     if not lowest <= value < math.inf:
         raise UsageError(f"{name} {value}", f"a number from {lowest} up")
@@ -242,6 +307,8 @@ class Recipe:
     loss: LossSection = field(default_factory=LossSection)
     rate: RateSection = field(default_factory=RateSection)
     semantic: SemanticSection = field(default_factory=SemanticSection)
+    gan: GanSection = field(default_factory=GanSection)
+    classification: ClassificationSection = field(default_factory=ClassificationSection)
     run: RunSection = field(default_factory=RunSection)
     note: str = ""
     step: str = "reconstruction"

@@ -2,12 +2,16 @@
 
 from ...errors import unknown_name
 from ._base import TrainingStep
+from .classification import ClassificationStep
+from .perceptual import PerceptualStep
 from .reconstruction import ReconstructionStep
 from .semantic import SemanticStep
 
-__all__ = ["STEPS", "ReconstructionStep", "SemanticStep", "TrainingStep", "step_class"]
+__all__ = ["STEPS", "ClassificationStep", "PerceptualStep", "ReconstructionStep", "SemanticStep", "TrainingStep", "step_class"]
 
 STEPS: dict[str, type[TrainingStep]] = {
+    "classification": ClassificationStep,
+    "perceptual": PerceptualStep,
     "reconstruction": ReconstructionStep,
     "semantic": SemanticStep,
 }

@@ -114,7 +114,10 @@ def draw_conditions(
     seed, device = recipe.run.seed, x.device
     index = torch.tensor(list(samples), device=device)
     low, high = recipe.channel.snr_db
-    snr_db = low + (high - low) * uniforms(seed, STREAM_SNR, index, 1)[:, 0]
+    place, levels = uniforms(seed, STREAM_SNR, index, 1)[:, 0], recipe.channel.levels
+    if levels:
+        place = (place * levels).floor() / max(levels - 1, 1)
+    snr_db = low + (high - low) * place
     ratios = torch.tensor(codec.ratios, device=device)
     picks = uniforms(seed, STREAM_RATE, index, 1)[:, 0].contiguous()
     chosen = torch.searchsorted(rates.to(device), picks, right=True).clamp(max=len(ratios) - 1)

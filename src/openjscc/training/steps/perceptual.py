@@ -1,0 +1,154 @@
+"""One update of a generative codec and its opponent (perceptual JSCC): three stages in one run."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from ...errors import UsageError
+from ...metrics import LPIPS
+from ...models import create, load, resolve
+from ...models.ganjscc import GANJSCC
+from ..batches import Batch
+from ..discriminator import PatchDiscriminator
+from ..losses import discriminator_loss, generative_loss, mean_squared_error
+from ..progress import Validation
+from ..recipe import OptimizerSection, Recipe
+from ._base import Tensors
+from .reconstruction import ReconstructionStep
+
+PEAK = 255.0**2
+"""The mean squared error counts on the scale of 0 to 255."""
+
+
+class PerceptualStep(ReconstructionStep):
+    """Codec and discriminator by turns, as `openjscc.training.recipe.GanSection` says.
+
+    J. Wang, S. Wang, J. Dai, Z. Si, D. Zhou, K. Niu: Perceptual learned source-channel coding for high-fidelity image
+    semantic transmission, GLOBECOM 2022, eqs. (2) and (3).
+
+    In an update of the third stage the codec comes first; the discriminator then sees the pictures that were received in its
+    course, so they are made once. The discriminator's spectral norms move on with its own updates only.
+
+    Raises:
+        UsageError: another codec than GANJSCC, another ``loss.kind`` than ``mse``. MissingError: no weights for LPIPS.
+    """
+
+    def __init__(self, recipe: Recipe, network: nn.Module) -> None:
+        super().__init__(recipe, network)
+        if not isinstance(network, GANJSCC):
+            raise UsageError(f"the step 'perceptual' with {recipe.model.arch}", "it trains ganjscc")
+        if recipe.loss.kind != "mse":
+            raise UsageError(
+                f"loss.kind {recipe.loss.kind!r} in the step 'perceptual'", "its loss is that of [gan]: leave it out"
+            )
+        gan = recipe.gan
+        self.generator, self.gan, self.adversarial = network, gan, False
+        self.lpips = LPIPS("alex")
+        self.freeze("lpips", self.lpips)
+        self.discriminator = PatchDiscriminator(network.config.rates[-1], network.stride, gan.codeword, gan.channels)
+        self._received: tuple[torch.Tensor, torch.Tensor] | None = None
+
+    def trained(self) -> Mapping[str, nn.Module]:
+        return {"model": self.network, "discriminator": self.discriminator}
+
+    def optimizer_section(self, name: str) -> OptimizerSection:
+        section, gan = self.recipe.optimizer, self.gan
+        if name == "model":
+            return section
+        return dataclasses.replace(
+            section, kind="adamw", lr=gan.lr, betas=gan.betas, schedule="constant", warmup=0, weight_decay=0.0, clip=0.0
+        )
+
+    def updates(self, step: int) -> Sequence[str]:
+        if not self.gan.beta_g or step < self.gan.pretrain:
+            return ("model",)
+        alone = step < self.gan.pretrain + self.gan.discriminator
+        return ("discriminator",) if alone else ("model", "discriminator")
+
+    def prepare(self, batch: Batch, step: int) -> Tensors:
+        self.adversarial = len(self.updates(step)) == 2
+        return super().prepare(batch, step)
+
+    def forward(self, update: str, *tensors: torch.Tensor | None) -> dict[str, torch.Tensor]:
+        x, snr_db, ratio, noise, gain, _, _ = tensors
+        assert x is not None
+        assert snr_db is not None
+        assert noise is not None
+        self.discriminator.train(update == "discriminator")
+        if update == "model":
+            y = self.received(x, snr_db, ratio, noise, gain)
+            return self._codec_loss(x, y)
+        shown, self._received = self._received, None
+        if shown is None:
+            with torch.no_grad():
+                shown = self.received(x, snr_db, ratio, noise, gain), self._codeword()
+        return self._discriminator_loss(x, *shown)
+
+    def _codec_loss(self, x: torch.Tensor, y: torch.Tensor) -> dict[str, torch.Tensor]:
+        """Eq. (2) for the pictures ``y`` that the codec just received ``(B, 3, H, W)``; without its first term before the third
+        stage. What is logged is not weighted."""
+        gan = self.gan
+        with torch.no_grad():
+            of_x = list(self.lpips.features(x))
+        of_y = list(self.lpips.features(y))
+        with torch.autocast(x.device.type, enabled=False):
+            values = {"lpips": self.lpips.distance(of_x, of_y), "mse": PEAK * mean_squared_error(x, y)}
+        loss = gan.beta_p * values["lpips"] + gan.beta_m * values["mse"]
+        if self.adversarial:
+            codeword = self._codeword()
+            values["generator"] = generative_loss(self.discriminator(y, codeword))
+            loss = loss + gan.beta_g * values["generator"]
+            self._received = y.detach(), codeword
+        return {"loss": loss} | values
+
+    def _discriminator_loss(self, x: torch.Tensor, y: torch.Tensor, codeword: torch.Tensor) -> dict[str, torch.Tensor]:
+        """Eq. (3) for sent ``x`` and received ``y``, and the share of patches that are told right of either."""
+        real, received = self.discriminator(torch.cat([x, y]), torch.cat([codeword, codeword])).chunk(2)
+        right = {"real": real > 0, "received": received < 0}
+        return {"loss": discriminator_loss(real, received)} | {
+            name: patches.float().flatten(1).mean(1) for name, patches in right.items()
+        }
+
+    def _codeword(self) -> torch.Tensor:
+        codeword = self.generator.codeword
+        assert codeword is not None
+        return codeword
+
+    def validation(self, data_dir: str | None, folder: Path) -> Validation:
+        return PerceptualValidation(self.recipe, data_dir, folder, self.lpips)
+
+    @classmethod
+    def load_network(cls, recipe: Recipe) -> nn.Module:
+        """As `TrainingStep.load_network`; a network without the generator's trunk will do, too (`GANJSCC.start_from`)."""
+        name = resolve(recipe.model.init)
+        source = load(name)
+        network = create(recipe.model.arch, recipe.model.config)
+        if source.arch == network.arch or not isinstance(network, GANJSCC):
+            return super().load_network(recipe)
+        new = network.start_from(source)
+        if int(os.environ.get("RANK", "0")) == 0:
+            total = sum(parameter.numel() for parameter in network.parameters())
+            said = f"{total - new:,} of {total:,} parameters; the others, of the trunk, change nothing yet"
+            print(f"model.init {source.name}: {said}", file=sys.stderr)
+        return network
+
+
+class PerceptualValidation(Validation):
+    """`Validation`, and LPIPS of the pictures at 8 bits."""
+
+    def __init__(self, recipe: Recipe, data_dir: str | None, folder: Path, lpips: LPIPS) -> None:
+        super().__init__(recipe, data_dir, folder)
+        self._lpips = lpips
+
+    def measured(self, sent: torch.Tensor, received: torch.Tensor) -> dict[str, float]:
+        device = self._lpips.get_buffer("shift").device
+        x, y = (((picture * 255).round() / 255).to(device) for picture in (sent, received))
+        with torch.no_grad():
+            return super().measured(sent, received) | {"LPIPS": self._lpips(x, y).item()}
