@@ -39,7 +39,6 @@ class ARJSCCConfig(CodecConfig):
         policy: hidden width of the policy network.
         subpixel: up-sampling by pixel shuffle instead of transposed convolution.
         shortcut: a linear block transform beside encoder and decoder (`openjscc.models.layers.shortcut`).
-        tell_rate: the decoder's modulations are told the rate, too.
         output: ``tanh``, or ``linear`` (clipped at the receiver).
     """
 
@@ -54,7 +53,6 @@ class ARJSCCConfig(CodecConfig):
     policy: int = 64
     subpixel: bool = False
     shortcut: bool = False
-    tell_rate: bool = False
     output: Literal["tanh", "linear"] = "tanh"
 
     def __post_init__(self) -> None:
@@ -130,14 +128,14 @@ class ARJSCC(LearnedCodec):
     """Of the Gumbel-softmax in training. `openjscc.models.layers.policy.temperature_at` is the paper's schedule."""
     selected: torch.Tensor | None = None
     """Number of groups ``(B,)`` that the last `encode` in training selected: what the loss puts a price on. Its gradient is that
-    of the expected number; pictures whose ratio was given have none."""
+    of the soft choice; pictures whose ratio was given have none."""
     _draft: tuple[torch.Tensor, torch.Tensor] | None = None
 
     def __init__(self, config: ARJSCCConfig) -> None:
         super().__init__(config)
         latent, width = config.rates[-1], config.channels[-1]
         self.stride = config.stride
-        conditions = condition_count(len(config.rates) if config.tell_rate else 1, config.send_scale)
+        conditions = condition_count(1, config.send_scale)
         self.source_encoder = _source_encoder(config)
         self.channel_encoder = _modulated(config, 1, after=[_conv(config, width, latent)])
         self.policy = RatePolicy(width, 1, config.policy, len(config.rates))
@@ -170,9 +168,7 @@ class ARJSCC(LearnedCodec):
         if self.training and self._draft is not None:
             latent = self._straight_through(latent, scale, *self._draft)
             self._draft = None
-        context = told(
-            snr_db, config.snr_range, rate, len(config.rates) if config.tell_rate else 1, scale if config.send_scale else None
-        )
+        context = told(snr_db, config.snr_range, scale=scale if config.send_scale else None)
         y = self.source_decoder(self.channel_decoder(latent, context), context).float()
         if self.block_synthesis is not None and self.block_attention is not None:
             y = y + self.block_synthesis(self.block_attention(latent, context)).float()
