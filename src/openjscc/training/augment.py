@@ -10,38 +10,32 @@ from .draws import uniforms
 STREAM_AUGMENT = 7
 
 
-def shifted_mirrored_cut(x: torch.Tensor, index: torch.Tensor, seed: int, *, shift: int, flip: bool, cut: int) -> torch.Tensor:
-    """Pictures moved by a few pixels, half of them mirrored, with a hole.
+def shifted_and_cut(x: torch.Tensor, index: torch.Tensor, seed: int, *, shift: int, cut: int) -> torch.Tensor:
+    """Pictures moved by a few pixels, with a hole.
 
     Args:
-        x: ``(B, C, H, W)``, values that 0.5 is the middle of.
+        x: ``(B, C, H, W)`` in [0, 1].
         index: int64 ``(B,)``, global sample index of each.
         seed: of the run.
-        shift: moved by up to so many pixels each way; the border is mirrored in.
-        flip: mirror half of them.
+        shift: moved by up to so many pixels each way, fewer than there are; what lies beyond the border is mirrored in.
         cut: side of a square hole of the constant 0.5, whose middle lies anywhere in the picture; 0: none.
 
     Returns:
         As ``x``.
     """
     batch, _, height, width = x.shape
-    draws = uniforms(seed, STREAM_AUGMENT, index.to(x.device), 5)
+    draws = uniforms(seed, STREAM_AUGMENT, index.to(x.device), 4)
     rows = torch.arange(height, device=x.device).expand(batch, height)
     columns = torch.arange(width, device=x.device).expand(batch, width)
-    mirrored = (draws[:, 2] < 0.5) & flip
-    turned = torch.where(mirrored[:, None], columns.flip(1), columns)
-    if shift:
-        x = F.pad(x, (shift,) * 4, mode="reflect")
-    down, right = ((draws[:, place] * (2 * shift + 1)).long() for place in (0, 1))
+    down, right = ((draws[:, place, None] * (2 * shift + 1)).long() for place in (0, 1))
     which = torch.arange(batch, device=x.device)[:, None, None]
-    moved = x.permute(0, 2, 3, 1)[which, (rows + down[:, None])[:, :, None], (turned + right[:, None])[:, None, :]]
-    if cut:
-        hole = _span(rows, draws[:, 3], height, cut)[:, :, None] & _span(columns, draws[:, 4], width, cut)[:, None, :]
-        moved = torch.where(hole[..., None], 0.5, moved)
-    return moved.permute(0, 3, 1, 2)
+    padded = F.pad(x, (shift,) * 4, mode="reflect").permute(0, 2, 3, 1)
+    moved = padded[which, (rows + down)[:, :, None], (columns + right)[:, None, :]]
+    hole = _span(rows, draws[:, 2], cut)[:, :, None] & _span(columns, draws[:, 3], cut)[:, None, :]
+    return torch.where(hole[..., None], 0.5, moved).permute(0, 3, 1, 2)
 
 
-def _span(places: torch.Tensor, draw: torch.Tensor, size: int, length: int) -> torch.Tensor:
-    """Which places lie in an interval of that length around one of them, bool ``(B, size)``."""
-    start = (draw * size).long() - length // 2
-    return (places >= start[:, None]) & (places < start[:, None] + length)
+def _span(places: torch.Tensor, draw: torch.Tensor, length: int) -> torch.Tensor:
+    """Which places ``(B, size)`` lie in an interval of that length around one of them."""
+    start = (draw * places.shape[1]).long()[:, None] - length // 2
+    return (places >= start) & (places < start + length)

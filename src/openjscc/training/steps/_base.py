@@ -41,6 +41,9 @@ class TrainingStep(nn.Module):
     labels: ClassVar[bool] = False
     """Whether the pictures must come with class numbers."""
 
+    option: ClassVar[str] = "--model"
+    """The option of ``openjscc send`` that takes the exported network."""
+
     def __init__(self, recipe: Recipe, network: nn.Module) -> None:
         super().__init__()
         self.recipe = recipe
