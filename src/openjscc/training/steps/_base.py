@@ -95,9 +95,8 @@ class TrainingStep(nn.Module):
 
     def compile(self, *arguments: Any, **options: Any) -> None:
         """torch.compile what is worth it: encoder and decoder of a codec."""
-        for name in ("encoder", "decoder"):
-            part = getattr(self.network, name, None)
-            if isinstance(part, nn.Module):
+        for name, part in self.network.named_children():
+            if name.endswith(("encoder", "decoder")):
                 part.compile()
 
     def validation(self, data_dir: str | None, folder: Path) -> Validation:

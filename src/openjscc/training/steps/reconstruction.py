@@ -13,6 +13,7 @@ from ...errors import UsageError
 from ...link import receive
 from ...models import LearnedCodec
 from ...models.arjscc import ARJSCC
+from ...models.layers.policy import temperature_at
 from ..batches import Batch
 from ..draws import normals, uniforms
 from ..losses import LOSSES, mean_squared_error
@@ -52,9 +53,8 @@ class ReconstructionStep(TrainingStep):
             policy = uniforms(recipe.run.seed, STREAM_POLICY, index, len(self.codec.ratios) + 1)
             ratio = torch.where(policy[:, -1] < recipe.rate.policy_share, torch.nan, ratio)
             policy = policy[:, :-1]
-            epoch = batch.samples.start / max(self.pictures, 1)
-            temperature = max(recipe.rate.temperature * math.exp(-recipe.rate.decay * epoch), recipe.rate.floor)
-            self.adaptive.temperature = temperature
+            rate, epoch = recipe.rate, batch.samples.start / max(self.pictures, 1)
+            self.adaptive.temperature = temperature_at(epoch, rate.temperature, rate.decay, rate.floor)
         return x, snr_db, ratio, draw.noise, draw.gain, policy, batch.maps
 
     def forward(self, update: str, *tensors: torch.Tensor | None) -> dict[str, torch.Tensor]:
