@@ -14,6 +14,7 @@ from PIL import Image
 
 from openjscc.bench import Record, write_records
 from openjscc.bench.anchors import Anchor, read_anchors
+from openjscc.bench.labels import log_ticks, short_number
 from openjscc.bench.layout import arrange, grid, metric_label
 from openjscc.bench.pictures import KeptPicture, add_kept, read_kept
 from openjscc.bench.selection import load_records, parse_where, select
@@ -241,6 +242,30 @@ def test_logarithmic_axis(draw) -> None:
         draw(records_of(), log_x=True)
 
 
+def test_ticks_of_a_narrow_logarithmic_axis(draw) -> None:
+    records = [*records_of("a", [10], macs_per_pixel=28e3), *records_of("b", [10], macs_per_pixel=47e3)]
+    (axes,) = draw(records, x="macs_per_pixel", log_x=True)[0].axes
+    texts = [label.get_text() for label in axes.get_xticklabels()]
+    assert "40k" in texts
+    assert len(texts) <= 7
+    assert len(axes.containers) == 2, "the interval of a single point is a bar"
+    assert log_ticks(0.06, 0.5) == pytest.approx([0.1, 0.2, 0.5])
+    assert log_ticks(1, 3e4) == [1, 10, 100, 1000, 10000]
+    assert log_ticks(28e3, 47e3) == []
+    assert [short_number(value) for value in (0.5, 9500, 47500.0, 1.2e6)] == ["0.5", "9500", "47.5k", "1.2M"]
+
+
+def test_heads_are_split_alike(draw) -> None:
+    records = [
+        r
+        for channel in ("awgn", "rayleigh:block")
+        for told in (None, 10.0)
+        for r in records_of(channel=channel, told_snr_db=told)
+    ]
+    figure, _ = draw(records, facets=("channel", "told_snr_db", "ratio"))
+    assert [axes.get_title().count("\n") for axes in figure.axes] == [1] * 4
+
+
 def test_anchors_stand_apart_from_curves(draw) -> None:
     fits = Anchor("Other", "kodak", "awgn", 7.0, 0.0625, "psnr", 32.0, 0.2, "its paper")
     changes = ({"dataset": "cifar10"}, {"channel": "rayleigh:block"}, {"ratio": 1 / 6}, {"metric": "ssim"})
@@ -255,7 +280,7 @@ def test_anchors_stand_apart_from_curves(draw) -> None:
     assert notes == []
     assert draw(records_of(told_snr_db=10.0), [fits])[1] == ["no published point fits data set, channel, metric and conditions"]
     (axes,) = draw(records_of("a", [7.0]), [fits], x="cpp")[0].axes
-    assert axes.containers[0][0].get_xdata().tolist() == [0.1875]
+    assert axes.containers[-1][0].get_xdata().tolist() == [0.1875]
 
 
 def test_published_anchors() -> None:
@@ -328,6 +353,17 @@ def test_strips(tmp_path: Path) -> None:
     sent = tmp_path / "sent.png"
     Image.new("RGB", (200, 150), (255, 0, 0)).save(sent)
     assert strip(tmp_path, "one", source=sent, where={"snr_db": [7.0]}).width > 3 * 200
+
+
+def test_captions_of_strips_are_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from openjscc.bench import strips
+
+    add_kept(tmp_path, [keep(tmp_path, "a", 1), keep(tmp_path, "b", 1, ok=False)])
+    shown: list[tuple[str, torch.Tensor]] = []
+    monkeypatch.setattr(strips, "side_by_side", lambda cells, columns: shown.extend(cells))
+    strip(tmp_path, "one", (0, 0, 50, 50), names={"a": "A"})
+    assert [caption for caption, _ in shown] == ["A\nPSNR 30.00 dB", "b\nlost"]
+    assert len(shown[1][1].unique()) == 2, "no letters in a crop that is enlarged"
 
 
 def test_strips_refuse(tmp_path: Path) -> None:

@@ -8,7 +8,6 @@ state is touched, and the same records give the same bytes.
 from __future__ import annotations
 
 import io
-import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,6 +19,7 @@ from ..errors import MissingError, UsageError, unknown_name
 from ..files import write_atomically
 from ..units import format_ratio
 from .anchors import Anchor, placed
+from .labels import X_LABELS, log_ticks, short_number, wrapped
 from .layout import INTERVALS, Curve, Layout, Panel, arrange, grid, in_words, metric_label
 from .records import Record
 
@@ -222,9 +222,9 @@ class _Drawing:
         several = len(self.layout.panels) > 1
         title = self._title()
         if title and several:
-            figure.suptitle(_wrapped(title, self.width, look.text), fontsize=look.text)
+            figure.suptitle(wrapped(title, self.width, look.text), fontsize=look.text)
         elif title and upper is not None:
-            upper.set_title(_wrapped(title, self.width, look.text), fontsize=look.text)
+            upper.set_title(wrapped(title, self.width, look.text), fontsize=look.text)
         self._legend(figure)
         figure.align_ylabels()
         figure.set_size_inches(self.width, 1.5 * self.height * len(heights) + 2)
@@ -241,7 +241,10 @@ class _Drawing:
             self.handles.setdefault(curve.label, handle)
             half, y = np.array(curve.half), np.array(curve.y)
             if np.isfinite(half).any() and not curve.bound:
-                pair[0].fill_between(curve.x, y - half, y + half, color=line["color"], alpha=0.13, linewidth=0)
+                if len(curve.x) > 1:
+                    pair[0].fill_between(curve.x, y - half, y + half, color=line["color"], alpha=0.13, linewidth=0)
+                else:
+                    pair[0].errorbar(curve.x, y, half, color=line["color"], elinewidth=0.8, capsize=2, capthick=0.8, zorder=2)
             if len(pair) > 1 and not curve.bound:
                 pair[1].plot(curve.x, [100 * share for share in curve.lost], **line)
         for x, anchor in self.anchors[id(panel)]:
@@ -294,22 +297,25 @@ class _Drawing:
             pair[1].set_yticks([0, 50, 100])
             if first:
                 pair[1].set_ylabel("lost (%)", fontsize=look.text)
-        words = {name: in_words(name, panel.place[name]) or "SNR known" for name in facets}
-        width = self.width / self.across
-        head = [words[name] for name in (facets[:-1] if self.by_rows else facets)]
-        if head and (top or not self.by_rows):
-            title = ", ".join(head)
-            fits = title == _wrapped(title, 0.85 * width, look.text)
-            pair[0].set_title(title if fits else _wrapped("\n".join(head), 0.85 * width, look.text), fontsize=look.text)
+        width = 0.85 * self.width / self.across
+        if (top or not self.by_rows) and (head := self._head(panel)):
+            lines = [wrapped(", ".join(words), width, look.text) for words in map(self._head, self.layout.panels)]
+            short = not any("\n" in text for text in lines)  # one line for all panels, or each word on its own
+            pair[0].set_title(", ".join(head) if short else wrapped("\n".join(head), width, look.text), fontsize=look.text)
         if self.by_rows and end:
             pair[0].annotate(
-                words[facets[-1]], (1, 0.5), xytext=(4, 0), xycoords="axes fraction", textcoords="offset points",
+                _facet(panel, facets[-1]), (1, 0.5), xytext=(4, 0), xycoords="axes fraction", textcoords="offset points",
                 rotation=270, va="center", ha="left", fontsize=look.text,
             )  # fmt: skip
 
+    def _head(self, panel: Panel) -> list[str]:
+        """What stands over a panel."""
+        names = self.layout.facets[:-1] if self.by_rows else self.layout.facets
+        return [_facet(panel, name) for name in names]
+
     def _x_axis(self, axis: Axes) -> None:
         """Scale and ticks, shared by all panels."""
-        from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MaxNLocator, NullLocator
+        from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 
         if not self.chart.log_x:
             axis.xaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 2.5, 5, 10]))
@@ -320,15 +326,17 @@ class _Drawing:
             axis.xaxis.set_major_locator(FixedLocator(ratios))
             axis.xaxis.set_major_formatter(FuncFormatter(lambda value, _: format_ratio(value)))
         else:
-            axis.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
-            axis.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+            places = [x for panel in self.layout.panels for curve in panel.curves for x in curve.x]
+            ticks = log_ticks(min(places), max(places))
+            axis.xaxis.set_major_locator(FixedLocator(ticks) if ticks else MaxNLocator(5))
+            axis.xaxis.set_major_formatter(FuncFormatter(lambda value, _: short_number(value)))
         axis.xaxis.set_minor_locator(NullLocator())
 
     def _x_label(self, panel: Panel) -> str:
         if self.chart.x == "snr_db":
             fading = any(record.channel != "awgn" for record in panel.records)
             return "average SNR (dB)" if fading else "SNR (dB)"
-        return _X_LABELS.get(self.chart.x, self.chart.x.replace("_", " "))
+        return X_LABELS.get(self.chart.x, self.chart.x.replace("_", " "))
 
     def _y_label(self) -> str:
         label = metric_label(self.chart.y)
@@ -336,7 +344,7 @@ class _Drawing:
         if not losses:
             return label
         whole = f"{label}, arrived" if self.chart.arrived else f"{label}, lost = grey"
-        return whole if whole == _wrapped(whole, self.height, self.look.text) else whole.replace(", ", ",\n")
+        return whole if whole == wrapped(whole, self.height, self.look.text) else whole.replace(", ", ",\n")
 
     def _title(self) -> str:
         if self.chart.title is not None:
@@ -347,10 +355,10 @@ class _Drawing:
     def _legend(self, figure: Figure) -> None:
         """Below the axes, in as many columns as fit."""
         look, handles = self.look, [*self.handles.values()]
-        labels = [_wrapped(label, self.width - 0.5, look.small) for label in self.handles]
+        labels = [wrapped(label, self.width - 0.5, look.small) for label in self.handles]
         for note in _short(self.layout.notes):
             handles.append(_nothing())
-            labels.append(_wrapped(note, self.width - 0.5, look.small))
+            labels.append(wrapped(note, self.width - 0.5, look.small))
         renderer = figure.canvas.get_renderer()  # pyright: ignore[reportAttributeAccessIssue]
         for columns in range(min(len(handles), 6), 0, -1):
             legend = figure.legend(
@@ -362,22 +370,8 @@ class _Drawing:
             legend.remove()
 
 
-_X_LABELS = {
-    "told_snr_db": "SNR that the transmitter believes in (dB)",
-    "ratio": "nominal bandwidth ratio k/n",
-    "bandwidth_ratio": "bandwidth ratio k/n",
-    "cpp": "channel uses per pixel",
-    "channel_uses": "channel uses per picture",
-    "encode_ms": "time of the encoder per picture (ms)",
-    "decode_ms": "time of the decoder per picture (ms)",
-    "macs_per_pixel": "multiply-accumulates per pixel",
-}
-
-
-def _wrapped(text: str, width: float, size: float) -> str:
-    """In lines of ``width`` inches at most, as far as that can be told from the number of characters."""
-    most = max(12, int(width * 72 / (0.56 * size)))
-    return "\n".join(piece for line in text.split("\n") for piece in textwrap.wrap(line, most, break_on_hyphens=False) or [""])
+def _facet(panel: Panel, name: str) -> str:
+    return in_words(name, panel.place[name]) or "SNR known"
 
 
 def _short(notes: list[str]) -> list[str]:

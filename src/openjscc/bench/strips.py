@@ -18,6 +18,9 @@ from .selection import Value, in_order, matching
 
 CONDITIONS = ("channel", "snr_db", "ratio", "told_snr_db")
 
+SMALLEST_STAMPED = 96
+"""A smaller crop is enlarged, letters in it too: the caption says that the picture was lost."""
+
 Crop = tuple[int, int, int, int]
 
 
@@ -38,6 +41,7 @@ def strip(
     systems: Sequence[str] | None = None,
     where: Mapping[str, Sequence[Value]] | None = None,
     source: Path | None = None,
+    names: Mapping[str, str] | None = None,
 ) -> Image.Image:
     """Received versions of one picture, each under its system and PSNR.
 
@@ -48,6 +52,7 @@ def strip(
         systems: which, in this order; None: all.
         where: conditions on channel, snr_db, ratio and told_snr_db.
         source: file of the sent picture, shown first.
+        names: of systems, for the captions.
 
     Raises:
         UsageError: unknown picture or system, conditions that nothing meets, a crop outside the picture.
@@ -83,12 +88,13 @@ def strip(
         if original is not None:
             cells.append(("sent", original))
         for system in shown_systems:
-            item = rows[place].get(system)
+            item, label = rows[place].get(system), (names or {}).get(system, system)
             if item is None:
-                cells.append((f"{system}{condition}\nnot kept", torch.full((3, 1, 1), 255, dtype=torch.uint8)))
+                cells.append((f"{label}{condition}\nnot kept", torch.full((3, 1, 1), 255, dtype=torch.uint8)))
                 continue
             pixels = _cropped(folder / item.file, crop)
-            cells.append((f"{system}{condition}\n{_value(item)}", pixels if item.ok else stamped(pixels, "lost")))
+            large = min(pixels.shape[1:]) >= SMALLEST_STAMPED
+            cells.append((f"{label}{condition}\n{_value(item)}", pixels if item.ok or not large else stamped(pixels, "lost")))
     return side_by_side(cells, columns=len(shown_systems) + (original is not None))
 
 

@@ -82,7 +82,7 @@ def write_study(
         sections.append(_figure(folder, figure, records, labels))
         written.append(folder / figure.file)
     for section, grid in strips:
-        sections.append(_strip(folder, section, grid))
+        sections.append(_strip(folder, section, grid, labels))
         written.append(folder / section.file)
     if gains:
         write_gains(folder / GAINS, gains)
@@ -155,12 +155,14 @@ def _figure(folder: Path, section: FigureSection, records: Sequence[Record], lab
     return f"![{title}]({section.file})\n\n{' '.join(words)}"
 
 
-def _strip(folder: Path, section: StripSection, grid: Grid) -> str:
+def _strip(folder: Path, section: StripSection, grid: Grid, labels: dict[str, str]) -> str:
     """Puts the kept pictures side by side; its part of the page."""
     source = folder / "pictures" / f"{Path(section.picture).stem}.png"
     write_png(source, grid.dataset[0], overwrite=True)
     where = section.conditions({cell.ratio for cell in grid.plan.cells})
-    sheet = strip(folder / "pictures", grid.dataset.ids[0], section.crop, systems=section.systems, where=where, source=source)
+    sheet = strip(
+        folder / "pictures", grid.dataset.ids[0], section.crop, systems=section.systems, where=where, source=source, names=labels
+    )
     write_png(folder / section.file, sheet, overwrite=True)
     part = "" if section.crop is None else ", {2}x{3} pixels from ({0}, {1})".format(*section.crop)
     caption = section.caption or f"{section.picture}{part}, {section.channel}. PSNR is that of the whole picture."

@@ -31,7 +31,8 @@ def side_by_side(
     second = [""] * len(pictures) if below is None else list(below)
     scale = _viewing_scale(max(max(pixels.shape[-2:]) for _, pixels in pictures))
     images = [_scaled(to_pil(pixels), scale) for _, pixels in pictures]
-    captions = [caption for caption, _ in pictures]
+    lines = max(caption.count("\n") for caption, _ in pictures)
+    captions = ["\n" * (lines - caption.count("\n")) + caption for caption, _ in pictures]  # just above the picture
     sides = [image.width for image in images]
     font, gap, boxes = _fitted(captions + second, sides * 2, max(max(image.size) for image in images))
     across = min(columns or len(images), len(images))
