@@ -275,11 +275,6 @@ def metric_name(name: str) -> str:
     return _METRIC_NAMES.get(name, name.upper().replace("_", "-")) if name in METRICS else name
 
 
-def metric_name(name: str) -> str:
-    """``PSNR``."""
-    return _METRIC_NAMES.get(name, name.upper().replace("_", "-")) if name in METRICS else name
-
-
 _METRIC_NAMES = {"accuracy": "accuracy", "miou": "mIoU", "ms_ssim": "MS-SSIM"}
 
 
