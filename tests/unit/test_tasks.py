@@ -31,23 +31,10 @@ from openjscc.tasks import (
     top_classes,
 )
 from openjscc.weightfile import digest, weight_files
+from task_networks import Brightness
 
 FACTS = {"steps": 0, "data": ["none"], "compute": ["none"]}
 RESNET20 = Path(os.environ.get("OPENJSCC_DATA", "none")) / "weights" / "cifar_resnet20" / "resnet20-12fca82f.th"
-
-
-class Brightness(TaskNetwork):
-    """Takes a picture for the class of its mean value; of any size."""
-
-    kind = "classification"
-    classes = ("dark", "middle", "bright")
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.centres = torch.nn.Parameter(torch.tensor([0.0, 0.5, 1.0]))
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return -50 * (x.mean((1, 2, 3))[:, None] - self.centres).square()
 
 
 @pytest.fixture

@@ -1,0 +1,173 @@
+"""``--task-network``: what a classifier sees, in eval, bench, plot and send."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from openjscc.tasks import CifarResNet, load_task_network, top_classes
+from task_networks import labelled
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    return labelled(tmp_path / "labelled.npz", side=32)
+
+
+@pytest.fixture
+def resnet(tmp_path: Path) -> Path:
+    """A small untrained ResNet as a public state dict."""
+    torch.manual_seed(0)
+    path = tmp_path / "tiny.th"
+    torch.save({"state_dict": CifarResNet(1).state_dict()}, path)
+    return path
+
+
+def test_eval_with_two_networks(openjscc, data: Path, resnet: Path) -> None:
+    asked = ("eval", "--data", data, "--metrics", "psnr,accuracy,f1", "--task-network", f"classifier,{resnet}", "--snr", "10")
+    result = openjscc(*asked)
+    result.assert_ok()
+    for title in ("psnr (dB)", "accuracy (classifier.cifar10)", "accuracy (tiny)", "f1 (tiny)"):
+        assert title in result.out.splitlines()[0]
+    records = json.loads(openjscc(*asked, "--json").out)
+    assert [(record["metric"], record["task_network"]) for record in records] == [
+        ("psnr", None),
+        ("accuracy", "classifier.cifar10"),
+        ("accuracy", "tiny"),
+        ("f1", "classifier.cifar10"),
+        ("f1", "tiny"),
+    ]
+    assert records[1]["task_network_sha256"] == load_task_network("classifier").sha256
+    assert all(0 <= record["mean"] <= 1 for record in records[1:])
+
+
+def test_bench_adds_a_network_to_a_folder(openjscc, data: Path, resnet: Path) -> None:
+    grid = ("bench", "--data", data, "--metrics", "accuracy", "--snr", "0,10", "-o", "out")
+    openjscc(*grid, "--task-network", "classifier").assert_ok()
+    before = {path.name for path in Path("out/cells").iterdir()}
+    result = openjscc(*grid, "--task-network", resnet, "--json")
+    result.assert_ok()
+    assert {record["task_network"] for record in json.loads(result.out)} == {"tiny"}
+    after = {path.name for path in Path("out/cells").iterdir()}
+    assert (len(before), len(after)) == (2, 4)
+    again = openjscc(*grid, "--task-network", "classifier")
+    assert "2 of 2 cells are there already" in again.err
+    both = openjscc(*grid, "--task-network", f"classifier,{resnet}")
+    both.assert_ok()
+    values = json.loads(next(path for path in Path("out/cells").iterdir() if path.name not in after).read_text())["pictures"][
+        "values"
+    ]
+    assert values.keys() == {"accuracy:classifier.cifar10", "accuracy:tiny"}
+    assert all(value in (0.0, 1.0) for rows in values.values() for row in rows for value in row)
+
+
+def test_plot_chooses_and_tells_networks_apart(openjscc, data: Path, resnet: Path) -> None:
+    pytest.importorskip("matplotlib")
+    openjscc(
+        "eval", "--data", data, "--metrics", "accuracy", "--task-network", f"classifier,{resnet}", "--snr", "0,10", "-o", "r.json"
+    ).assert_ok()
+    openjscc("plot", "r.json", "--y", "accuracy", "-o", "both.svg").assert_ok()
+    picture = Path("both.svg").read_text()
+    assert "task network tiny" in picture
+    assert "task network classifier.cifar10" in picture
+    openjscc("plot", "r.json", "--y", "accuracy", "--where", "task_network=tiny", "-o", "one.svg").assert_ok()
+    assert "classifier.cifar10" not in Path("one.svg").read_text()
+    openjscc("plot", "r.json", "--y", "accuracy", "--where", "task_network=none", "-o", "none.svg").assert_error(
+        2, "task_network"
+    )
+
+
+def test_what_cannot_be_measured(openjscc, data: Path, photo: Path, tmp_path: Path) -> None:
+    openjscc("eval", "--data", photo.parent, "--metrics", "accuracy").assert_error(2, "labels")
+    openjscc("eval", "--data", data, "--metrics", "accuracy").assert_error(2, "needs a task network")
+    openjscc("eval", "--data", data, "--task-network", "classifier").assert_error(2, "no metric of labels")
+    openjscc("eval", "--data", data, "--metrics", "accuracy", "--task-network", "clasifier").assert_error(2, "clasifier")
+    openjscc("eval", "--data", data, "--metrics", "accuracy", "--task-network", "classifier,").assert_error(2, "empty name")
+    openjscc("bench", "--data", data, "--metrics", "f1", "--task-network", "gone.th", "-o", "out").assert_error(3, "gone.th")
+    (tmp_path / "bad.th").write_text("no weights")
+    openjscc("eval", "--data", data, "--metrics", "f1", "--task-network", "bad.th").assert_error(4, "bad.th")
+    openjscc("eval", "--data", data, "--metrics", "miou", "--task-network", "classifier").assert_error(2, "masks")
+
+
+def test_the_classifier_is_cifar10_s_own(openjscc, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "root" / "cifar10").mkdir(parents=True)
+    (tmp_path / "root" / "cifar10" / "cifar10.npz").write_bytes(data.read_bytes())
+    asked = ("eval", "--data", "cifar10", "--data-dir", "root", "--metrics", "accuracy", "--json")
+    result = openjscc(*asked)
+    result.assert_ok()
+    assert json.loads(result.out)[0]["task_network"] == "classifier.cifar10"
+    monkeypatch.setattr("openjscc.tasks._weights.weight_files", dict)
+    missing = openjscc(*asked)
+    missing.assert_error(3, "classifier.cifar10")
+    assert "--task-network" in missing.err
+
+
+def test_send_says_what_it_sees(openjscc, photo: Path) -> None:
+    asked = ("send", photo, "--task-network", "classifier", "--compare", "deepjscc", "--ratio", "1/6")
+    result = openjscc(*asked)
+    result.assert_ok()
+    assert "seen      by classifier.cifar10: sent " in result.err
+    assert "note      classifier.cifar10 looked at the pictures resized to 32x32 pixels" in result.err
+    assert "seen as" in next(line for line in result.err.splitlines() if line.startswith("  system"))
+    report = json.loads(openjscc(*asked, "--json", "-f").out)
+    seen = report["task_network"]
+    assert (seen["name"], seen["resized_to"], len(seen["seen"])) == ("classifier.cifar10", [32, 32], 3)
+    assert len(report["systems"]) == 2
+    received = torch.from_numpy(np.array(Image.open("photo-received.png"))).permute(2, 0, 1)[None] / 255
+    (classes,) = top_classes(load_task_network("classifier"), received)
+    first = report["systems"][0]["seen"]
+    assert [one["class"] for one in first] == [name for name, _ in classes]
+    assert [one["probability"] for one in first] == pytest.approx([share for _, share in classes], abs=2e-3)
+
+
+def test_the_classes_stand_under_the_pictures(openjscc, photo: Path) -> None:
+    openjscc("send", photo).assert_ok()
+    with Image.open("photo-received-side-by-side.png") as plain:
+        before = plain.size
+    openjscc("send", photo, "-f", "--task-network", "classifier").assert_ok()
+    with Image.open("photo-received-side-by-side.png") as sheet:
+        assert sheet.width >= before[0]
+        assert sheet.height > before[1]
+        below = np.asarray(sheet.convert("L"))[-8:]
+    assert below.min() < 100  # letters
+
+
+def test_a_picture_of_the_right_size_is_not_resized(openjscc, make_picture, tmp_path: Path) -> None:
+    picture = make_picture(tmp_path / "small.png", 32, 32)
+    result = openjscc("send", picture, "--task-network", "classifier", "--json")
+    assert json.loads(result.out)["task_network"]["resized_to"] is None
+
+
+def test_a_lost_frame_is_said_to_be_lost(openjscc, photo: Path) -> None:
+    asked = (
+        "send",
+        photo,
+        "--compare",
+        "jpeg-ldpc:mcs=16qam-3/4-n1944",
+        "--snr",
+        "0",
+        "--ratio",
+        "1/6",
+        "--task-network",
+        "classifier",
+    )
+    result = openjscc(*asked)
+    result.assert_ok()
+    (line,) = [line for line in result.err.splitlines() if line.startswith("  jpeg-ldpc")]
+    assert "lost (the grey picture: " in line
+    lost = json.loads(openjscc(*asked, "--json", "-f").out)["systems"][1]
+    assert lost["ok"] is False
+    (classes,) = top_classes(load_task_network("classifier"), torch.full((1, 3, 8, 8), 0.5))
+    assert lost["seen"][0]["class"] == classes[0][0]
+
+
+def test_send_refuses_before_the_work(openjscc, photo: Path, tiny_weights: Path) -> None:
+    openjscc("send", photo, "--task-network", "clasifier").assert_error(2, "clasifier")
+    openjscc("send", photo, "--task-network", tiny_weights / "adjscc.photo.safetensors").assert_error(2, "is a codec")
+    openjscc("send", photo, "--model", tiny_weights / "classifier.cifar10.safetensors").assert_error(2, "is a task network")
+    assert not Path("photo-received.png").exists()
