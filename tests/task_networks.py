@@ -34,5 +34,6 @@ def labelled(path: Path, wrong: int = 3, count: int = 12, side: int = 16) -> Pat
         np.uint8
     )
     labels[count - wrong :] = (labels[count - wrong :] + 1) % 3
-    np.savez(path, x_test=pictures, y_test=labels)
+    arrays = {f"{part}_{split}": values for split in ("train", "test") for part, values in (("x", pictures), ("y", labels))}
+    np.savez(path, **arrays)  # pyright: ignore[reportArgumentType]
     return path

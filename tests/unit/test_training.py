@@ -19,9 +19,10 @@ from openjscc.training.batches import CropSource
 from openjscc.training.checkpoint import PART_BYTES, TrainingState, load_checkpoint, save_checkpoint, save_travel
 from openjscc.training.loop import RunOptions, learning_rate, train
 from openjscc.training.recipe import OptimizerSection, Recipe, load_recipe, packaged_recipes, recipe_from_dict
-from openjscc.training.steps import perceptual
+from openjscc.training.steps import perceptual, step_class
 from openjscc.training.steps.reconstruction import ReconstructionStep, draw_conditions, rate_shares
 from stand_ins import StandInLPIPS
+from task_networks import labelled
 
 fabric = pytest.importorskip("lightning_fabric")
 
@@ -60,10 +61,13 @@ def silent(text: str) -> None:
 
 @pytest.mark.parametrize("name", packaged_recipes())
 def test_every_packaged_recipe_takes_two_steps(
-    name: str, pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    name: str, pictures: Path, tmp_path: Path, tiny_weights: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(perceptual, "LPIPS", StandInLPIPS)
-    plan = load_recipe(name, overrides(pictures, data__exclude=[], optimizer__batch=2))
+    monkeypatch.setenv("OPENJSCC_WEIGHTS", str(tiny_weights))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    data = labelled(tmp_path / "labelled.npz", side=32) if step_class(load_recipe(name).step).labels else pictures
+    plan = load_recipe(name, overrides(data, data__exclude=[], optimizer__batch=2))
     result = train(plan, RunOptions(out=tmp_path, max_steps=2), say=silent)
     assert result.state.step == 2
     assert not result.finished
