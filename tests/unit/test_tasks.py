@@ -272,3 +272,19 @@ def test_the_released_classifier_is_as_good_as_its_file_says() -> None:
     expected = record["mean"]
     tolerance = 3e-4 if pictures == record["images"] else 4 * np.sqrt(expected * (1 - expected) / pictures)
     assert accuracy == pytest.approx(expected, abs=tolerance)
+
+
+def test_the_network_of_the_page_keeps_the_contract() -> None:
+    page = (Path(__file__).resolve().parents[2] / "docs" / "tasks.md").read_text()
+    code = page.split("```python\n")[1].split("```")[0]
+    names: dict = {}
+    exec(code, names)
+    network = names["Brightness"]().eval()
+    assert [
+        classes[0][0] for classes in top_classes(network, torch.tensor([0.0, 0.5, 1.0]).view(3, 1, 1, 1).expand(3, 3, 4, 4))
+    ] == [
+        "dark",
+        "middle",
+        "bright",
+    ]
+    assert len(network.sha256) == 64
