@@ -255,6 +255,11 @@ def test_ticks_of_a_narrow_logarithmic_axis(draw) -> None:
     assert [short_number(value) for value in (0.5, 9500, 47500.0, 1.2e6)] == ["0.5", "9500", "47.5k", "1.2M"]
 
 
+def test_ticks_at_few_snrs(draw) -> None:
+    figure, _ = draw(records_of(snrs=(-2, 4, 7, 10, 13)))
+    assert [label.get_text() for label in figure.axes[0].get_xticklabels()] == ["\N{MINUS SIGN}2", "4", "7", "10", "13"]
+
+
 def test_heads_are_split_alike(draw) -> None:
     records = [
         r

@@ -317,8 +317,12 @@ class _Drawing:
         """Scale and ticks, shared by all panels."""
         from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 
+        places = sorted({x for panel in self.layout.panels for curve in panel.curves for x in curve.x})
         if not self.chart.log_x:
-            axis.xaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 2.5, 5, 10]))
+            few = self.chart.x.endswith("snr_db") and len(places) <= 7  # where it was measured
+            axis.xaxis.set_major_locator(FixedLocator(places) if few else MaxNLocator(6, steps=[1, 2, 2.5, 5, 10]))
+            if few:
+                axis.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}".replace("-", "\N{MINUS SIGN}")))
             return
         axis.set_xscale("log")
         ratios = self.layout.ratios
@@ -326,8 +330,7 @@ class _Drawing:
             axis.xaxis.set_major_locator(FixedLocator(ratios))
             axis.xaxis.set_major_formatter(FuncFormatter(lambda value, _: format_ratio(value)))
         else:
-            places = [x for panel in self.layout.panels for curve in panel.curves for x in curve.x]
-            ticks = log_ticks(min(places), max(places))
+            ticks = log_ticks(places[0], places[-1])
             axis.xaxis.set_major_locator(FixedLocator(ticks) if ticks else MaxNLocator(5))
             axis.xaxis.set_major_formatter(FuncFormatter(lambda value, _: short_number(value)))
         axis.xaxis.set_minor_locator(NullLocator())
