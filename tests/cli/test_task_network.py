@@ -171,3 +171,53 @@ def test_send_refuses_before_the_work(openjscc, photo: Path, tiny_weights: Path)
     openjscc("send", photo, "--task-network", tiny_weights / "adjscc.photo.safetensors").assert_error(2, "is a codec")
     openjscc("send", photo, "--model", tiny_weights / "classifier.cifar10.safetensors").assert_error(2, "is a task network")
     assert not Path("photo-received.png").exists()
+
+
+STUDY = """
+title = "Who sees what"
+data = "{data}"
+
+[[bench]]
+systems = ["adjscc", "deepjscc"]
+snr_db = [0, 10]
+metrics = ["psnr", "accuracy"]
+task_network = ["classifier", "tiny.th"]
+
+[[figure]]
+file = "accuracy.svg"
+y = "accuracy"
+
+[[table]]
+metric = "accuracy"
+where = "task_network=tiny"
+"""
+
+
+def test_a_study_with_task_networks(openjscc, data: Path, resnet: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("matplotlib")
+    Path("mine.toml").write_text(STUDY.format(data=data))
+    openjscc("study", "mine.toml", "-o", "out").assert_ok()
+    page = Path("out/mine.md").read_text()
+    assert "Task network: `classifier.cifar10` (sha256 `" in page
+    assert "Task network: `tiny` (sha256 `" in page
+    assert "task network tiny" in Path("out/accuracy.svg").read_text()
+    (tmp_path / "networks" / "any").mkdir(parents=True)
+    moved = resnet.rename(tmp_path / "networks" / "any" / "tiny.th")
+    openjscc("study", "mine.toml", "-o", "out", "--check").assert_error(2, "tiny")
+    monkeypatch.setenv("OPENJSCC_METRIC_WEIGHTS", str(tmp_path / "networks"))
+    result = openjscc("study", "mine.toml", "-o", "out", "--check")
+    result.assert_ok()
+    assert "accuracy (tiny)" in result.out
+    torch.manual_seed(1)
+    torch.save(CifarResNet(1).state_dict(), moved)
+    openjscc("study", "mine.toml", "-o", "out", "--check").assert_error(4, "tiny is another task network")
+
+
+def test_a_study_that_asks_nobody(openjscc, data: Path) -> None:
+    text = STUDY.format(data=data)
+    Path("mine.toml").write_text(text.replace('metrics = ["psnr", "accuracy"]', 'metrics = ["psnr"]'))
+    openjscc("study", "mine.toml", "-o", "out").assert_error(2, "task_network")
+    Path("mine.toml").write_text(text.replace("accuracy", "miou"))
+    openjscc("study", "mine.toml", "-o", "out").assert_error(2, "miou")
+    Path("mine.toml").write_text(text.replace('["classifier", "tiny.th"]', "[]"))
+    openjscc("study", "mine.toml", "-o", "out").assert_error(2, "needs a task network")

@@ -109,7 +109,7 @@ def gain_between(
     """
     function = snr_gain if along == "snr_db" else bandwidth_gain
     chosen = [record for record in records if record.metric == metric and record.system in (a, b)]
-    for name in ("data", "channel", "told_snr_db", "ratio" if along == "snr_db" else "snr_db"):
+    for name in ("data", "channel", "told_snr_db", "task_network", "ratio" if along == "snr_db" else "snr_db"):
         if len({getattr(record, name) for record in chosen}) > 1:
             raise UsageError(f"records of several values of {name}", "choose one before comparing")
     curves = []

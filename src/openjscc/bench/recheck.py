@@ -14,6 +14,7 @@ from ..errors import IntegrityError, MissingError, UsageError
 from ..metrics import get_metric
 from ..models import read_info, weight_files
 from ..systems import load_all
+from ..tasks import TaskNetwork, load_task_network
 from .grid import CellResult, Plan, Precision, measure_cell, plan_cells
 from .records import Record
 from .sweep import missing_metrics
@@ -34,7 +35,7 @@ class Comparison:
 
     Attributes:
         record: then.
-        quantity: metric, or ``lost`` (share).
+        quantity: metric (and task network), or ``lost`` (share).
         recorded: then; None: not finite.
         measured: now.
         tolerance: largest difference that is one of rounding or (over several trials) of other noise.
@@ -71,7 +72,7 @@ def plan_recheck(records: Sequence[Record], count: int, seed: int = 0, data_dir:
 
     Raises:
         UsageError: no record has a figure. MissingError: a weight, data set, or the weights of all metrics.
-        IntegrityError: other weights or pictures; names them.
+        IntegrityError: other weights, task networks or pictures; names them.
     """
     cells: dict[tuple, list[Record]] = {}
     for record in records:
@@ -86,6 +87,7 @@ def plan_recheck(records: Sequence[Record], count: int, seed: int = 0, data_dir:
                 f"{weight} is another weight: sha256 {found[:16]}, the records were made with {digest[:16]}",
                 "get that weight again, or run the study again in another folder",
             )
+    networks = _same_networks(records)
     missing = missing_metrics(record.metric for record in records)
     drawn = random.Random(seed).sample(list(cells.values()), min(count, len(cells)))
     planned = []
@@ -93,7 +95,7 @@ def plan_recheck(records: Sequence[Record], count: int, seed: int = 0, data_dir:
         some = [record for record in some if record.metric not in missing]
         if some:
             dataset = datasets[some[0].data, some[0].images]
-            planned.append((some, _plan(some, dataset), dataset))
+            planned.append((some, _plan(some, dataset, networks), dataset))
     return Recheck(tuple(planned), len(cells), missing)
 
 
@@ -126,6 +128,19 @@ def _same_data(records: Sequence[Record], data_dir: str | os.PathLike[str] | Non
     return datasets
 
 
+def _same_networks(records: Sequence[Record]) -> dict[str, TaskNetwork]:
+    """Task networks by name."""
+    networks: dict[str, TaskNetwork] = {}
+    for name, digest in dict.fromkeys((r.task_network, r.task_network_sha256) for r in records if r.task_network is not None):
+        networks[name] = load_task_network(name)
+        if (found := networks[name].sha256) != digest:
+            raise IntegrityError(
+                f"{name} is another task network: sha256 {found[:16]}, the records were made with {(digest or '')[:16]}",
+                "get that one again, or run the study again in another folder",
+            )
+    return networks
+
+
 def _weight_path(system: str, weight: str) -> Path:
     if system.endswith(".safetensors") or os.sep in system:
         return Path(system)
@@ -136,7 +151,7 @@ def _weight_path(system: str, weight: str) -> Path:
     return weight_files()[weight]
 
 
-def _plan(records: Sequence[Record], dataset: PictureDataset) -> Plan:
+def _plan(records: Sequence[Record], dataset: PictureDataset, networks: dict[str, TaskNetwork]) -> Plan:
     """A plan of the one cell that the records are of."""
     first = records[0]
     exact = (
@@ -148,22 +163,25 @@ def _plan(records: Sequence[Record], dataset: PictureDataset) -> Plan:
         ((_, codec, ratios),) = load_all([exact], (first.ratio,), first.data if first.data in DATASETS else None)
     except UsageError as error:
         raise UsageError(f"summary.json: {error.message}", error.hint) from None
+    looked_by = dict.fromkeys(record.task_network for record in records if record.task_network is not None)
     return plan_cells(
         [(first.system, codec, ratios)], dataset, channels=[first.channel], snr_db=[first.snr_db],
-        metrics=[record.metric for record in records], precision=Precision(first.trials, most=first.trials), seed=first.seed,
-        told_snr_db=first.told_snr_db,
+        metrics=list(dict.fromkeys(record.metric for record in records)),
+        precision=Precision(first.trials, most=first.trials), seed=first.seed,
+        told_snr_db=first.told_snr_db, networks=[networks[name] for name in looked_by],
     )  # fmt: skip
 
 
 def _compared(records: Sequence[Record], result: CellResult) -> list[Comparison]:
-    fresh = {record.metric: record for record in result.records}
+    fresh = {(record.metric, record.task_network): record for record in result.records}
     compared = []
     for record in records:
-        now = fresh[record.metric]
+        now = fresh[record.metric, record.task_network]
         measured = None if now.mean is None or not math.isfinite(now.mean) else now.mean
         tolerance = _tolerance(record)
-        compared.append(_comparison(record, record.metric, record.mean, measured, tolerance, now.error))
-    then, now = records[0], fresh[records[0].metric]
+        quantity = record.metric if record.task_network is None else f"{record.metric} ({record.task_network})"
+        compared.append(_comparison(record, quantity, record.mean, measured, tolerance, now.error))
+    then, now = records[0], fresh[records[0].metric, records[0].task_network]
     if now.error is None and (then.outage_rate or now.outage_rate):
         compared.append(_comparison(then, "lost", then.outage_rate, now.outage_rate, _tolerance_of_loss(then), None))
     return compared

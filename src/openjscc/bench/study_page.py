@@ -217,6 +217,9 @@ def _measured(records: Sequence[Record], facts: Facts) -> list[str]:
         ]
         lines.append(f"Channel `{channel}`: {'; '.join(where)}")
     lines.append(f"Metrics: {listed(metric_label(r.metric) for r in records)}; a lost picture counts as mid-grey")
+    for name, digest in dict.fromkeys((r.task_network, r.task_network_sha256) for r in records if r.task_network is not None):
+        what = listed(metric_name(r.metric) for r in records if r.task_network == name)
+        lines.append(f"Task network: `{name}` (sha256 `{(digest or '')[:16]}`) looks at the received pictures, for {what}")
     lines += [f"Left out: {metric_label(name)}, because {reason}" for name, reason in facts.missing.items()]
     failed = dict.fromkeys((r.system, r.channel, r.snr_db, r.error) for r in records if r.error is not None)
     lines += [f"Failed: `{system}`, {channel}, {snr:g} dB: {error}" for system, channel, snr, error in failed]

@@ -11,9 +11,12 @@ from pathlib import Path
 from ..codec import Codec, is_bound
 from ..data.datasets import DATASETS, PictureDataset, open_dataset
 from ..errors import MissingError, OpenJSCCError, UsageError, unknown_name
+from ..metrics import get_metric
 from ..systems import load_all
+from ..tasks import TaskNetwork
 from .grid import Cell, Plan, Precision, plan_cells
 from .layout import arrange
+from .perception import Quantity, open_networks, quantities
 from .records import Record
 from .selection import select
 from .study import Study
@@ -74,6 +77,7 @@ def plan_study(study: Study, data_dir: str | os.PathLike[str] | None = None, lim
     missing = missing_metrics(metric for bench in study.bench for metric in bench.metrics)
     opened: dict[tuple[tuple[str, ...], tuple[float | None, ...]], Systems] = {}
     datasets: dict[int | None, PictureDataset] = {}
+    looked_by: dict[tuple[str, ...], tuple[TaskNetwork, ...]] = {}
     plans: dict[int, list[Plan]] = {}
 
     def pictures(most: int | None) -> PictureDataset:
@@ -88,9 +92,13 @@ def plan_study(study: Study, data_dir: str | os.PathLike[str] | None = None, lim
         bounds = [name for name, codec, _ in opened[where] if is_bound(codec)]
         if bounds and bench.told_snr_db is not None:
             raise UsageError(f"told_snr_db with {bounds[0]}", "a bound is for a transmitter that knows the SNR: measure it apart")
+        of_labels = any(get_metric(metric).needs == "labels" for metric in metrics)
+        if of_labels and bench.task_network not in looked_by:
+            looked_by[bench.task_network] = open_networks(bench.task_network or None, metrics, dataset)
         return plan_cells(
             opened[where], dataset, channels=bench.channel, snr_db=list(dict.fromkeys(bench.snr_db)), metrics=metrics,
             precision=Precision(bench.trials, most=max(bench.trials, 100)), seed=bench.seed, told_snr_db=bench.told_snr_db,
+            networks=looked_by[bench.task_network] if of_labels else (),
         )  # fmt: skip
 
     sizes: dict[int, PictureDataset] = {}
@@ -112,7 +120,8 @@ def plan_study(study: Study, data_dir: str | os.PathLike[str] | None = None, lim
 
 def _merged(plans: Sequence[Plan]) -> Plan:
     codecs = {name: codec for plan in plans for name, codec in plan.codecs.items()}
-    return Plan(codecs, tuple(dict.fromkeys(cell for plan in plans for cell in plan.cells)))
+    networks = {identity: network for plan in plans for identity, network in plan.networks.items()}
+    return Plan(codecs, tuple(dict.fromkeys(cell for plan in plans for cell in plan.cells)), networks)
 
 
 def one_picture(dataset: PictureDataset, name: str) -> PictureDataset:
@@ -137,7 +146,10 @@ def _check_crop(section: StripSection, dataset: PictureDataset) -> None:
 def _check_pages(study: Study, plan: StudyPlan) -> None:
     """Whether every figure, table and gain will have its records, and one value for every place."""
     records = [
-        _expected(cell, metric, len(grid.dataset)) for grid in plan.grids for cell in grid.plan.cells for metric in cell.metrics
+        _expected(cell, quantity, len(grid.dataset))
+        for grid in plan.grids
+        for cell in grid.plan.cells
+        for quantity in quantities(cell.metrics, grid.plan.networks_of(cell))
     ]
     for section in study.figure:
         if section.y not in plan.missing:
@@ -160,16 +172,16 @@ def _check_page(what: str, records: list[Record], systems: Iterable[str], where:
         raise UsageError(f"{what}: {error.message}", error.hint) from None
 
 
-def _expected(cell: Cell, metric: str, images: int) -> Record:
+def _expected(cell: Cell, quantity: Quantity, images: int) -> Record:
     """A record as a cell will give it, but for its values."""
     facts = {
         name: getattr(cell, name) for name in ("system", "weight", "channel", "snr_db", "ratio", "told_snr_db", "data", "seed")
     }
     blank = Record(
-        **facts, metric=metric, mean=0.0, std=0.0, ci95=0.0, images=images, trials=cell.precision.trials,
+        **facts, metric=quantity.metric, mean=0.0, std=0.0, ci95=0.0, images=images, trials=cell.precision.trials,
         bandwidth_ratio=cell.ratio, parameters=1, macs_per_pixel=1.0,
     )  # fmt: skip
     return replace(
         blank, weight_sha256=cell.weight_sha256, data_sha256=cell.data_sha256, ci95_noise=0.0, channel_uses=1.0, encode_ms=1.0,
-        decode_ms=1.0,
+        decode_ms=1.0, task_network=None if quantity.network is None else quantity.network.name,
     )  # fmt: skip

@@ -28,7 +28,8 @@ class BenchSection:
         snr_db: average SNRs in dB.
         channel: specs.
         ratio: bandwidth ratios, as ``"1/16"`` or numbers; empty: each system's default.
-        metrics: of pictures, see docs/metrics.md.
+        metrics: see docs/metrics.md.
+        task_network: whose view metrics of labels are of, as ``--task-network`` takes them; empty: the data set's own.
         trials: repetitions of every picture.
         told_snr_db: what the transmitter takes the SNR for; left out: it knows it.
         seed: of fading and noise.
@@ -40,6 +41,7 @@ class BenchSection:
     channel: tuple[str, ...] = ("awgn",)
     ratio: tuple[Any, ...] = ()
     metrics: tuple[str, ...] = ("psnr", "ssim")
+    task_network: tuple[str, ...] = ()
     trials: int = 1
     told_snr_db: float | None = None
     seed: int = 0
@@ -53,6 +55,8 @@ class BenchSection:
             make_channel(spec)
         for metric in self.metrics:
             _check_metric(metric)
+        if self.task_network and not any(get_metric(metric).needs == "labels" for metric in self.metrics):
+            raise UsageError(f"task_network {list(self.task_network)}, but no metric of labels", "add accuracy or f1 to metrics")
         for snr in (*self.snr_db, *(() if self.told_snr_db is None else (self.told_snr_db,))):
             _check_snr(snr)
         for name, least in (("trials", 1), ("limit", 1)):
@@ -258,8 +262,8 @@ class StripSection:
 
 
 def _check_metric(name: str) -> None:
-    if get_metric(name).kind == "task":
-        known = ", ".join(metric.name for metric in METRICS.values() if metric.kind != "task")
+    if get_metric(name).needs == "masks":
+        known = ", ".join(metric.name for metric in METRICS.values() if metric.needs != "masks")
         raise UsageError(f"metric {name!r} is not one of pictures", f"choose among {known}")
 
 

@@ -268,7 +268,7 @@ def load_weights(name: str) -> dict[str, torch.Tensor]:
 def find_weights(name: str) -> Path | None:
     """Where the file of that line is, without any download; None where it is not."""
     file = WEIGHT_FILES[name]
-    for folder in _folders():
+    for folder in weight_folders():
         for place in (folder / file.folder, folder):
             for candidate in file.names:
                 if (place / candidate).is_file():
@@ -294,7 +294,8 @@ def tensors_digest(tensors: dict[str, torch.Tensor], keys: Sequence[str]) -> str
     return digest.hexdigest()
 
 
-def _folders() -> Iterator[Path]:
+def weight_folders() -> Iterator[Path]:
+    """Where published weights are looked for. Raises UsageError where ``OPENJSCC_METRIC_WEIGHTS`` names no folder."""
     given = os.environ.get(ENVIRONMENT)
     if given:
         folder = Path(given).expanduser()

@@ -6,8 +6,10 @@ import os
 from collections.abc import Callable
 from functools import partial
 from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
 
 from ..errors import UsageError, unknown_name
+from ..metrics.backbones import weight_folders
 from ..weightfile import SUFFIX
 from . import _weights
 from ._base import KINDS, TaskNetwork
@@ -22,7 +24,8 @@ def load_task_network(name: str | os.PathLike[str]) -> TaskNetwork:
     Args:
         name: a released name (``classifier`` or ``classifier.cifar10``), an exported ``.safetensors`` file, a state dict of a
             CIFAR ResNet (``.th``, ``.pt``, ``.pth``; `openjscc.tasks.resnet.load_resnet`), or a network of another package
-            (`other_task_networks`).
+            (`other_task_networks`). A state dict without a folder, with or without suffix, is also looked for where published
+            weights are (`openjscc.metrics.backbones.weight_folders`, and the folders in them).
 
     Raises:
         UsageError: an unknown name, with near misses; a codec's weight; a network of another package that breaks the contract.
@@ -34,12 +37,25 @@ def load_task_network(name: str | os.PathLike[str]) -> TaskNetwork:
         return others[name]()
     if name.endswith(SUFFIX):
         return _weights.load(name)
-    if name.lower().endswith(STATE_SUFFIXES):
-        return load_resnet(name)
+    if (path := _state_file(name)) is not None:
+        return load_resnet(path)
     if name not in (released := _weights.released_names()):
         more = f"(or a {SUFFIX}, {', '.join(STATE_SUFFIXES)} file)"
         raise unknown_name("task network", name, {*released, *others}, more=more)
     return _weights.load(_weights.weight_path(name))
+
+
+def _state_file(name: str) -> Path | None:
+    """The state dict that a name means; None where it means something else."""
+    stated = name.lower().endswith(STATE_SUFFIXES)
+    if os.sep not in name and not (stated and os.path.exists(name)):
+        for folder in weight_folders():
+            if folder.is_dir():
+                for place in (folder, *sorted(path for path in folder.iterdir() if path.is_dir())):
+                    for candidate in [name] if stated else [name + suffix for suffix in STATE_SUFFIXES]:
+                        if (place / candidate).is_file():
+                            return place / candidate
+    return Path(name) if stated else None
 
 
 def other_task_networks() -> dict[str, Callable[[], TaskNetwork]]:
