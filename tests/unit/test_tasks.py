@@ -262,6 +262,22 @@ def test_the_public_resnet20_is_as_good_as_its_authors_say() -> None:
     assert accuracy == pytest.approx(0.9173, abs=tolerance)
 
 
+@pytest.mark.skipif("classifier.cifar10" not in weight_files("task"), reason="the weight classifier.cifar10 is not at hand")
+def test_the_released_classifier_has_its_card() -> None:
+    root = Path(__file__).resolve().parents[2]
+    info = tasks.read_info(weight_files("task")["classifier.cifar10"])
+    assert info.file_bytes <= 2**20
+    assert tuple(info.classes) == CIFAR10_CLASSES
+    card = (root / "cards" / "classifier.cifar10.md").read_text()
+    figures = {record["metric"]: record for record in info.reference}
+    assert {record["images"] for record in info.reference} == {10_000}
+    assert f"{100 * figures['accuracy']['mean']:.2f} % of the 10,000 test pictures" in card
+    assert f"F1 {figures['f1']['mean']:.4f}" in card
+    assert f"{info.parameters:,}" in card
+    assert all(line in card for line in (info.training["terms"], *info.training["compute"]))
+    assert (root / "results" / "training" / "classifier.cifar10.csv").is_file()
+
+
 @pytest.mark.slow
 @pytest.mark.skipif("classifier.cifar10" not in weight_files("task"), reason="the weight classifier.cifar10 is not at hand")
 def test_the_released_classifier_is_as_good_as_its_file_says() -> None:
