@@ -37,12 +37,12 @@ def load_task_network(name: str | os.PathLike[str]) -> TaskNetwork:
         return others[name]()
     if name.endswith(SUFFIX):
         return _weights.load(name)
+    if name in (released := _weights.released_names()):
+        return _weights.load(_weights.weight_path(name))
     if (path := _state_file(name)) is not None:
         return load_resnet(path)
-    if name not in (released := _weights.released_names()):
-        more = f"(or a {SUFFIX}, {', '.join(STATE_SUFFIXES)} file)"
-        raise unknown_name("task network", name, {*released, *others}, more=more)
-    return _weights.load(_weights.weight_path(name))
+    more = f"(or a {SUFFIX}, {', '.join(STATE_SUFFIXES)} file)"
+    raise unknown_name("task network", name, {*released, *others}, more=more)
 
 
 def _state_file(name: str) -> Path | None:
