@@ -47,7 +47,7 @@ def stale(results: Path) -> list[str]:
 
 def cliff_records(records: list[Record]) -> list[Record]:
     """With those of systems for which it makes no difference what the transmitter believes, under each belief."""
-    told = {record.told_snr_db for record in records} - {None}
+    told = {record.told_snr_db for record in records if record.told_snr_db is not None}
     misled = {record.system for record in records if record.told_snr_db is not None}
     same = [record for record in records if record.system not in misled]
     return records + [dataclasses.replace(record, told_snr_db=snr) for snr in sorted(told) for record in same]

@@ -65,7 +65,8 @@ def records() -> dict[tuple[str, float], Record]:
     chosen = [
         record
         for record in read_records(ROOT / "results" / "cliff-photo.json")
-        if (record.metric, record.channel, record.told_snr_db) == ("psnr", "awgn", None) and abs(record.ratio / RATIO - 1) < 0.01
+        if (record.metric, record.channel, record.told_snr_db) == ("psnr", "awgn", None)
+        and abs((record.ratio or 0.0) / RATIO - 1) < 0.01
     ]
     return {(record.system, record.snr_db): record for record in chosen}
 

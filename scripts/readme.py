@@ -36,7 +36,7 @@ def table() -> str:
             lines = ["| data | weight | CBR | " + " | ".join(f"{snr:g} dB" for snr in snrs) + " |"]
             lines.append("|---" * (len(snrs) + 3) + "|")
         for ratio in ratios:
-            row = {record.snr_db: record.mean for record in records if abs(record.ratio / ratio - 1) < 0.01}
+            row = {record.snr_db: record.mean for record in records if abs((record.ratio or 0.0) / ratio - 1) < 0.01}
             cells = " | ".join(f"{row[snr]:.2f}" for snr in snrs)
             lines.append(f"| {data} | `{weight}` | {format_ratio(ratio)} | {cells} |")
     return "\n".join(lines)
@@ -53,7 +53,7 @@ def cliff() -> str:
         "| CBR | system | " + " | ".join(f"{snr:g} dB" for snr in CLIFF_SNR_DB) + " |",
         "|---" * (len(CLIFF_SNR_DB) + 2) + "|",
     ]
-    for ratio in sorted({record.ratio for record in records}):
+    for ratio in sorted({record.ratio for record in records if record.ratio is not None}):
         for system in dict.fromkeys(record.system for record in records):
             row = {record.snr_db: record for record in records if (record.system, record.ratio) == (system, ratio)}
             name = f"`{system}`" + (" (bound)" if row[CLIFF_SNR_DB[0]].bound else "")

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from openjscc.bench import Record, Sweep, evaluate
 from openjscc.bench.records import write_records
+from openjscc.codec import adapts_rate
 from openjscc.data.datasets import open_dataset
 from openjscc.models import WeightInfo, create, export, load
 from openjscc.training.checkpoint import TrainingState, load_checkpoint
@@ -48,7 +49,8 @@ def main() -> None:
         path = Path(folder) / f"{options.name}.safetensors"
         export(codec, path, tag=tag, training=facts)
         rounded = load(path)
-        sweep = Sweep(snr_db=SNR_DB, ratios=rounded.ratios, metrics=("psnr", "ssim"))
+        ratios = (*rounded.ratios, None) if adapts_rate(rounded) else rounded.ratios
+        sweep = Sweep(snr_db=SNR_DB, ratios=ratios, metrics=("psnr", "ssim"))
         dataset = open_dataset(data, options.data_dir, split="test", limit=options.limit)
         records = evaluate(rounded, dataset, sweep, system=arch)
     reference = [
@@ -72,7 +74,7 @@ def table(records: list[Record], metric: str) -> str:
     """Mean of a metric: ratios down, SNRs across."""
     lines = ["| CBR | " + " | ".join(f"{snr:g} dB" for snr in SNR_DB) + " |", "|---" * (len(SNR_DB) + 1) + "|"]
     places = 2 if metric == "psnr" else 4
-    for ratio in sorted({record.ratio for record in records}):
+    for ratio in sorted({record.ratio for record in records}, key=lambda ratio: ratio or 0.0):
         row = [record for record in records if record.metric == metric and record.ratio == ratio]
         cells = [f"{record.mean:.{places}f}" for record in sorted(row, key=lambda record: record.snr_db)]
         lines.append(f"| {format_ratio(ratio)} | " + " | ".join(cells) + " |")

@@ -101,12 +101,27 @@ def parse_ratio(text: str) -> float:
     return value
 
 
-def format_ratio(ratio: float) -> str:
-    """``0.0625`` as ``1/16`` where that is what it is (to 1e-6), else four significant digits."""
+def format_ratio(ratio: float | None) -> str:
+    """``0.0625`` as ``1/16`` where that is what it is (to 1e-6), else four significant digits.
+
+    None, a ratio that the codec itself chooses for every picture, is `AUTO`.
+    """
+    if ratio is None:
+        return AUTO
     fraction = Fraction(ratio).limit_denominator(512)
     if fraction and abs(float(fraction) - ratio) < 1e-6 * ratio and fraction.numerator <= 8:
         return str(fraction)
     return f"{ratio:.4g}"
+
+
+AUTO = "auto"
+"""Stands for a ratio that nobody asks for: a system's default, or its own choice for every picture."""
+
+
+def parse_ratios(text: str) -> tuple[float | None, ...]:
+    """``auto,1/16,1/6`` as ratios without repetitions, None for ``auto``. Raises as `parse_ratio`."""
+    parts = [part.strip() for part in text.split(",")]
+    return tuple(dict.fromkeys(None if part == AUTO else parse_ratio(part) for part in parts))
 
 
 _NUMBER = r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?"

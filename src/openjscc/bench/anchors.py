@@ -91,7 +91,7 @@ def placed(anchors: Iterable[Anchor], panel: Panel, x: str, y: str) -> Iterator[
     for anchor in anchors:
         fits = anchor.dataset.lower() in data and anchor.metric == y and any(r.channel == anchor.channel for r in records)
         if x == "snr_db":
-            same, place = any(math.isclose(r.ratio, anchor.ratio, rel_tol=0.01) for r in records), anchor.snr_db
+            same, place = any(math.isclose(r.ratio or 0.0, anchor.ratio, rel_tol=0.01) for r in records), anchor.snr_db
         else:
             same, place = any(math.isclose(r.snr_db, anchor.snr_db, abs_tol=0.01) for r in records), anchor.ratio
         if fits and same:

@@ -90,7 +90,7 @@ class Cell:
     data: str
     data_sha256: str
     channel: str
-    ratio: float
+    ratio: float | None
     snr_db: float
     told_snr_db: float | None
     metrics: tuple[str, ...]
@@ -285,9 +285,9 @@ def _failed(cell: Cell, networks: Sequence[TaskNetwork], message: str) -> tuple[
     return tuple(
         Record(
             system=cell.system, weight=cell.weight, metric=asked.metric, channel=cell.channel, snr_db=cell.snr_db,
-            ratio=cell.ratio, mean=None, std=None, ci95=None, images=0, trials=0, bandwidth_ratio=cell.ratio, parameters=None,
-            macs_per_pixel=None, data=cell.data, seed=cell.seed, told_snr_db=cell.told_snr_db, weight_sha256=cell.weight_sha256,
-            data_sha256=cell.data_sha256, error=message,
+            ratio=cell.ratio, mean=None, std=None, ci95=None, images=0, trials=0, bandwidth_ratio=cell.ratio or 0.0,
+            parameters=None, macs_per_pixel=None, data=cell.data, seed=cell.seed, told_snr_db=cell.told_snr_db,
+            weight_sha256=cell.weight_sha256, data_sha256=cell.data_sha256, error=message,
             task_network=None if asked.network is None else asked.network.name,
             task_network_sha256=None if asked.network is None else asked.network.sha256,
         )

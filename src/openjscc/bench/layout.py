@@ -82,7 +82,7 @@ class Layout:
         panels: in the order of their facets' values.
         facets: columns that tell the panels apart.
         constant: conditions that are the same for all records.
-        ratios: nominal ratios of all records.
+        ratios: nominal ratios of all records, but for those that a system chose.
         notes: what is not drawn, and why.
     """
 
@@ -155,7 +155,8 @@ def arrange(
                 notes += _missing(points, label, y, arrived)
         panels.append(Panel(place, curves, groups[values]))
     constant = {name: getattr(placed[0], name) for name in _CONDITIONS if name != along and not _differs(placed, name)}
-    return Layout(panels, tuple(facets), constant, sorted({record.ratio for record in placed}), list(dict.fromkeys(notes)))
+    ratios = sorted({record.ratio for record in placed if record.ratio is not None})
+    return Layout(panels, tuple(facets), constant, ratios, list(dict.fromkeys(notes)))
 
 
 def _numeric(x: str) -> str:
@@ -245,6 +246,8 @@ def in_words(name: str, value: Value) -> str:
         return "" if value is None else f"SNR taken for {value:g} dB"
     if name == "data":
         return Path(str(value)).name
+    if name == "ratio" and value is None:
+        return "CBR chosen for each picture"
     if name in ("channel", "weight", "tool", "device") or value is None:
         return "" if value is None else str(value)
     if name == "ratio" and isinstance(value, float):

@@ -35,7 +35,7 @@ class KeptPicture:
     system: str
     channel: str
     snr_db: float
-    ratio: float
+    ratio: float | None
     picture: str
     psnr: float | None
     ok: bool

@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from ..channels import make_channel
-from ..codec import Codec, is_bound, takes_any_ratio
+from ..codec import Codec, adapts_rate, is_bound, takes_any_ratio
 from ..data.datasets import PictureDataset
 from ..errors import UsageError
 from ..link import Transmission, transmit
@@ -172,9 +172,11 @@ def measure(
     )
 
 
-def nominal_ratio(codec: Codec, asked: float | None) -> float:
-    """The one of the codec's ratios that ``asked`` means; None its default."""
+def nominal_ratio(codec: Codec, asked: float | None) -> float | None:
+    """The one of the codec's ratios that ``asked`` means; of None its default, or None where it chooses for every picture."""
     if asked is None:
+        if adapts_rate(codec):
+            return None
         return getattr(codec, "default_ratio", codec.ratios[0])
     if takes_any_ratio(codec):
         return asked

@@ -25,7 +25,7 @@ class Record:
         metric: a name of `openjscc.metrics.METRICS`.
         channel: canonical spec.
         snr_db: average SNR in dB.
-        ratio: nominal bandwidth ratio, one of the system's.
+        ratio: nominal bandwidth ratio, one of the system's; None: it chose for every picture.
         mean: over images and trials; None where it is not finite.
         std: see `openjscc.bench.statistics.Summary`.
         ci95: see `openjscc.bench.statistics.Summary`: what other pictures of this kind may give.
@@ -62,7 +62,7 @@ class Record:
     metric: str
     channel: str
     snr_db: float
-    ratio: float
+    ratio: float | None
     mean: float | None
     std: float | None
     ci95: float | None

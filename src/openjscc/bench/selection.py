@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from ..errors import UsageError, unknown_name
-from ..units import format_ratio
+from ..units import AUTO, format_ratio
 from .records import Record, read_records
 
 Value = str | float | bool | None
@@ -86,7 +86,7 @@ def parse_where(text: str) -> dict[str, list[Value]]:
 
 def _parse(column: str, text: str) -> Value:
     kind = columns()[column]
-    if text.lower() == "none":
+    if text.lower() == "none" or (column == "ratio" and text == AUTO):
         return None
     if kind is str:
         return text
@@ -153,7 +153,7 @@ def in_order(values: Iterable[Value]) -> list[Value]:
 def shown(column: str, value: Value) -> str:
     """A value as users write it."""
     if value is None:
-        return "none"
+        return AUTO if column == "ratio" else "none"
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, (int, float)):

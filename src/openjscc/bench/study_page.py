@@ -10,14 +10,13 @@ from pathlib import Path
 from ..data.images import write_png
 from ..files import write_atomically
 from ..models import WeightInfo
-from ..units import format_ratio
 from .anchors import Anchor, read_anchors
 from .fingerprint import carried, rows_of
 from .layout import Curve, arrange, in_words, metric_label, metric_name
 from .markdown import heading, listed, sentence, table_row
 from .plots import Chart, draw, write_figure
 from .records import Record, write_records
-from .selection import in_order, select
+from .selection import in_order, select, shown
 from .strips import strip
 from .study import Study, published_points
 from .study_gains import GainTable, read_gains, write_gains
@@ -210,7 +209,7 @@ def _measured(records: Sequence[Record], facts: Facts) -> list[str]:
         told = [in_words("told_snr_db", value) or "SNR known" for value in in_order(r.told_snr_db for r in some)]
         where = [
             f"SNR {', '.join(f'{value:g}' for value in sorted({r.snr_db for r in some}))} dB",
-            f"CBR {', '.join(format_ratio(value) for value in sorted({r.ratio for r in some}))}",
+            f"CBR {', '.join(shown('ratio', value) for value in in_order(r.ratio for r in some))}",
             trials,
             f"seed {', '.join(str(seed) for seed in sorted({r.seed for r in some}))}",
             " or ".join(told) + " at the transmitter",

@@ -179,7 +179,7 @@ def _expected(cell: Cell, quantity: Quantity, images: int) -> Record:
     }
     blank = Record(
         **facts, metric=quantity.metric, mean=0.0, std=0.0, ci95=0.0, images=images, trials=cell.precision.trials,
-        bandwidth_ratio=cell.ratio, parameters=1, macs_per_pixel=1.0,
+        bandwidth_ratio=cell.ratio or 0.1, parameters=1, macs_per_pixel=1.0,
     )  # fmt: skip
     return replace(
         blank, weight_sha256=cell.weight_sha256, data_sha256=cell.data_sha256, ci95_noise=0.0, channel_uses=1.0, encode_ms=1.0,

@@ -9,10 +9,10 @@ from typing import Any
 from ..channels import make_channel
 from ..errors import UsageError, unknown_name
 from ..metrics import METRICS, get_metric
-from ..units import SNR_LIMIT_DB, parse_ratio
+from ..units import AUTO, SNR_LIMIT_DB, parse_ratio
 from .layout import INTERVALS
 from .plots import SUFFIXES, Chart
-from .selection import Value, check_column, columns, parse_where
+from .selection import Value, check_column, columns, in_order, parse_where
 from .strips import Crop
 
 STRIP_SUFFIXES = (".png", ".webp")
@@ -27,7 +27,8 @@ class BenchSection:
         systems: names as in ``openjscc bench --systems``.
         snr_db: average SNRs in dB.
         channel: specs.
-        ratio: bandwidth ratios, as ``"1/16"`` or numbers; empty: each system's default.
+        ratio: bandwidth ratios, as ``"1/16"`` or numbers; ``"auto"``, and where it is left out: each system's default, or its own
+            choice for every picture.
         metrics: see docs/metrics.md.
         task_network: whose view metrics of labels are of, as ``--task-network`` takes them; empty: the data set's own.
         trials: repetitions of every picture.
@@ -250,13 +251,13 @@ class StripSection:
             self.systems, self.snr_db, (self.channel,), ratio, ("psnr",), told_snr_db=self.told_snr_db, seed=self.seed
         )
 
-    def conditions(self, ratios: set[float]) -> dict[str, list[Value]]:
+    def conditions(self, ratios: set[float | None]) -> dict[str, list[Value]]:
         """That its kept pictures meet, at these nominal ratios."""
         told: Value = self.told_snr_db
         return {
             "channel": [make_channel(self.channel).name],
             "snr_db": [*self.snr_db],
-            "ratio": [*sorted(ratios)],
+            "ratio": in_order(ratios),
             "told_snr_db": [told],
         }
 
@@ -287,7 +288,7 @@ def _conditions(where: str) -> dict[str, list[Value]]:
     return parse_where(where) if where else {}
 
 
-def _ratio(value: Any) -> float:
+def _ratio(value: Any) -> float | None:
     if isinstance(value, bool) or not isinstance(value, (str, int, float)):
         raise UsageError(f"ratio {value!r}", 'write it as "1/16" or 0.0625')
-    return parse_ratio(str(value))
+    return None if value == AUTO else parse_ratio(str(value))

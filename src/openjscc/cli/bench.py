@@ -86,16 +86,16 @@ def bench(
     from ..bench.perception import open_networks
     from ..data.datasets import DATASETS, open_dataset
     from ..systems import load_all
-    from ..units import parse_ratio
+    from ..units import parse_ratios
 
     check_folder(output)
-    ratios = [None] if ratio is None else [parse_ratio(text) for text in names(ratio, "ratio list")]
+    ratios = (None,) if ratio is None else parse_ratios(ratio)
     listed = names(metrics, "metric list")
     precision = _precision(trials, until, max_trials, listed)
     channels, snrs = names(channel, "channel list"), snr_list(snr)
     told = None if told_snr is None else one_snr(told_snr)
     looked_by = None if task_network is None else names(task_network, "list of task networks")
-    opened = load_all(names(systems, "list of systems"), tuple(dict.fromkeys(ratios)), data if data in DATASETS else None)
+    opened = load_all(names(systems, "list of systems"), ratios, data if data in DATASETS else None)
     check_told(opened, told)
     dataset = open_dataset(data, data_dir, split="test", limit=limit, cache_mib=1024)
     if dataset.note:

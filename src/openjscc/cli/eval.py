@@ -85,15 +85,15 @@ def evaluate(
     from ..bench.perception import open_networks
     from ..channels import make_channel
     from ..data.datasets import open_dataset
-    from ..units import parse_ratio
+    from ..units import parse_ratios
 
     if output is not None:
         check_target(output, force, ".json")
-    ratios = [None] if ratio is None else [parse_ratio(text) for text in names(ratio, "ratio list")]
+    ratios = (None,) if ratio is None else parse_ratios(ratio)
     sweep = Sweep(
         channels=tuple(dict.fromkeys(make_channel(spec).name for spec in names(channel, "channel list"))),
         snr_db=tuple(snr_list(snr)),
-        ratios=tuple(dict.fromkeys(ratios)),
+        ratios=ratios,
         metrics=tuple(names(metrics, "metric list")),
         trials=trials,
         seed=seed,
@@ -181,7 +181,7 @@ def print_records(records: list[Record]) -> None:
     from ..units import format_ratio
 
     columns = list(dict.fromkeys((record.metric, record.task_network) for record in records))
-    lines: dict[tuple[str, str, float, float], dict[tuple[str, str | None], Record]] = {}
+    lines: dict[tuple[str, str, float | None, float], dict[tuple[str, str | None], Record]] = {}
     for record in records:
         line = lines.setdefault((record.weight, record.channel, record.ratio, record.snr_db), {})
         line[record.metric, record.task_network] = record

@@ -56,7 +56,7 @@ Data = Annotated[
 ChannelList = Annotated[str, typer.Option("--channel", metavar="LIST", help="E.g. awgn,rayleigh:block.")]
 SnrList = Annotated[str, typer.Option("--snr", metavar="LIST", help="In dB: 1,4,7 or 0:20:2.")]
 RatioList = Annotated[
-    str | None, typer.Option("--ratio", metavar="LIST", help="Bandwidth ratios, e.g. 1/16,1/6; else each system's default.")
+    str | None, typer.Option("--ratio", metavar="LIST", help="Bandwidth ratios, e.g. 1/16,1/6; auto, or none: each system's own.")
 ]
 MetricList = Annotated[str, typer.Option("--metrics", metavar="LIST", help="Names, see docs/metrics.md.")]
 TaskNetworks = Annotated[

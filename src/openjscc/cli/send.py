@@ -275,7 +275,9 @@ def _transmit(name: str, codec: Codec, x: torch.Tensor, link: Link, ratio: float
     )
     sent = int(result.frame.length[0])
     exact = bandwidth_ratio(sent, *x.shape[-2:])
-    nominal = format_ratio(exact if uses is not None else nominal_ratio(codec, ratio))
+    known, rate = nominal_ratio(codec, ratio), result.frame.side.rate
+    chosen = codec.ratios[int(rate[0])] if known is None and rate is not None else known
+    nominal = format_ratio(exact if uses is not None else chosen)
     encode_ms, decode_ms = result.encode_ms, result.decode_ms
     arrived = result.reconstruction.ok is None or bool(result.reconstruction.ok[0])
     scheme = _scheme(codec, result)
