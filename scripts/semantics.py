@@ -36,6 +36,9 @@ DRAWS = 2
 
 ROWS: dict[str, dict[str, Any]] = {
     "MSE (AR-JSCC)": {"weighting": "none"},
+    "MSE + 0.0005 KL": {"weighting": "none", "kl": 0.0005},
+    "MSE + 0.002 KL": {"weighting": "none", "kl": 0.002},
+    "MSE + 0.008 KL": {"weighting": "none", "kl": 0.008},
     "as printed, softmax": {"weighting": "literal", "output": "softmax"},
     "as printed, logits": {"weighting": "literal"},
     "as printed, logits, half MSE": {"weighting": "literal", "mse_share": 0.5},
@@ -43,9 +46,6 @@ ROWS: dict[str, dict[str, Any]] = {
     "mean of absolute values, half MSE": {"weighting": "mean_abs", "mse_share": 0.5},
     "root mean square": {"weighting": "rms"},
     "root mean square, half MSE": {"weighting": "rms", "mse_share": 0.5},
-    "MSE + 0.0005 KL": {"weighting": "none", "kl": 0.0005},
-    "MSE + 0.002 KL": {"weighting": "none", "kl": 0.002},
-    "MSE + 0.008 KL": {"weighting": "none", "kl": 0.008},
 }
 
 
