@@ -121,11 +121,12 @@ def verify(names: Names = None, as_json: Json = False) -> None:
     wanted = names or everything
     if not wanted:
         raise MissingError("no weights at hand", HOW_TO_GET)
+    full = [name if name in everything else resolve_name(name, also=tasks.released_names()) for name in wanted]
     results, code = [], 0
-    for name in wanted:
+    for name in full:
         try:
             path = _task_weight(name)
-            facts = verify_weight(resolve_name(name, also=tasks.released_names())) if path is None else tasks.load(path).weight
+            facts = verify_weight(name) if path is None else tasks.load(path).weight
         except OpenJSCCError as error:
             code = max(code, report_error(error.message, error.hint, error.exit_code))
             results.append({"name": name, "ok": False, "sha256": None})
