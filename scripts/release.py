@@ -14,6 +14,7 @@ import tempfile
 from pathlib import Path
 
 from openjscc.bench import Record, Sweep, evaluate
+from openjscc.bench.perception import open_networks
 from openjscc.bench.records import write_records
 from openjscc.codec import adapts_rate
 from openjscc.data.datasets import open_dataset
@@ -25,8 +26,14 @@ from openjscc.units import format_ratio
 
 ROOT = Path(__file__).resolve().parents[1]
 SNR_DB = (0.0, 5.0, 10.0, 15.0, 20.0)
-TEST_SET = {"cifar10": "cifar10"}
+TEST_SET = {"cifar10": "cifar10", "distilled": "cifar10"}
 """Standard test set by tag; Kodak for all others."""
+TITLES = {
+    "psnr": "PSNR in dB",
+    "ssim": "SSIM",
+    "accuracy": "Accuracy in %, as {network} sees the received pictures",
+    "f1": "Macro F1",
+}
 
 
 def main() -> None:
@@ -50,9 +57,10 @@ def main() -> None:
         export(codec, path, tag=tag, training=facts)
         rounded = load(path)
         ratios = (*rounded.ratios, None) if adapts_rate(rounded) else rounded.ratios
-        sweep = Sweep(snr_db=SNR_DB, ratios=ratios, metrics=("psnr", "ssim"))
         dataset = open_dataset(data, options.data_dir, split="test", limit=options.limit)
-        records = evaluate(rounded, dataset, sweep, system=arch)
+        metrics = ("psnr", "ssim") if dataset.labels is None else ("psnr", "ssim", "accuracy", "f1")
+        networks = open_networks(None, metrics, dataset)
+        records = evaluate(rounded, dataset, Sweep(snr_db=SNR_DB, ratios=ratios, metrics=metrics), system=arch, networks=networks)
     reference = [
         {"data": data, "channel": record.channel, "snr_db": record.snr_db, "ratio": format_ratio(record.ratio),
          "metric": record.metric, "mean": round(record.mean, 4)}
@@ -73,10 +81,10 @@ def main() -> None:
 def table(records: list[Record], metric: str) -> str:
     """Mean of a metric: ratios down, SNRs across."""
     lines = ["| CBR | " + " | ".join(f"{snr:g} dB" for snr in SNR_DB) + " |", "|---" * (len(SNR_DB) + 1) + "|"]
-    places = 2 if metric == "psnr" else 4
+    scale, places = {"psnr": (1, 2), "accuracy": (100, 1)}.get(metric, (1, 4))
     for ratio in sorted({record.ratio for record in records}, key=lambda ratio: ratio or 0.0):
         row = [record for record in records if record.metric == metric and record.ratio == ratio]
-        cells = [f"{record.mean:.{places}f}" for record in sorted(row, key=lambda record: record.snr_db)]
+        cells = [f"{scale * record.mean:.{places}f}" for record in sorted(row, key=lambda record: record.snr_db)]
         lines.append(f"| {format_ratio(ratio)} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
@@ -87,6 +95,11 @@ def card(info: WeightInfo, state: TrainingState, records: list[Record]) -> str:
     first, crop = records[0], recipe["data"]["crop"]
     low, high = recipe["channel"]["snr_db"]
     compute = "\n".join(f"- {line}" for line in training["compute"])
+    network = next((record.task_network for record in records if record.task_network), None)
+    tables = "\n\n".join(
+        f"{TITLES[metric].format(network=network)}:\n\n{table(records, metric)}"
+        for metric in dict.fromkeys(record.metric for record in records)
+    )
     return f"""# {info.name}
 
 {info.paper}
@@ -114,13 +127,7 @@ Recipe: `{training["recipe_name"]}` with the values stored in the weight's heade
 {first.data}, {first.images:,} pictures, AWGN, {first.trials} draw of noise per picture, seed {first.seed}, weights as released
 (half precision). Bandwidth ratios are nominal; the header is counted on top (`bandwidth_ratio` in `results/{info.name}.json`).
 
-PSNR in dB:
-
-{table(records, "psnr")}
-
-SSIM:
-
-{table(records, "ssim")}
+{tables}
 
 ## Limits
 
