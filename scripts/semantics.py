@@ -1,10 +1,12 @@
 """What the semantic losses are worth: small AR-JSCC networks that differ in the last part of their training alone.
 
     python scripts/semantics.py run RUNS --data-dir DATA     # trains and measures what is missing, hours on a CPU; may be stopped
-    python scripts/semantics.py page                         # the table of docs/papers/sp-jscc.md, from the records
+    python scripts/semantics.py cost --data-dir DATA         # how long an update takes with each loss, a minute or two
+    python scripts/semantics.py page                         # the tables of docs/papers/sp-jscc.md, from the records
 
 For each seed one network is trained with the plain error for the first ``semantic.start`` updates of the recipe
-spjscc-small; every row goes on from that same state, with the same pictures, SNRs and noise. Writes results/spjscc-ablation.json.
+spjscc-small; every row goes on from that same state, with the same pictures, SNRs and noise. Writes results/spjscc-ablation.json,
+and `cost` results/spjscc-cost.json.
 """
 
 from __future__ import annotations
@@ -12,6 +14,9 @@ from __future__ import annotations
 import argparse
 import json
 import shutil
+import statistics
+import tempfile
+import time
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -19,20 +24,24 @@ from typing import Any
 import torch
 
 from openjscc.bench import Record, Sweep, evaluate
+from openjscc.bench.provenance import commit, device_name, versions
 from openjscc.bench.statistics import half_width_95
 from openjscc.data.datasets import open_dataset
 from openjscc.models import LearnedCodec
 from openjscc.tasks import load_task_network
+from openjscc.tasks.semantics import semantic_weights
 from openjscc.training.loop import RunOptions, train
 from openjscc.training.recipe import load_recipe
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "results" / "spjscc-ablation.json"
+COSTS = ROOT / "results" / "spjscc-cost.json"
 RECIPE = "spjscc-small"
 SEEDS = (0, 1, 2)
 SNR_DB = 5.0
 RATIOS = (1 / 12, 1 / 6)
 DRAWS = 2
+COST_ROUNDS, COST_STEPS = 5, 30
 
 ROWS: dict[str, dict[str, Any]] = {
     "MSE (AR-JSCC)": {"weighting": "none"},
@@ -58,10 +67,17 @@ def main() -> None:
     run.add_argument("--foreign", default="", help="file of a second task network, which no row is trained with")
     run.add_argument("--set", action="append", default=[], help="as for openjscc train, to try the command out: writes nothing")
     run.add_argument("--limit", type=int, help="only the first test pictures, to try the command out: writes nothing")
-    verbs.add_parser("page", help="print the table")
+    time_it = verbs.add_parser("cost", help="measure how long an update takes")
+    time_it.add_argument("--data-dir", help="where the data sets lie; else OPENJSCC_DATA")
+    verbs.add_parser("page", help="print the tables")
     options = parser.parse_args()
     if options.verb == "page":
-        print(table(json.loads(RESULTS.read_text())))
+        print(table(json.loads(RESULTS.read_text())), cost_table(json.loads(COSTS.read_text())), sep="\n\n")
+        return
+    if options.verb == "cost":
+        costs = cost(options.data_dir)
+        COSTS.write_text(json.dumps(costs, indent=1) + "\n")
+        print(cost_table(costs))
         return
     done: list[dict[str, Any]] = json.loads(RESULTS.read_text()) if RESULTS.exists() else []
     for seed in SEEDS:
@@ -131,6 +147,43 @@ def table(entries: list[dict[str, Any]]) -> str:
                 cells.append(text)
             lines.append(f"| 1/{round(1 / ratio)} | {row} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
+
+
+def cost(data_dir: str | None) -> dict[str, Any]:
+    """Milliseconds a picture: of an update with each kind of loss, and of the weights, which are made once."""
+    kinds = {"MSE": {"weighting": "none"}, "weighted": {"weighting": "rms"}, "KL": {"weighting": "none", "kl": 0.002}}
+    seconds: dict[str, list[float]] = {name: [] for name in kinds}
+    dataset = open_dataset("cifar10", data_dir, split="test", limit=256)
+    pictures = torch.stack([dataset[index] for index in range(len(dataset))]).float() / 255
+    network = load_task_network(load_recipe(RECIPE).semantic.task_network)
+    weights = []
+    for number in range(COST_ROUNDS + 1):
+        started = time.perf_counter()
+        semantic_weights(network, pictures)
+        weights.append(time.perf_counter() - started)
+        for name, values in kinds.items():
+            changes = [f"semantic.{key}={json.dumps(value)}" for key, value in values.items()]
+            recipe = load_recipe(RECIPE, ["semantic.start=0", "run.validate_every=0", "optimizer.warmup=0", *changes])
+            with tempfile.TemporaryDirectory() as folder:
+                state = train(recipe, RunOptions(Path(folder), data_dir, max_steps=COST_STEPS), say=lambda _: None).state
+            if number:  # the first round warms up
+                seconds[name].append(state.seconds / state.images)
+    return {
+        "update_ms": {name: round(1000 * statistics.median(values), 4) for name, values in seconds.items()},
+        "weights_ms": round(1000 * statistics.median(weights[1:]) / len(dataset), 4),
+        "recipe": RECIPE,
+        "device": device_name(),
+        "versions": versions(),
+        "commit": commit(),
+    }
+
+
+def cost_table(costs: dict[str, Any]) -> str:
+    """A row a loss."""
+    plain = costs["update_ms"]["MSE"]
+    lines = ["| loss | update, ms a picture | over MSE |", "|---|---|---|"]
+    lines += [f"| {name} | {value:.2f} | {value / plain:.2f} |" for name, value in costs["update_ms"].items()]
+    return "\n".join([*lines, f"| the weights, once for each picture | {costs['weights_ms']:.2f} | |"])
 
 
 def _by_seed(entries: list[dict[str, Any]], ratio: float, row: str) -> dict[int, dict[tuple[str, str | None], float]]:
