@@ -34,11 +34,6 @@ TITLES = {
     "accuracy": "Accuracy in %, as {network} sees the received pictures",
     "f1": "Macro F1",
 }
-    "psnr": "PSNR in dB",
-    "ssim": "SSIM",
-    "accuracy": "Accuracy in %, as {network} sees the received pictures",
-    "f1": "Macro F1",
-}
 
 
 def main() -> None:
