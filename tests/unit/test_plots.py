@@ -145,11 +145,69 @@ def test_older_records_have_channel_uses_per_pixel() -> None:
     assert panel.curves[0].x == (pytest.approx(3 * 0.0626),)
 
 
+def test_columns_are_drawn_once_and_without_bands(draw) -> None:
+    """All records of a cell say the same, whatever their metric, network or number of trials."""
+    cells = [
+        *records_of(cpp=0.25, ci95_noise=0.1),
+        *records_of(metric="accuracy", task_network="net", cpp=0.25, trials=5),
+        *records_of("b", cpp=0.5, encode_ms=2.0),
+    ]
+    (panel,) = arrange(cells, "snr_db", "cpp").panels
+    assert [(curve.label, curve.y) for curve in panel.curves] == [("adjscc", (0.25,) * 3), ("b", (0.5,) * 3)]
+    assert all(math.isnan(half) for curve in panel.curves for half in curve.half)
+    (panel,) = arrange(records_of(), "snr_db", "cpp").panels
+    assert panel.curves[0].y == pytest.approx((3 * 0.0626,) * 3), "older records"
+    assert arrange(cells, "cpp", "encode_ms").panels[0].curves[1].y == (2.0,), "a panel an SNR"
+    figure, notes = draw([*cells, *records_of(outage_rate=0.5, snrs=[30], cpp=0.25)], y="cpp")
+    (axes,) = figure.axes
+    assert axes.get_ylabel() == "channel uses per pixel"
+    assert not axes.collections
+    assert not notes
+
+    failed = dataclasses.replace(PLAIN, mean=None, images=0, trials=0, bandwidth_ratio=0.0, error="no luck")
+    layout = arrange(
+        [*cells, failed, dataclasses.replace(failed, snr_db=7.0), dataclasses.replace(failed, snr_db=7.0)], "snr_db", "cpp"
+    )
+    assert layout.notes == ["adjscc: 1 failed, not drawn"], "only where nothing else was measured"
+    with pytest.raises(UsageError, match="several values of encode_ms") as caught:
+        arrange([*records_of(encode_ms=1.0), *records_of(metric="ssim", encode_ms=1.1)], "snr_db", "encode_ms")
+    assert "metric=psnr" in caught.value.hint
+    with pytest.raises(UsageError, match="arrived"):
+        arrange(cells, "snr_db", "cpp", arrived=True)
+
+
+def test_a_ratio_that_was_chosen_is_joined_to_none_that_was_forced(draw) -> None:
+    forced = [r for ratio, cpp in ((1 / 6, 0.51), (1 / 12, 0.26)) for r in records_of("a", [5], ratio=ratio, cpp=cpp)]
+    policy = records_of("a", [5], ratio=None, cpp=0.4)
+    (panel,) = arrange([*policy, *forced], "cpp", "psnr", names={"a": "A"}).panels
+    assert [(curve.label, curve.x) for curve in panel.curves] == [
+        ("A, CBR chosen for each picture", (0.4,)),
+        ("A", (0.26, 0.51)),
+    ]
+    (axes,) = draw([*policy, *forced], x="cpp")[0].axes
+    looks = {line.get_label(): (line.get_markerfacecolor(), line.get_color()) for line in axes.get_lines()}
+    assert looks["a, CBR chosen for each picture"] == ("white", looks["a"][1])
+    assert len(arrange([*policy, *forced], "snr_db", "psnr").panels) == 3
+    layout = arrange([*policy, *forced], "ratio", "psnr")
+    assert layout.notes == ["1 records have no ratio and are left out"]
+    (panel,) = arrange(policy, "cpp", "psnr").panels
+    assert panel.curves[0].label == "a, CBR chosen for each picture"
+
+
+def test_two_networks_look_at_the_same_pictures(draw) -> None:
+    records = [r for net in ("one", "two") for r in records_of(metric="accuracy", task_network=net, mean=0.5)]
+    figure, _ = draw(records, y="accuracy", facets=["task_network"])
+    assert [axes.get_title() for axes in figure.axes] == ["task network one", "task network two"]
+    figure, _ = draw(records_of(), facets=["task_network"])
+    assert [axes.get_title() for axes in figure.axes] == ["kodak, awgn, CBR 1/16"]
+
+
 def test_metric_labels(monkeypatch: pytest.MonkeyPatch) -> None:
     assert metric_label("psnr") == "PSNR ↑ (dB)"
     monkeypatch.setitem(METRICS, "distance", dataclasses.replace(METRICS["ssim"], name="distance", higher_is_better=False))
     assert metric_label("distance") == "DISTANCE ↓"
     assert metric_label("third_party") == "third_party"
+    assert metric_label("cpp") == "channel uses per pixel"
 
 
 def test_bounds_bands_and_gaps(draw) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import textwrap
 
-X_LABELS = {
+COLUMN_LABELS = {
     "told_snr_db": "SNR that the transmitter believes in (dB)",
     "ratio": "nominal bandwidth ratio k/n",
     "bandwidth_ratio": "bandwidth ratio k/n",

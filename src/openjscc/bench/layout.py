@@ -12,6 +12,7 @@ from pathlib import Path
 from ..errors import UsageError
 from ..metrics import METRICS
 from ..units import channel_uses_per_pixel, format_ratio
+from .labels import COLUMN_LABELS
 from .records import Record
 from .selection import Value, check_column, columns, in_order, listed, shown
 
@@ -19,6 +20,9 @@ INTERVALS = {"pictures": "ci95", "noise": "ci95_noise", "none": None}
 """Which column of a record holds the half width."""
 
 MOST_PANELS = 36
+
+MEASURED = ("cpp", "bandwidth_ratio", "channel_uses", "encode_ms", "decode_ms")
+"""Columns that can be drawn like a metric. They belong to a cell (one system at one point): all its records say the same."""
 
 _CONDITIONS = ("data", "channel", "ratio", "snr_db", "told_snr_db", "task_network")
 """What was asked of all systems alike: never mixed in one curve, unless the x axis runs along it."""
@@ -32,6 +36,8 @@ _ALONG = {
     **dict.fromkeys(("ratio", "bandwidth_ratio", "cpp", "channel_uses"), "ratio"),
 }
 """The condition that changes along an x axis."""
+_CELL = ("system", *_CONDITIONS[:-1], *_RUN, *(name for name in _MAKE if name not in ("trials", "task_network_sha256")))
+"""What tells the values of a measured column apart."""
 
 
 @dataclass(frozen=True)
@@ -111,20 +117,24 @@ def arrange(
     Args:
         records: any; those of other metrics are left out.
         x: a column with numbers.
-        y: a metric.
+        y: a metric, or a column of `MEASURED`.
         facets: columns, one panel for each combination of their values; None: data set, channel, ratio and SNR as far as they
-            differ. What differs beyond that (and a told SNR) makes curves of its own, and is in their labels.
+            differ. What differs beyond that (and a told SNR) makes curves of its own, and is in their labels. So do, along an
+            axis of bandwidth, the points whose ratio the system chose.
         interval: a key of `INTERVALS`: what the mean over other pictures may be, or with other noise.
-        arrived: means over the pictures that arrived instead of all. These have no interval.
+        arrived: means over the pictures that arrived instead of all. These have no interval. Not of a column.
         names: of systems, for the labels.
 
     Raises:
         UsageError: unknown column or metric, too many panels, or records that contradict one another.
     """
     along = _ALONG.get(_numeric(x))
-    chosen = [record for record in records if record.metric == y]
+    if arrived and y in MEASURED:
+        raise UsageError(f"{y} of the pictures that arrived", "it is measured over all of them: leave that out")
+    chosen = _of_column(records, y) if y in MEASURED else [record for record in records if record.metric == y]
     if not chosen:
-        raise UsageError(f"no record of metric {y!r}", f"metric: {listed(records, 'metric')}")
+        hint = f"metric: {listed(records, 'metric')}; or a column: {', '.join(MEASURED)}"
+        raise UsageError(f"no record of metric {y!r}", hint)
     notes: list[str] = []
     placed = [record for record in chosen if _position(record, x) is not None]
     if not placed:
@@ -172,6 +182,23 @@ def _position(record: Record, x: str) -> float | None:
     return value
 
 
+def _of_column(records: Sequence[Record], name: str) -> list[Record]:
+    """A column's values as means without interval, each once. A failed cell says nothing where another one has a value."""
+
+    def place(record: Record) -> tuple:
+        return tuple(getattr(record, column) for column in ("system", *_CONDITIONS[:-1], "seed"))
+
+    there = {place(record) for record in records if record.error is None}
+    found: dict[tuple, Record] = {}
+    for record in records:
+        value = _position(record, name) if record.error is None else None
+        if record.error is None or place(record) not in there:
+            key = (value, *(getattr(record, column) for column in _CELL))
+            bare = dataclasses.replace(record, metric=name, mean=value, std=None, ci95=None, ci95_noise=None, mean_arrived=None)
+            found.setdefault(key, dataclasses.replace(bare, task_network=None, task_network_sha256=None))
+    return list(found.values())
+
+
 def _differs(records: Iterable[Record], name: str) -> bool:
     return len({getattr(record, name) for record in records}) > 1
 
@@ -188,15 +215,19 @@ def _split(group: list[Record], names: Sequence[str], along: str | None, x: str)
     names = [*names]
     if _doubled(group, names, along):
         names += [name for name in _MAKE if _differs(group, name)]
-    groups = _grouped(group, lambda record: tuple(getattr(record, name) for name in names))
+    free = along == "ratio"
+    groups = _grouped(group, lambda record: (free and record.ratio is None, *(getattr(record, name) for name in names)))
     curves = []
-    for values, points in groups.items():
+    for (chosen, *values), points in groups.items():
         if twice := _doubled(points, (), along):
             where = f"{along}={shown(along, getattr(twice, along))}" if along else f"one {x}"
             raise UsageError(
-                f"{twice.system} has several values of {twice.metric} at {where}", "plot one file, or choose records with --where"
+                f"{twice.system} has several values of {twice.metric} at {where}",
+                "plot one file, or choose records with --where" + (", e.g. metric=psnr" if twice.metric in MEASURED else ""),
             )
         words = [text for name, value in zip(names, values, strict=True) if (text := in_words(name, value))]
+        if chosen:
+            words.insert(0, in_words("ratio", None))
         curves.append((words, sorted(points, key=lambda record: _position(record, x) or 0.0)))
     return curves
 
@@ -266,16 +297,16 @@ def in_words(name: str, value: Value) -> str:
 
 
 def metric_label(name: str) -> str:
-    """``PSNR ↑ (dB)``: the arrow says which way is better."""
+    """``PSNR ↑ (dB)``: the arrow says which way is better. A column's label where it is one."""
     if name not in METRICS:
-        return name
+        return COLUMN_LABELS.get(name, name)
     metric = METRICS[name]
     return f"{metric_name(name)} {'↑' if metric.higher_is_better else '↓'}" + (f" ({metric.unit})" if metric.unit else "")
 
 
 def metric_name(name: str) -> str:
     """``PSNR``."""
-    return _METRIC_NAMES.get(name, name.upper().replace("_", "-")) if name in METRICS else name
+    return _METRIC_NAMES.get(name, name.upper().replace("_", "-")) if name in METRICS else COLUMN_LABELS.get(name, name)
 
 
 _METRIC_NAMES = {"accuracy": "accuracy", "miou": "mIoU", "ms_ssim": "MS-SSIM"}

@@ -19,8 +19,8 @@ from ..errors import MissingError, UsageError, unknown_name
 from ..files import write_atomically
 from ..units import format_ratio
 from .anchors import Anchor, placed
-from .labels import X_LABELS, log_ticks, short_number, wrapped
-from .layout import INTERVALS, Curve, Layout, Panel, arrange, grid, in_words, metric_label
+from .labels import COLUMN_LABELS, log_ticks, short_number, wrapped
+from .layout import INTERVALS, MEASURED, Curve, Layout, Panel, arrange, grid, in_words, metric_label
 from .records import Record
 
 if TYPE_CHECKING:
@@ -311,7 +311,7 @@ class _Drawing:
     def _head(self, panel: Panel) -> list[str]:
         """What stands over a panel."""
         names = self.layout.facets[:-1] if self.by_rows else self.layout.facets
-        return [_facet(panel, name) for name in names]
+        return [word for name in names if (word := _facet(panel, name))]
 
     def _x_axis(self, axis: Axes) -> None:
         """Scale and ticks, shared by all panels."""
@@ -339,10 +339,12 @@ class _Drawing:
         if self.chart.x == "snr_db":
             fading = any(record.channel != "awgn" for record in panel.records)
             return "average SNR (dB)" if fading else "SNR (dB)"
-        return X_LABELS.get(self.chart.x, self.chart.x.replace("_", " "))
+        return COLUMN_LABELS.get(self.chart.x, self.chart.x.replace("_", " "))
 
     def _y_label(self) -> str:
         label = metric_label(self.chart.y)
+        if self.chart.y in MEASURED:
+            return wrapped(label, self.height, self.look.text)
         losses = any(share > 0 for panel in self.layout.panels for curve in panel.curves for share in curve.lost)
         if not losses:
             return label
@@ -374,7 +376,7 @@ class _Drawing:
 
 
 def _facet(panel: Panel, name: str) -> str:
-    return in_words(name, panel.place[name]) or "SNR known"
+    return in_words(name, panel.place[name]) or ("SNR known" if name == "told_snr_db" else "")
 
 
 def _short(notes: list[str]) -> list[str]:

@@ -12,6 +12,7 @@ from typing import Any
 
 from ..configuration import build, packaged, read_toml
 from ..errors import UsageError
+from .layout import MEASURED
 from .study_sections import BenchSection, FigureSection, GainSection, StripSection, TableSection
 
 
@@ -51,7 +52,7 @@ class Study:
             raise UsageError(f"two figures have the file {twice[0]!r}", "give each its own name")
         measured = {metric for bench in self.bench for metric in bench.metrics}
         for asked in (*(section.y for section in self.figure), *(section.metric for section in (*self.table, *self.gain))):
-            if asked not in measured:
+            if asked not in measured and asked not in MEASURED:
                 raise UsageError(
                     f"metric {asked!r} is not measured", f"add it to the metrics of a [[bench]]: {', '.join(measured)}"
                 )

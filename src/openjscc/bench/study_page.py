@@ -12,7 +12,7 @@ from ..files import write_atomically
 from ..models import WeightInfo
 from .anchors import Anchor, read_anchors
 from .fingerprint import carried, rows_of
-from .layout import Curve, arrange, in_words, metric_label, metric_name
+from .layout import MEASURED, Curve, arrange, in_words, metric_label, metric_name
 from .markdown import heading, listed, sentence, table_row
 from .plots import Chart, draw, write_figure
 from .records import Record, write_records
@@ -108,7 +108,7 @@ def stale_parts(folder: Path, study: Study, records: Sequence[Record], page: str
         IntegrityError: a damaged file.
     """
     stale = []
-    measured = {record.metric for record in records}
+    measured = {*(record.metric for record in records), *MEASURED}
     labels = _labels(study)
     for figure in study.figure:
         path = folder / figure.file
@@ -144,8 +144,10 @@ def _figure(folder: Path, section: FigureSection, records: Sequence[Record], lab
     figure, notes = draw(chosen, chart, anchors)
     write_figure(figure, folder / section.file, section.style, rows_of(chosen, chart, anchors))
     title = f"{metric_label(section.y)} against {AXIS_WORDS.get(section.x, section.x.replace('_', ' '))}"
-    words = [section.caption or f"{title}.", *(sentence(note) for note in notes)]
-    if chart.interval != section.interval:
+    words = [section.caption or sentence(title), *(sentence(note) for note in notes)]
+    if section.y in MEASURED:
+        pass  # has no interval
+    elif chart.interval != section.interval:
         words.append(f"No bands: there are fewer than {FEWEST} pictures.")
     elif section.interval != "none" and not section.arrived:
         words.append(f"Bands: 95 % interval of the mean over other {section.interval}.")
@@ -244,22 +246,24 @@ def _table(section: TableSection, records: Sequence[Record], labels: dict[str, s
     """One table for each panel that a figure would have."""
     chosen = select(records, section.conditions, section.systems or None)
     layout = arrange(chosen, section.x, section.metric, None, section.interval, names=labels)
-    digits = 2 if metric_label(section.metric).endswith("(dB)") else 4
-    parts = [f"### {section.title or metric_label(section.metric)}", sentence(INTERVAL_WORDS[section.interval])]
+    label = metric_label(section.metric)
+    digits = 1 if section.metric == "channel_uses" else 2 if label.endswith(("(dB)", "(ms)")) else 4
+    interval = "none" if section.metric in MEASURED else section.interval
+    parts = [f"### {section.title or sentence(label)[:-1]}", sentence(INTERVAL_WORDS[interval])]
     for panel in layout.panels:
         words = [in_words(name, value) for name, value in {**layout.constant, **panel.place}.items()]
         columns = sorted({x for curve in panel.curves for x in curve.x})
         lines = [table_row(["system", *(heading(section.x, x) for x in columns)]), "|---" * (len(columns) + 1) + "|"]
         for curve in panel.curves:
-            cells = {x: _cell(curve, place, digits) for place, x in enumerate(curve.x)}
+            cells = {x: _cell(curve, place, digits, section.metric in MEASURED) for place, x in enumerate(curve.x)}
             lines.append(table_row([curve.label + (" (bound)" if curve.bound else ""), *(cells.get(x, "") for x in columns)]))
         parts += [", ".join(word for word in words if word) + ":", "\n".join(lines)]
     parts += [sentence(note.replace("not drawn", "without a figure")) for note in layout.notes]
     return "\n\n".join(parts)
 
 
-def _cell(curve: Curve, place: int, digits: int) -> str:
-    value, half, lost = curve.y[place], curve.half[place], curve.lost[place]
+def _cell(curve: Curve, place: int, digits: int, of_column: bool) -> str:
+    value, half, lost = curve.y[place], curve.half[place], 0.0 if of_column else curve.lost[place]
     if math.isnan(value):
         return "–"
     if lost == 1:

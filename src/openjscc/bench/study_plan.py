@@ -146,9 +146,9 @@ def _check_crop(section: StripSection, dataset: PictureDataset) -> None:
 def _check_pages(study: Study, plan: StudyPlan) -> None:
     """Whether every figure, table and gain will have its records, and one value for every place."""
     records = [
-        _expected(cell, quantity, len(grid.dataset))
+        _expected(cell, quantity, len(grid.dataset), number)
         for grid in plan.grids
-        for cell in grid.plan.cells
+        for number, cell in enumerate(grid.plan.cells)
         for quantity in quantities(cell.metrics, grid.plan.networks_of(cell))
     ]
     for section in study.figure:
@@ -172,8 +172,8 @@ def _check_page(what: str, records: list[Record], systems: Iterable[str], where:
         raise UsageError(f"{what}: {error.message}", error.hint) from None
 
 
-def _expected(cell: Cell, quantity: Quantity, images: int) -> Record:
-    """A record as a cell will give it, but for its values."""
+def _expected(cell: Cell, quantity: Quantity, images: int, number: int) -> Record:
+    """A record as a cell will give it, but for its values. Of them only the times (``number``) differ between all cells."""
     facts = {
         name: getattr(cell, name) for name in ("system", "weight", "channel", "snr_db", "ratio", "told_snr_db", "data", "seed")
     }
@@ -181,7 +181,8 @@ def _expected(cell: Cell, quantity: Quantity, images: int) -> Record:
         **facts, metric=quantity.metric, mean=0.0, std=0.0, ci95=0.0, images=images, trials=cell.precision.trials,
         bandwidth_ratio=cell.ratio or 0.1, parameters=1, macs_per_pixel=1.0,
     )  # fmt: skip
+    network = None if quantity.network is None else quantity.network.name
     return replace(
-        blank, weight_sha256=cell.weight_sha256, data_sha256=cell.data_sha256, ci95_noise=0.0, channel_uses=1.0, encode_ms=1.0,
-        decode_ms=1.0, task_network=None if quantity.network is None else quantity.network.name,
+        blank, weight_sha256=cell.weight_sha256, data_sha256=cell.data_sha256, ci95_noise=0.0, channel_uses=1.0,
+        encode_ms=float(number), decode_ms=float(number), task_network=network,
     )  # fmt: skip

@@ -10,7 +10,7 @@ from ..channels import make_channel
 from ..errors import UsageError, unknown_name
 from ..metrics import METRICS, get_metric
 from ..units import AUTO, SNR_LIMIT_DB, parse_ratio
-from .layout import INTERVALS
+from .layout import INTERVALS, MEASURED
 from .plots import SUFFIXES, Chart
 from .selection import Value, check_column, columns, in_order, parse_where
 from .strips import Crop
@@ -78,7 +78,7 @@ class FigureSection:
     Attributes:
         file: name within the results' folder, ``.svg``, ``.png`` or ``.pdf``.
         x: a column with numbers.
-        y: a metric.
+        y: a metric, or a measured column (`openjscc.bench.layout.MEASURED`).
         where: conditions, as ``openjscc plot --where`` takes them.
         systems: only these, in this order.
         facet: columns that make panels; left out: those that differ.
@@ -114,6 +114,8 @@ class FigureSection:
         _check_axes(self.x, self.y)
         for column in self.facet or ():
             check_column(column)
+        if self.arrived and self.y in MEASURED:
+            raise UsageError(f"arrived with y = {self.y}", "it is measured over all pictures: leave arrived out")
         if self.width is not None and not 1 <= self.width <= 40:
             raise UsageError(f"width {self.width}", "inches, between 1 and 40")
         _conditions(self.where)
@@ -144,7 +146,7 @@ class TableSection:
     """A row per system, a column per x; one table for each combination of what else differs.
 
     Attributes:
-        metric: whose means.
+        metric: whose means, or a measured column.
         x: a column with numbers.
         where: conditions, as ``openjscc plot --where`` takes them.
         systems: only these, in this order.
@@ -269,7 +271,10 @@ def _check_metric(name: str) -> None:
 
 
 def _check_axes(x: str, y: str) -> None:
-    _check_metric(y)
+    if y not in METRICS and y not in MEASURED:
+        raise unknown_name("metric or column", y, [*METRICS, *MEASURED])
+    if y in METRICS:
+        _check_metric(y)
     if columns()[check_column(x)] not in (int, float):
         raise UsageError(f"column {x} holds no numbers", "choose e.g. snr_db or ratio for x")
 

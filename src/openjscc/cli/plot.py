@@ -30,7 +30,9 @@ def plot(
     x: Annotated[
         str, typer.Option("--x", metavar="COLUMN", help="snr_db, bandwidth_ratio, cpp or another column with numbers.")
     ] = "snr_db",
-    y: Annotated[str, typer.Option("--y", metavar="METRIC", help="A metric that the records have.")] = "psnr",
+    y: Annotated[
+        str, typer.Option("--y", metavar="METRIC", help="A metric that the records have, or cpp, bandwidth_ratio, encode_ms, ...")
+    ] = "psnr",
     systems: Annotated[
         str | None, typer.Option("--systems", "--model", metavar="NAMES", help="Only these, in this order.")
     ] = None,
