@@ -35,6 +35,9 @@ PARAMETERS = {
     ("spjscc", "paper"): 6_624_904,
     ("spjscc", "cifar10"): 384_653,
     ("spjscc", "small"): 149_709,
+    ("witt", "paper"): 28_203_024,  # 28.2 M for the authors' network, see test_witt.py
+    ("witt", "paper-no-modnet"): 18_338_384,
+    ("witt", "photo"): 569_552,
 }
 
 

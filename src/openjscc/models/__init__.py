@@ -1,6 +1,6 @@
 """Learned codecs. ``ls`` is the model list: one file a paper."""
 
-from . import adjscc, arjscc, deepjscc, ganjscc, spjscc
+from . import adjscc, arjscc, deepjscc, ganjscc, spjscc, witt
 from ._base import CodecConfig, LearnedCodec
 from ._registry import ARCHITECTURES, Architecture, create, register
 from ._weights import WeightInfo, export, list_models, load, read_info, resolve, verify, weight_files
@@ -25,4 +25,5 @@ __all__ = [
     "spjscc",
     "verify",
     "weight_files",
+    "witt",
 ]
