@@ -20,6 +20,25 @@ SNR = float | Sequence[float] | torch.Tensor
 
 
 @dataclass(frozen=True)
+class Encoded:
+    """What a transmitter made of B images, before any channel. `deliver` may send it as often as you like.
+
+    Attributes:
+        x: float32 ``(B, 3, H, W)``, where the codec is.
+        frame: what is sent.
+        channel: that it was made for.
+        snr_db: float32 ``(B,)``, the average SNR in dB.
+        encode_ms: time of the whole batch's `Codec.encode`, in milliseconds.
+    """
+
+    x: torch.Tensor
+    frame: Frame
+    channel: Channel
+    snr_db: torch.Tensor
+    encode_ms: float
+
+
+@dataclass(frozen=True)
 class Transmission:
     """What happened to B images on their way.
 
@@ -89,9 +108,24 @@ def transmit(
             does not know the SNR.
         OpenJSCCError: for a picture that cannot be read.
     """
+    _check_equalizer(equalizer)
+    sent = encode(codec, channel, image, snr_db, ratio=ratio, task=task, told_snr_db=told_snr_db, uses=uses)
+    return deliver(codec, sent, seed=seed, trial=trial, equalizer=equalizer)
+
+
+def encode(
+    codec: Codec,
+    channel: str | Channel,
+    image: torch.Tensor | str | os.PathLike[str],
+    snr_db: SNR,
+    *,
+    ratio: float | torch.Tensor | None = None,
+    task: str = "reconstruction",
+    told_snr_db: SNR | Literal["same"] | None = "same",
+    uses: int | None = None,
+) -> Encoded:
+    """The transmitter's half of `transmit`, with its arguments and errors. What comes out will do for all trials."""
     channel = make_channel(channel)
-    if equalizer not in EQUALIZERS:
-        raise unknown_name("equalizer", equalizer, EQUALIZERS)
     if task not in codec.tasks:
         if task not in TASKS:
             raise unknown_name("task", task, TASKS)
@@ -112,11 +146,23 @@ def transmit(
         start = _clock(x.device)
         frame = codec.encode(x, Conditions(known, ratio, task, fading, uses))
         encoded = _clock(x.device)
-        received = channel(frame, snr, generators_for(x, trial, channel.name, seed))
-        arrived = _clock(x.device)
+    return Encoded(x, frame, channel, snr, 1e3 * (encoded - start))
+
+
+def deliver(codec: Codec, sent: Encoded, *, seed: int = 0, trial: int = 0, equalizer: str = "mmse") -> Transmission:
+    """The other half of `transmit`: channel and receiver, with its arguments and errors."""
+    _check_equalizer(equalizer)
+    with torch.no_grad():
+        received = sent.channel(sent.frame, sent.snr_db, generators_for(sent.x, trial, sent.channel.name, seed))
+        arrived = _clock(sent.x.device)
         reconstruction = receive(codec, received, equalizer)
-        decoded = _clock(x.device)
-    return Transmission(reconstruction, frame, received, snr, 1e3 * (encoded - start), 1e3 * (decoded - arrived))
+        decoded = _clock(sent.x.device)
+    return Transmission(reconstruction, sent.frame, received, sent.snr_db, sent.encode_ms, 1e3 * (decoded - arrived))
+
+
+def _check_equalizer(name: str) -> None:
+    if name not in EQUALIZERS:
+        raise unknown_name("equalizer", name, EQUALIZERS)
 
 
 def receive(codec: Codec, received: Received, equalizer: str) -> Reconstruction:

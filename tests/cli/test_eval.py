@@ -20,8 +20,8 @@ from openjscc.errors import IntegrityError, UsageError
 KEYS = [
     "system", "weight", "metric", "channel", "snr_db", "ratio", "mean", "std", "ci95", "images", "trials", "bandwidth_ratio",
     "parameters", "macs_per_pixel", "data", "seed", "outage_rate", "mean_arrived", "bound", "tool", "told_snr_db",
-    "task_network", "task_network_sha256", "ci95_noise", "weight_sha256", "data_sha256", "channel_uses", "cpp", "encode_ms", "decode_ms", "device", "versions", "commit",
-    "error",
+    "task_network", "task_network_sha256", "ci95_noise", "weight_sha256", "data_sha256", "channel_uses", "cpp",
+    "encode_ms", "decode_ms", "device", "versions", "commit", "error",
 ]  # fmt: skip
 
 
@@ -161,7 +161,7 @@ def test_existing_records_are_refused_before_any_work(openjscc, pictures: Path, 
 
 
 def test_an_interruption_keeps_what_is_through(openjscc, pictures: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from openjscc.link import transmit
+    from openjscc.link import deliver
 
     calls = []
 
@@ -169,9 +169,9 @@ def test_an_interruption_keeps_what_is_through(openjscc, pictures: Path, monkeyp
         calls.append(1)
         if len(calls) == 4:  # the second batch, its second SNR
             raise KeyboardInterrupt
-        return transmit(*arguments, **options)
+        return deliver(*arguments, **options)
 
-    monkeypatch.setattr("openjscc.bench.points.transmit", interrupted)
+    monkeypatch.setattr("openjscc.bench.points.deliver", interrupted)
     result = openjscc("eval", "--data", pictures, "--snr", "0,10", "--metrics", "psnr", "--json", "-o", "part.json")
     assert result.code == 130
     records = json.loads(result.out)

@@ -12,7 +12,7 @@ from helpers import PixelCodec, pictures
 from openjscc.channels import AWGN, equalize
 from openjscc.codec import Codec, Received, Reconstruction
 from openjscc.errors import OpenJSCCError, UsageError
-from openjscc.link import Transmission, transmit
+from openjscc.link import Transmission, deliver, encode, transmit
 
 
 class Listener(PixelCodec):
@@ -41,6 +41,22 @@ def test_what_comes_back():
     assert sent.snr_db.tolist() == [0.0, 10.0, 100.0]
     assert sent.encode_ms > 0
     assert sent.decode_ms > 0
+
+
+def test_what_was_encoded_once_is_sent_as_often_as_asked():
+    x = pictures(2)
+    codec = PixelCodec()
+    sent = encode(codec, "rayleigh:fast", x, 5.0, told_snr_db=20.0)
+    for trial in (0, 1, 0):
+        again = deliver(codec, sent, seed=3, trial=trial, equalizer="zf")
+        whole = transmit(codec, "rayleigh:fast", x, 5.0, told_snr_db=20.0, seed=3, trial=trial, equalizer="zf")
+        assert torch.equal(again.received.symbols, whole.received.symbols)
+        assert again.image is not None
+        assert whole.image is not None
+        assert torch.equal(again.image, whole.image)
+        assert again.encode_ms == sent.encode_ms
+    with pytest.raises(UsageError, match="equalizer"):
+        deliver(codec, sent, equalizer="none")
 
 
 @pytest.mark.parametrize(("height", "width"), [(1, 1), (1, 9), (13, 4)])

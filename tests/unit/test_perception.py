@@ -15,7 +15,7 @@ from openjscc.bench import Sweep, evaluate
 from openjscc.bench.grid import FORMAT, Precision, measure_cell, plan_cells, store, stored
 from openjscc.bench.perception import check_networks, open_networks, quantities
 from openjscc.bench.points import Point, measure
-from openjscc.codec import LOST_GREY, Received, Reconstruction
+from openjscc.codec import LOST_GREY, Conditions, Frame, Received, Reconstruction
 from openjscc.data.datasets import PictureDataset, open_dataset
 from openjscc.errors import UsageError
 from openjscc.metrics import task
@@ -83,6 +83,37 @@ def test_a_lost_picture_is_looked_at_as_grey(dataset: PictureDataset) -> None:
     assert found["outage_rate"] == pytest.approx(4 / 12)
     assert found["mean"] == pytest.approx((6 + 1) / 12)
     assert found["mean_arrived"] == pytest.approx(6 / 8)
+
+
+def test_a_picture_is_encoded_once_and_each_that_arrives_is_looked_at_once(dataset: PictureDataset) -> None:
+    """Of a digital link all trials show the same pictures: those that arrived, and grey."""
+
+    class Counting(Brightness):
+        looked = 0
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            self.looked += len(x)
+            return super().forward(x)
+
+    class Digital(LosesSome):
+        """Every other trial loses the dark pictures; what arrives is what was sent."""
+
+        encoded = decoded = 0
+
+        def encode(self, x: torch.Tensor, conditions: Conditions) -> Frame:
+            self.encoded, self.x = self.encoded + len(x), x
+            return super().encode(x, conditions)
+
+        def decode(self, received: Received) -> Reconstruction:
+            self.decoded += 1
+            ok = (self.x.mean((1, 2, 3)) > 0.3) | (self.decoded % 2 == 0)
+            return Reconstruction(image=torch.where(ok[:, None, None, None], self.x, LOST_GREY), ok=ok)
+
+    codec, network = Digital(), Counting()
+    records = evaluate(codec, dataset, dataclasses.replace(SWEEP, trials=4), networks=[network])
+    assert (codec.encoded, codec.decoded) == (12, 4)
+    assert network.looked == 12 + 1, "all pictures, and a grey one"
+    assert one_by_one(records)["accuracy", "brightness"]["mean"] == pytest.approx((7 + 9) / 24)
 
 
 def test_cells_of_another_network_are_other_cells(dataset: PictureDataset, tmp_path: Path) -> None:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import torch
 
-from ..codec import Conditions, Received
+from ..codec import Conditions, Fading, Received
 from ..errors import UsageError
 from . import bler
 from ._base import SeparateCodec
@@ -140,19 +141,14 @@ class LDPCCodec(SeparateCodec):
     def _choose(
         self, pictures: list[np.ndarray], rows: range, uses: int, snr_db: float | None, conditions: Conditions
     ) -> tuple[int, _Group]:
-        groups = [_Group(rows, mcs, plan_blocks(mcs, uses * len(rows))) for mcs in self.schemes]
-        if len(groups) == 1:
-            return 0, groups[0]
-        if snr_db is None:
-            index = min(range(len(groups)), key=lambda i: (self.schemes[i].efficiency, self.schemes[i].rate))
-            return index, groups[index]
-        table = bler.table()
-        options = [
-            Option(index, budget_bytes(group.share), table.success(group.mcs, group.plan.lengths, snr_db, conditions.fading))
-            for index, group in enumerate(groups)
-        ]
-        index = best_option(options, self.control, pictures).index
-        return index, groups[index]
+        if len(self.schemes) == 1:
+            index = 0
+        elif snr_db is None:
+            index = min(range(len(self.schemes)), key=lambda i: (self.schemes[i].efficiency, self.schemes[i].rate))
+        else:
+            options = _options(self.schemes, uses, len(rows), snr_db, conditions.fading)
+            index = best_option(options, self.control, pictures).index
+        return index, _Group(rows, self.schemes[index], plan_blocks(self.schemes[index], uses * len(rows)))
 
     def _information(self, pictures: list[np.ndarray], group: _Group) -> np.ndarray:
         """Scrambled information bits of all blocks of a group, uint8 ``(group.plan.information,)``."""
@@ -207,6 +203,17 @@ class LDPCCodec(SeparateCodec):
                         lost.add(number)
                 left = [place for place in left if place[0] not in lost]
         return results
+
+
+@lru_cache(maxsize=256)
+def _options(schemes: tuple[MCS, ...], uses: int, pictures: int, snr_db: float, fading: Fading | None) -> tuple[Option, ...]:
+    """What link adaptation chooses from, the same for all pictures of a point: ``pictures`` share a frame of ``uses`` each."""
+    found = []
+    for index, mcs in enumerate(schemes):
+        group = _Group(range(pictures), mcs, plan_blocks(mcs, uses * pictures))
+        success = bler.table().success(mcs, group.plan.lengths, snr_db, fading)
+        found.append(Option(index, budget_bytes(group.share), success))
+    return tuple(found)
 
 
 def _by_code(groups: list[_Group]) -> dict[tuple[MCS, int], list[tuple[int, int, int, int]]]:
