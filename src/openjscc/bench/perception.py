@@ -73,6 +73,27 @@ def open_networks(names: Sequence[str] | None, metrics: Iterable[str], dataset: 
     return networks
 
 
+def open_classifier(name: str, dataset: PictureDataset) -> TaskNetwork:
+    """A network that looks at pictures that are shown; with labels or without.
+
+    Args:
+        name: as `openjscc.tasks.load_task_network` takes it; empty: the data set's (`DEFAULT_NETWORKS`).
+        dataset: the pictures.
+
+    Raises:
+        UsageError: no name for such data; a network of another kind, or with too few classes for the labels.
+        MissingError, IntegrityError: of loading.
+    """
+    if not name and dataset.name not in DEFAULT_NETWORKS:
+        raise UsageError(f"no task network for {dataset.name}", "name one: task_network = NAME|FILE")
+    network = load_task_network(name or DEFAULT_NETWORKS[dataset.name])
+    if network.kind != "classification":
+        raise UsageError(f"the task network {network.name!r} is for {network.kind}", "name a classifier")
+    if dataset.labels is not None:
+        check_networks(["accuracy"], dataset, [network])
+    return network
+
+
 def check_networks(metrics: Iterable[str], dataset: PictureDataset, networks: Sequence[TaskNetwork]) -> None:
     """Refuse before the work what would fail in the middle of it.
 

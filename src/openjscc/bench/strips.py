@@ -1,8 +1,9 @@
-"""Crops of received pictures side by side: a row per condition, a column per system."""
+"""Crops of received pictures side by side: of one picture a row per condition, a column per system; of several a column each."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -22,6 +23,8 @@ SMALLEST_STAMPED = 96
 """A smaller crop is enlarged, letters in it too: the caption says that the picture was lost."""
 
 Crop = tuple[int, int, int, int]
+Seen = Callable[[str, torch.Tensor, bool], str]
+"""What is said of a picture besides its PSNR, given its name, all its pixels ``(3, H, W)``, and whether it is the sent one."""
 
 
 def parse_crop(text: str) -> Crop:
@@ -42,6 +45,7 @@ def strip(
     where: Mapping[str, Sequence[Value]] | None = None,
     source: Path | None = None,
     names: Mapping[str, str] | None = None,
+    seen: Seen | None = None,
 ) -> Image.Image:
     """Received versions of one picture, each under its system and PSNR.
 
@@ -53,49 +57,124 @@ def strip(
         where: conditions on channel, snr_db, ratio and told_snr_db.
         source: file of the sent picture, shown first.
         names: of systems, for the captions.
+        seen: more words for each caption, the sent picture's too.
 
     Raises:
         UsageError: unknown picture or system, conditions that nothing meets, a crop outside the picture.
         MissingError: no pictures were kept. IntegrityError: a damaged file.
     """
-    everything = read_kept(folder)
-    kept = [item for item in everything if picture in (item.picture, Path(item.picture).stem)]
-    if not kept:
-        raise unknown_name("picture", picture, {item.picture for item in everything})
-    for column, values in (where or {}).items():
-        if column not in CONDITIONS:
-            raise unknown_name("condition", column, CONDITIONS)
-        kept = matching(kept, column, values, "kept picture")
-    known = list(dict.fromkeys(item.system for item in kept))
-    for system in systems or ():
-        if system not in known:
-            raise unknown_name("system", system, known)
-    shown_systems = list(systems or known)
-    rows: dict[tuple, dict[str, KeptPicture]] = {}
-    for item in kept:
-        row = rows.setdefault(tuple(getattr(item, name) for name in CONDITIONS), {})
-        if item.system in row:
-            hint = f"files: {row[item.system].file}, {item.file}"
-            raise UsageError(f"{item.system} has several pictures {picture!r} at one condition", hint)
-        row[item.system] = item
-    orders = {name: in_order(getattr(item, name) for item in kept) for name in CONDITIONS}
-    varying = [name for name, values in orders.items() if len(values) > 1]
+    kept = _Kept.of(folder, picture, systems, where or {})
     cells: list[tuple[str, torch.Tensor]] = []
-    original = None if source is None else _cropped(source, crop)
-    for place in sorted(rows, key=lambda key: [orders[name].index(value) for name, value in zip(CONDITIONS, key, strict=True)]):
-        words = [in_words(name, value) for name, value in zip(CONDITIONS, place, strict=True) if name in varying]
-        condition = "".join(f"\n{word}" for word in [", ".join(word for word in words if word)] if word)
-        if original is not None:
-            cells.append(("sent", original))
-        for system in shown_systems:
-            item, label = rows[place].get(system), (names or {}).get(system, system)
-            if item is None:
-                cells.append((f"{label}{condition}\nnot kept", torch.full((3, 1, 1), 255, dtype=torch.uint8)))
-                continue
-            pixels = _cropped(folder / item.file, crop)
-            large = min(pixels.shape[1:]) >= SMALLEST_STAMPED
-            cells.append((f"{label}{condition}\n{_value(item)}", pixels if item.ok or not large else stamped(pixels, "lost")))
-    return side_by_side(cells, columns=len(shown_systems) + (original is not None))
+    for place in kept.places:
+        condition = "".join(f"\n{word}" for word in [kept.condition(place)] if word)
+        if source is not None:
+            cells.append(_sent("sent", picture, source, crop, seen))
+        for system in kept.systems:
+            cells.append(kept.cell(place, system, f"{(names or {}).get(system, system)}{condition}\n", crop, seen))
+    return side_by_side(cells, columns=len(kept.systems) + (source is not None))
+
+
+def strip_of_several(
+    folder: Path,
+    pictures: Sequence[str],
+    sources: Sequence[Path],
+    crop: Crop | None = None,
+    *,
+    systems: Sequence[str] | None = None,
+    where: Mapping[str, Sequence[Value]] | None = None,
+    names: Mapping[str, str] | None = None,
+    seen: Seen | None = None,
+) -> Image.Image:
+    """Several pictures, a column each: the sent ones first, then a row per condition and system, each under its PSNR.
+
+    Args:
+        folder, crop, systems, where, names, seen: as for `strip`.
+        pictures: which.
+        sources: files of the sent pictures.
+
+    Raises:
+        As `strip`, and UsageError for pictures that were not kept under the same conditions.
+    """
+    kept = [_Kept.of(folder, picture, systems, where or {}) for picture in pictures]
+    first = kept[0]
+    for one, picture in zip(kept, pictures, strict=True):
+        if one.places != first.places or set(one.systems) != set(first.systems):
+            raise UsageError(f"{picture} and {pictures[0]} were not kept under the same conditions", "send both once more")
+    cells = [_sent(picture, picture, source, crop, seen) for picture, source in zip(pictures, sources, strict=True)]
+    beside = ["sent"]
+    for place in first.places:
+        for system in first.systems:
+            words = [(names or {}).get(system, system).replace(", ", ",\n"), first.condition(place).replace(", ", "\n")]
+            beside.append("\n".join(word for word in words if word))
+            cells += [one.cell(place, system, "", crop, seen) for one in kept]
+    return side_by_side(cells, columns=len(pictures), beside=beside)
+
+
+@dataclass(frozen=True)
+class _Kept:
+    """What was kept of one picture.
+
+    Attributes:
+        folder: with the files.
+        systems: in order.
+        places: values of `CONDITIONS`, in order.
+        items: by place and system.
+        varying: the conditions that differ.
+    """
+
+    folder: Path
+    systems: tuple[str, ...]
+    places: tuple[tuple, ...]
+    items: Mapping[tuple, Mapping[str, KeptPicture]]
+    varying: tuple[str, ...]
+
+    @staticmethod
+    def of(folder: Path, picture: str, systems: Sequence[str] | None, where: Mapping[str, Sequence[Value]]) -> _Kept:
+        """Raises as `strip`."""
+        everything = read_kept(folder)
+        kept = [item for item in everything if picture in (item.picture, Path(item.picture).stem)]
+        if not kept:
+            raise unknown_name("picture", picture, {item.picture for item in everything})
+        for column, values in where.items():
+            if column not in CONDITIONS:
+                raise unknown_name("condition", column, CONDITIONS)
+            kept = matching(kept, column, values, "kept picture")
+        known = list(dict.fromkeys(item.system for item in kept))
+        for system in systems or ():
+            if system not in known:
+                raise unknown_name("system", system, known)
+        rows: dict[tuple, dict[str, KeptPicture]] = {}
+        for item in kept:
+            row = rows.setdefault(tuple(getattr(item, name) for name in CONDITIONS), {})
+            if item.system in row:
+                hint = f"files: {row[item.system].file}, {item.file}"
+                raise UsageError(f"{item.system} has several pictures {picture!r} at one condition", hint)
+            row[item.system] = item
+        orders = {name: in_order(getattr(item, name) for item in kept) for name in CONDITIONS}
+        places = sorted(rows, key=lambda key: [orders[name].index(value) for name, value in zip(CONDITIONS, key, strict=True)])
+        varying = tuple(name for name, values in orders.items() if len(values) > 1)
+        return _Kept(folder, tuple(systems or known), tuple(places), rows, varying)
+
+    def condition(self, place: tuple) -> str:
+        """What tells a place from the others, in words."""
+        words = [in_words(name, value) for name, value in zip(CONDITIONS, place, strict=True) if name in self.varying]
+        return ", ".join(word for word in words if word)
+
+    def cell(self, place: tuple, system: str, head: str, crop: Crop | None, seen: Seen | None) -> tuple[str, torch.Tensor]:
+        """Caption (``head``, PSNR, what is seen) and pixels."""
+        item = self.items[place].get(system)
+        if item is None:
+            return f"{head}not kept", torch.full((3, 1, 1), 255, dtype=torch.uint8)
+        whole = read_image(self.folder / item.file).pixels
+        pixels = _cropped(whole, crop)
+        large = min(pixels.shape[1:]) >= SMALLEST_STAMPED
+        more = "" if seen is None else f"\n{seen(item.picture, whole, False)}"
+        return f"{head}{_value(item)}{more}", pixels if item.ok or not large else stamped(pixels, "lost")
+
+
+def _sent(head: str, picture: str, source: Path, crop: Crop | None, seen: Seen | None) -> tuple[str, torch.Tensor]:
+    whole = read_image(source).pixels
+    return head + ("" if seen is None else f"\n{seen(picture, whole, True)}"), _cropped(whole, crop)
 
 
 def _value(item: KeptPicture) -> str:
@@ -104,8 +183,7 @@ def _value(item: KeptPicture) -> str:
     return "identical" if item.psnr is None else f"PSNR {item.psnr:.2f} dB"
 
 
-def _cropped(path: Path, crop: Crop | None) -> torch.Tensor:
-    pixels = read_image(path).pixels
+def _cropped(pixels: torch.Tensor, crop: Crop | None) -> torch.Tensor:
     if crop is None:
         return pixels
     x, y, width, height = crop

@@ -5,15 +5,17 @@ A study is found by name among the packaged ones (``openjscc study kodak-snr``) 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
 from ..configuration import build, packaged, read_toml
 from ..errors import UsageError
+from ..metrics import get_metric
 from .layout import MEASURED
-from .study_sections import BenchSection, FigureSection, GainSection, StripSection, TableSection
+from .study_sections import BenchSection, FigureSection, GainSection, HeatmapSection, StripSection, TableSection
 
 
 @dataclass(frozen=True)
@@ -28,6 +30,7 @@ class Study:
         table: what is tabulated.
         gain: which systems are compared at equal quality.
         strip: pictures that are shown.
+        heatmap: semantic weights that are shown.
         paper: citation of what it is after.
         note: what readers must know.
         names: labels of systems in figures and tables, by name.
@@ -40,6 +43,7 @@ class Study:
     table: tuple[TableSection, ...] = ()
     gain: tuple[GainSection, ...] = ()
     strip: tuple[StripSection, ...] = ()
+    heatmap: tuple[HeatmapSection, ...] = ()
     paper: str = ""
     note: str = ""
     names: dict[str, Any] = field(default_factory=dict)
@@ -47,7 +51,7 @@ class Study:
     def __post_init__(self) -> None:
         if not self.bench:
             raise UsageError("nothing is measured", "add a [[bench]] table")
-        files = [section.file for section in (*self.figure, *self.strip)]
+        files = [section.file for section in (*self.figure, *self.strip, *self.heatmap)]
         if twice := [file for file in files if files.count(file) > 1]:
             raise UsageError(f"two figures have the file {twice[0]!r}", "give each its own name")
         measured = {metric for bench in self.bench for metric in bench.metrics}
@@ -59,6 +63,30 @@ class Study:
         for system, label in self.names.items():
             if not isinstance(label, str):
                 raise UsageError(f"names: {system} is {label!r}", "expected a text")
+
+
+def with_networks(study: Study, names: Sequence[str]) -> Study:
+    """A study whose pictures are looked at by other task networks; a strip and a heat map are of the first of them.
+
+    Args:
+        study: any.
+        names: as `openjscc.tasks.load_task_network` takes them.
+
+    Raises:
+        UsageError: a study that asks no task network.
+    """
+
+    def asks(bench: BenchSection) -> bool:
+        return any(get_metric(metric).needs == "labels" for metric in bench.metrics)
+
+    if not (study.heatmap or any(map(asks, study.bench)) or any(strip.task_network for strip in study.strip)):
+        raise UsageError(f"task network {names[0]}, but the study asks none", "leave it out")
+    return replace(
+        study,
+        bench=tuple(replace(bench, task_network=tuple(names)) if asks(bench) else bench for bench in study.bench),
+        strip=tuple(replace(strip, task_network=names[0]) if strip.task_network else strip for strip in study.strip),
+        heatmap=tuple(replace(heatmap, task_network=names[0]) for heatmap in study.heatmap),
+    )
 
 
 def packaged_studies() -> list[str]:

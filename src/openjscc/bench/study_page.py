@@ -7,7 +7,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ..data.images import write_png
 from ..files import write_atomically
 from ..models import WeightInfo
 from .anchors import Anchor, read_anchors
@@ -17,12 +16,12 @@ from .markdown import heading, listed, sentence, table_row
 from .plots import Chart, draw, write_figure
 from .records import Record, write_records
 from .selection import in_order, select, shown
-from .strips import strip
 from .study import Study, published_points
 from .study_gains import GainTable, read_gains, write_gains
 from .study_gains_page import INTRODUCTION, gain_page
-from .study_plan import Grid
-from .study_sections import FigureSection, StripSection, TableSection
+from .study_pictures import write_heatmap, write_strip
+from .study_plan import HeatmapPlan, StripPlan
+from .study_sections import FigureSection, TableSection
 
 GAINS = "gains.json"
 
@@ -63,11 +62,13 @@ def write_study(
     folder: Path,
     study: Study,
     records: Sequence[Record],
-    strips: Iterable[tuple[StripSection, Grid]],
+    shown: Iterable[StripPlan | HeatmapPlan],
     facts: Facts,
     gains: Sequence[GainTable] = (),
 ) -> list[Path]:
-    """Figures, strips, gains.json (where there are gains), NAME.md and, last of all, summary.json. Returns what was written.
+    """Figures, strips and heat maps (``shown``), gains.json (where there are gains), NAME.md and, last of all, summary.json.
+
+    Returns what was written.
 
     Raises:
         UsageError: records that contradict one another, or a folder that cannot be written.
@@ -80,9 +81,10 @@ def write_study(
             continue
         sections.append(_figure(folder, figure, records, labels))
         written.append(folder / figure.file)
-    for section, grid in strips:
-        sections.append(_strip(folder, section, grid, labels))
-        written.append(folder / section.file)
+    for pictures in shown:
+        drawn = write_strip(folder, pictures, labels) if isinstance(pictures, StripPlan) else write_heatmap(folder, pictures)
+        sections.append(drawn)
+        written.append(folder / pictures.section.file)
     if gains:
         write_gains(folder / GAINS, gains)
         written.append(folder / GAINS)
@@ -154,20 +156,6 @@ def _figure(folder: Path, section: FigureSection, records: Sequence[Record], lab
     if section.anchors and not any("no published point" in note for note in notes):
         words.append("Open grey markers are published points, with the error of reading them; the legend has their source.")
     return f"![{title}]({section.file})\n\n{' '.join(words)}"
-
-
-def _strip(folder: Path, section: StripSection, grid: Grid, labels: dict[str, str]) -> str:
-    """Puts the kept pictures side by side; its part of the page."""
-    source = folder / "pictures" / f"{Path(section.picture).stem}.png"
-    write_png(source, grid.dataset[0], overwrite=True)
-    where = section.conditions({cell.ratio for cell in grid.plan.cells})
-    sheet = strip(
-        folder / "pictures", grid.dataset.ids[0], section.crop, systems=section.systems, where=where, source=source, names=labels
-    )
-    write_png(folder / section.file, sheet, overwrite=True)
-    part = "" if section.crop is None else ", {2}x{3} pixels from ({0}, {1})".format(*section.crop)
-    caption = section.caption or f"{section.picture}{part}, {section.channel}. PSNR is that of the whole picture."
-    return f"![{section.picture}, received]({section.file})\n\n{caption}"
 
 
 def _page(

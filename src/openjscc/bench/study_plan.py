@@ -16,12 +16,12 @@ from ..systems import load_all
 from ..tasks import TaskNetwork
 from .grid import Cell, Plan, Precision, plan_cells
 from .layout import arrange
-from .perception import Quantity, open_networks, quantities
+from .perception import Quantity, open_classifier, open_networks, quantities
 from .records import Record
 from .selection import select
 from .study import Study
 from .study_gains import check_gain
-from .study_sections import BenchSection, StripSection
+from .study_sections import BenchSection, HeatmapSection, StripSection
 from .sweep import missing_metrics
 
 Systems = list[tuple[str, Codec, tuple[float | None, ...]]]
@@ -36,17 +36,53 @@ class Grid:
 
 
 @dataclass(frozen=True)
+class StripPlan:
+    """A strip.
+
+    Attributes:
+        section: what is shown.
+        grids: one for each picture, with a data set of that one.
+        network: whose view is said, if any.
+        labels: the true class by picture, where the data set has labels and there is a network.
+    """
+
+    section: StripSection
+    grids: tuple[Grid, ...]
+    network: TaskNetwork | None
+    labels: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class HeatmapPlan:
+    """Heat maps.
+
+    Attributes:
+        section: what is shown.
+        pictures: a data set of one picture for each.
+        network: whose gradients.
+        labels: as in `StripPlan`.
+    """
+
+    section: HeatmapSection
+    pictures: tuple[PictureDataset, ...]
+    network: TaskNetwork
+    labels: Mapping[str, str]
+
+
+@dataclass(frozen=True)
 class StudyPlan:
     """All work of a study.
 
     Attributes:
         grids: one for each number of pictures.
-        strips: one for each strip, with a data set of its one picture.
+        strips: one for each strip.
+        heatmaps: one for each section of heat maps.
         missing: metrics that are left out, and why.
     """
 
     grids: tuple[Grid, ...]
-    strips: tuple[tuple[StripSection, Grid], ...]
+    strips: tuple[StripPlan, ...]
+    heatmaps: tuple[HeatmapPlan, ...]
     missing: Mapping[str, str]
 
     @property
@@ -56,7 +92,7 @@ class StudyPlan:
 
     @property
     def codecs(self) -> list[Codec]:
-        grids = [*self.grids, *(grid for _, grid in self.strips)]
+        grids = [*self.grids, *(grid for strip in self.strips for grid in strip.grids)]
         return list({name: codec for grid in grids for name, codec in grid.plan.codecs.items()}.values())
 
 
@@ -108,12 +144,22 @@ def plan_study(study: Study, data_dir: str | os.PathLike[str] | None = None, lim
         sizes.setdefault(len(dataset), dataset)
         if metrics:
             plans.setdefault(len(dataset), []).append(planned(bench, sizes[len(dataset)], metrics))
-    strips = []
+    strips, heatmaps = [], []
     for section in study.strip:
-        dataset = one_picture(pictures(None), section.picture)
-        _check_crop(section, dataset)
-        strips.append((section, Grid(dataset, planned(section.bench, dataset, section.bench.metrics))))
-    plan = StudyPlan(tuple(Grid(sizes[size], _merged(some)) for size, some in plans.items()), tuple(strips), missing)
+        shown = several_pictures(pictures(None), section.pictures)
+        for dataset in shown:
+            _check_crop(section, dataset)
+        network = open_classifier(section.task_network, pictures(None)) if section.task_network else None
+        grids = tuple(Grid(dataset, planned(section.bench, dataset, section.bench.metrics)) for dataset in shown)
+        strips.append(StripPlan(section, grids, network, _true_classes(pictures(None), shown, network)))
+    for section in study.heatmap:
+        shown = several_pictures(pictures(None), section.pictures)
+        network = open_classifier(section.task_network, pictures(None))
+        for dataset in shown:
+            _check_size(section, dataset, network)
+        heatmaps.append(HeatmapPlan(section, shown, network, _true_classes(pictures(None), shown, network)))
+    grids = tuple(Grid(sizes[size], _merged(some)) for size, some in plans.items())
+    plan = StudyPlan(grids, tuple(strips), tuple(heatmaps), missing)
     _check_pages(study, plan)
     return plan
 
@@ -131,6 +177,35 @@ def one_picture(dataset: PictureDataset, name: str) -> PictureDataset:
         raise unknown_name("picture", name, dataset.ids)
     pixels = dataset[found[0]].permute(1, 2, 0).numpy()[None]
     return PictureDataset(dataset.name, dataset.split, [dataset.ids[found[0]]], array=pixels)
+
+
+def several_pictures(dataset: PictureDataset, names: Sequence[str]) -> tuple[PictureDataset, ...]:
+    """`one_picture` for each name. Raises UsageError as that, and for two names of one picture."""
+    found = tuple(one_picture(dataset, name) for name in names)
+    ids = [one.ids[0] for one in found]
+    if twice := [name for name in ids if ids.count(name) > 1]:
+        raise UsageError(f"picture {twice[0]!r} is named twice", "name each once")
+    return found
+
+
+def _true_classes(
+    dataset: PictureDataset, shown: Sequence[PictureDataset], network: TaskNetwork | None
+) -> dict[str, str]:  # fmt: skip
+    """Names of the labels by picture."""
+    if network is None or dataset.labels is None:
+        return {}
+    ids = [one.ids[0] for one in shown]
+    return {name: network.classes[int(dataset.labels[dataset.ids.index(name)])] for name in ids}
+
+
+def _check_size(section: HeatmapSection, dataset: PictureDataset, network: TaskNetwork) -> None:
+    height, width = dataset[0].shape[1:]
+    if network.input_size not in (None, (height, width)):
+        made = "{1}x{0}".format(*network.input_size)
+        raise UsageError(
+            f"{section.file}: {dataset.ids[0]} has {width}x{height} pixels, the task network {network.name!r} is for {made}",
+            "gradients are of the network's own size: choose another network or data set",
+        )
 
 
 def _check_crop(section: StripSection, dataset: PictureDataset) -> None:

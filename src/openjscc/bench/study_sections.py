@@ -9,6 +9,7 @@ from typing import Any
 from ..channels import make_channel
 from ..errors import UsageError, unknown_name
 from ..metrics import METRICS, get_metric
+from ..tasks.semantics import WEIGHTINGS, Output
 from ..units import AUTO, SNR_LIMIT_DB, parse_ratio
 from .layout import INTERVALS, MEASURED
 from .plots import SUFFIXES, Chart
@@ -213,11 +214,12 @@ class GainSection:
 
 @dataclass(frozen=True)
 class StripSection:
-    """Received pictures side by side: a row per condition, a column per system.
+    """Received pictures side by side. Of one picture: a row per condition, a column per system; of several: a column per picture,
+    a row per condition and system.
 
     Attributes:
         file: name within the results' folder, ``.png`` or ``.webp``.
-        picture: which one of the data set; the suffix may be left out.
+        picture: which one of the data set, or several; the suffix may be left out.
         systems: names.
         snr_db: average SNRs in dB.
         channel: spec.
@@ -226,10 +228,11 @@ class StripSection:
         told_snr_db: what the transmitter takes the SNR for; left out: it knows it.
         seed: of fading and noise.
         caption: below the pictures, on the page.
+        task_network: the one whose class for each shown picture is said; left out: none is.
     """
 
     file: str
-    picture: str
+    picture: Any
     systems: tuple[str, ...]
     snr_db: tuple[float, ...]
     channel: str = "awgn"
@@ -238,12 +241,19 @@ class StripSection:
     told_snr_db: float | None = None
     seed: int = 0
     caption: str = ""
+    task_network: str = ""
 
     def __post_init__(self) -> None:
         _check_file(self.file, STRIP_SUFFIXES)
+        _ = self.pictures
         if self.crop is not None and (min(self.crop) < 0 or not all(self.crop[2:])):
             raise UsageError(f"crop {list(self.crop)}", "x, y, width and height in pixels, e.g. [100, 50, 128, 128]")
         _ = self.bench
+
+    @property
+    def pictures(self) -> tuple[str, ...]:
+        """Names, one or more."""
+        return _pictures(self.picture)
 
     @property
     def bench(self) -> BenchSection:
@@ -262,6 +272,50 @@ class StripSection:
             "ratio": in_order(ratios),
             "told_snr_db": [told],
         }
+
+
+@dataclass(frozen=True)
+class HeatmapSection:
+    """Semantic weights of pictures as heat maps: a row per picture, a column per weighting.
+
+    Attributes:
+        file: name within the results' folder, ``.png`` or ``.webp``.
+        picture: which one of the data set, or several; the suffix may be left out.
+        task_network: whose gradients; left out: the data set's own network.
+        weighting: of `openjscc.tasks.semantics.WEIGHTINGS`.
+        output: what is differentiated, of `openjscc.tasks.semantics.OUTPUTS`.
+        caption: below the pictures, on the page.
+    """
+
+    file: str
+    picture: Any
+    task_network: str = ""
+    weighting: tuple[str, ...] = tuple(WEIGHTINGS)
+    output: Output = "logits"
+    caption: str = ""
+
+    def __post_init__(self) -> None:
+        _check_file(self.file, STRIP_SUFFIXES)
+        _ = self.pictures
+        if not self.weighting:
+            raise UsageError("weighting is empty", "give at least one")
+        for name in self.weighting:
+            if name not in WEIGHTINGS:
+                raise unknown_name("weighting", name, WEIGHTINGS)
+        if self.output == "softmax" and "literal" in self.weighting:
+            raise UsageError("weighting literal of softmax outputs is zero", "leave it out, or take the logits")
+
+    @property
+    def pictures(self) -> tuple[str, ...]:
+        """Names, one or more."""
+        return _pictures(self.picture)
+
+
+def _pictures(value: Any) -> tuple[str, ...]:
+    names = tuple(value) if isinstance(value, (list, tuple)) else (value,)
+    if not names or len(set(map(str, names))) < len(names) or not all(isinstance(name, str) and name for name in names):
+        raise UsageError(f"picture {value!r}", "name one picture, or several, each once")
+    return names
 
 
 def _check_metric(name: str) -> None:

@@ -120,7 +120,7 @@ def _measure(
     for grid in plan.grids:
         some, complete = run_plan(grid.plan, grid.dataset, folder, jobs=jobs) if complete else ([], False)
         results += some
-    for _, grid in plan.strips:
+    for grid in (grid for strip in plan.strips for grid in strip.grids):
         if complete:
             _forget_lost_pictures(folder, grid)
             some, complete = run_plan(grid.plan, grid.dataset, folder, jobs=jobs, keep=1)
@@ -134,7 +134,7 @@ def _measure(
     records = [record for result in results for record in result.records]
     facts = _facts(study, name, limit, plan, records)
     gains = [gain_table(section, results) for section in study.gain if section.metric not in plan.missing]
-    written = write_study(folder, study, records, plan.strips, facts, gains)
+    written = write_study(folder, study, records, [*plan.strips, *plan.heatmaps], facts, gains)
     for path in written:
         say(f"written: {path}")
     if as_json:

@@ -14,8 +14,9 @@ from .images import to_pil
 
 
 def side_by_side(
-    pictures: Sequence[tuple[str, torch.Tensor]], columns: int | None = None, below: Sequence[str] | None = None
-) -> Image.Image:
+    pictures: Sequence[tuple[str, torch.Tensor]], columns: int | None = None, below: Sequence[str] | None = None,
+    beside: Sequence[str] | None = None,
+) -> Image.Image:  # fmt: skip
     """Pictures in rows, each under its caption, e.g. ``sent | received``.
 
     Pictures under 128 pixels are shown enlarged by a whole factor (each pixel a square), those over 2048 reduced to 2048
@@ -25,6 +26,7 @@ def side_by_side(
         pictures: caption and ``(3, H, W)`` pixels each, float in [0, 1] or uint8; sizes may differ.
         columns: pictures in a row; None: all of them.
         below: a second caption for each, under the picture.
+        beside: a text for each row, to the left of it.
     """
     if not pictures:
         raise UsageError("no pictures to show", "give at least one")
@@ -44,16 +46,33 @@ def side_by_side(
     heights = [
         top + foot + max(image.height for image in images[start : start + across]) for start in range(0, len(images), across)
     ]
-    size = (sum(widths) + gap * (across - 1), sum(heights) + gap * (len(heights) - 1))
+    heads_beside = [_box(text, font) for text in beside or ()]
+    margin = max((width for width, _ in heads_beside), default=-2 * gap) + 2 * gap
+    size = (margin + sum(widths) + gap * (across - 1), sum(heights) + gap * (len(heights) - 1))
     sheet = Image.new("RGB", size, "white")
     draw = ImageDraw.Draw(sheet)
+    for row, (text, (_, high)) in enumerate(zip(beside or (), heads_beside, strict=True)):
+        middle = sum(heights[:row]) + gap * row + top + (heights[row] - top - foot) // 2
+        draw.multiline_text((0, middle - high // 2), text, fill="black", font=font)
     for number, (caption, image, text) in enumerate(zip(captions, images, second, strict=True)):
         row, column = divmod(number, across)
-        left, above = sum(widths[:column]) + gap * column, sum(heights[:row]) + gap * row
+        left, above = margin + sum(widths[:column]) + gap * column, sum(heights[:row]) + gap * row
         draw.multiline_text((left, above), caption, fill="black", font=font)
         sheet.paste(image, (left, above + top))
         draw.multiline_text((left, above + top + image.height + gap), text, fill="black", font=font)
     return sheet
+
+
+HEAT = np.array([(0, 32, 77), (124, 123, 120), (255, 234, 70)], dtype=np.float64)
+"""Dark blue over grey to yellow: told apart by readers with any colour vision, and ever lighter in grey print."""
+
+
+def heat(values: torch.Tensor) -> torch.Tensor:
+    """A map ``(H, W)`` of numbers from 0 (dark blue) to 1 (yellow) as a picture uint8 ``(3, H, W)``."""
+    places = values.detach().cpu().double().clamp(0, 1).numpy()
+    stops = np.linspace(0, 1, len(HEAT))
+    channels = [np.interp(places, stops, HEAT[:, channel]) for channel in range(3)]
+    return torch.from_numpy(np.rint(np.stack(channels)).astype(np.uint8))
 
 
 def stamped(pixels: torch.Tensor, text: str) -> torch.Tensor:
@@ -86,15 +105,20 @@ def _scaled(image: Image.Image, scale: float) -> Image.Image:
 Font = ImageFont.ImageFont | ImageFont.FreeTypeFont
 
 
+def _box(text: str, font: Font) -> tuple[int, int]:
+    """(width, height) of a text."""
+    box = ImageDraw.Draw(Image.new("L", (1, 1))).multiline_textbbox((0, 0), text, font=font)
+    return math.ceil(box[2]), math.ceil(box[3])
+
+
 def _fitted(captions: list[str], widths: list[int], longest: int) -> tuple[Font, int, list[tuple[int, int]]]:
     """The largest font with which every caption fits its picture, 12 pixels at least; the gap; each caption's (width, height)."""
-    draw = ImageDraw.Draw(Image.new("L", (1, 1)))
     size = max(14, round(longest / 32))
     while True:
         font = _font(size)
-        boxes = [draw.multiline_textbbox((0, 0), caption, font=font) for caption in captions]
-        if size <= 12 or all(box[2] < width for box, width in zip(boxes, widths, strict=True)):
-            return font, max(4, size // 2), [(math.ceil(box[2]), math.ceil(box[3])) for box in boxes]
+        boxes = [_box(caption, font) for caption in captions]
+        if size <= 12 or all(across < width for (across, _), width in zip(boxes, widths, strict=True)):
+            return font, max(4, size // 2), boxes
         size -= 1
 
 

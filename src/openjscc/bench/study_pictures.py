@@ -1,0 +1,103 @@
+"""A study's strips of received pictures and heat maps of semantic weights: the files, and their part of the page."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+
+import torch
+
+from ..data.images import write_png
+from ..data.sheets import heat, side_by_side
+from ..tasks import TaskNetwork, top_classes
+from ..tasks.semantics import semantic_weights
+from .strips import strip, strip_of_several
+from .study_plan import HeatmapPlan, StripPlan
+
+WEIGHTING_WORDS = {
+    "literal": "the absolute value of the mean over the classes",
+    "mean_abs": "the mean over the classes of the absolute values",
+    "rms": "the root mean square over the classes, of centred scores",
+}
+
+
+def write_strip(folder: Path, plan: StripPlan, names: Mapping[str, str]) -> str:
+    """Puts kept pictures side by side.
+
+    Args:
+        folder: of the study, with ``pictures/``.
+        plan: which.
+        names: of systems, for the captions.
+
+    Returns:
+        Its part of the page.
+    """
+    section, kept = plan.section, folder / "pictures"
+    ids, sources = [], []
+    for grid in plan.grids:
+        ids.append(grid.dataset.ids[0])
+        sources.append(write_png(kept / f"{Path(ids[-1]).stem}.png", grid.dataset[0], overwrite=True))
+    where = section.conditions({cell.ratio for grid in plan.grids for cell in grid.plan.cells})
+    network = plan.network
+    seen = None if network is None else partial(_seen, network, plan.labels)
+    if len(ids) == 1:
+        sheet = strip(
+            kept, ids[0], section.crop, systems=section.systems, where=where, source=sources[0], names=names, seen=seen
+        )  # fmt: skip
+    else:
+        sheet = strip_of_several(
+            kept, ids, sources, section.crop, systems=section.systems, where=where, names=names, seen=seen
+        )  # fmt: skip
+    write_png(folder / section.file, sheet, overwrite=True)
+    what = ", ".join(section.pictures)
+    part = "" if section.crop is None else ", {2}x{3} pixels from ({0}, {1})".format(*section.crop)
+    words = [section.caption or f"{what}{part}, {section.channel}. PSNR is that of the whole picture."]
+    if network is not None:
+        by = f"the class that `{network.name}` (sha256 `{network.sha256[:16]}`) finds most likely in the whole picture"
+        words.append(f"Seen: {by}" + ("; right where it is the data set's label." if plan.labels else "."))
+    return f"![{what}, received]({section.file})\n\n{' '.join(words)}"
+
+
+def _seen(network: TaskNetwork, labels: Mapping[str, str], name: str, pixels: torch.Tensor, sent: bool) -> str:
+    """An `openjscc.bench.strips.Seen`, once it has a network and the true classes."""
+    found, truth = top_classes(network, pixels[None], 1)[0][0][0], labels.get(name)
+    words = f"seen: {found}"
+    if truth is None:
+        return words
+    return (f"label: {truth}\n" if sent else "") + f"{words}, {'right' if found == truth else 'wrong'}"
+
+
+def write_heatmap(folder: Path, plan: HeatmapPlan) -> str:
+    """Computes and draws heat maps, each from 0 to its own maximum.
+
+    Args:
+        folder: of the study.
+        plan: which.
+
+    Returns:
+        Their part of the page.
+    """
+    section, network = plan.section, plan.network
+    cells, below, beside = [], [], []
+    for picture in plan.pictures:
+        name, pixels = picture.ids[0], picture[0]
+        cells.append(("sent", pixels))
+        below.append("")
+        beside.append("\n".join(word for word in (name, plan.labels.get(name)) if word))
+        for weighting in section.weighting:
+            weights = semantic_weights(network, pixels[None].float() / 255, weighting, section.output)[0].mean(0)
+            largest = float(weights.max())
+            cells.append((weighting, heat(weights / largest)))
+            below.append(f"0 to {largest:.2f}")
+    sheet = side_by_side(cells, columns=1 + len(section.weighting), below=below, beside=beside)
+    write_png(folder / section.file, sheet, overwrite=True)
+    what = ", ".join(section.pictures)
+    words = [
+        section.caption or f"Semantic weights of the pixels of {what}.",
+        f"Gradients of the {section.output} of `{network.name}` (sha256 `{network.sha256[:16]}`) with respect to the picture: "
+        + "; ".join(f"{name}, {WEIGHTING_WORDS[name]}" for name in section.weighting)
+        + ". Mean over red, green and blue; 1 is the root mean square of a picture's weights.",
+        "Each map has a scale of its own, from 0 (dark blue) over half (grey) to the number below it (yellow).",
+    ]
+    return f"![Semantic weights of {what}]({section.file})\n\n{' '.join(words)}"
