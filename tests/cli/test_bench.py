@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import signal
@@ -10,12 +11,18 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from statistics import fmean
 
+import numpy as np
 import pytest
 
+from openjscc import metrics
 from openjscc.bench import read_records
-from openjscc.bench.grid import Precision, _wanted
+from openjscc.bench.grid import Precision, _wanted, measure_cell, plan_cells
+from openjscc.bench.pictures import read_kept
 from openjscc.bench.points import Measured
+from openjscc.bench.statistics import half_width_95
+from openjscc.data.datasets import open_dataset
 
 DIGITAL = "jpeg-ldpc:mcs=qpsk-1/2-n1944"
 
@@ -189,6 +196,31 @@ def test_two_processes_share_the_cells_and_give_one_result(openjscc, pictures: P
     assert len(cells("two")) == 6
 
 
+@pytest.mark.slow
+def test_an_error_in_one_process_does_not_end_the_others(openjscc, pictures: Path, tiny_weights: Path, tmp_path: Path) -> None:
+    """The second process fails at once, while the first one is at work."""
+    facts = tmp_path / "site" / "broken-1.dist-info"
+    facts.mkdir(parents=True)
+    (facts / "METADATA").write_text("Metadata-Version: 2.1\nName: broken\nVersion: 1\n")
+    (facts / "entry_points.txt").write_text("[openjscc.systems]\nbroken = broken:Broken\n")
+    (facts.parent / "broken.py").write_text(
+        "class Broken:\n"
+        "    name, ratios, tasks, uses_gain = 'broken', (0.5,), ('reconstruction',), False\n"
+        "    def encode(self, x, conditions):\n"
+        "        raise ValueError('out of luck')\n"
+        "    def decode(self, received):\n"
+        "        raise ValueError\n"
+    )
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "openjscc"]
+    arguments = ["bench", "--systems", "adjscc,broken", "--data", pictures, "--metrics", "psnr", "--trials", "300", "-o", "two"]
+    paths = os.pathsep.join([str(facts.parent), *filter(None, [os.environ.get("PYTHONPATH")])])
+    environment = {**os.environ, "OPENJSCC_WEIGHTS": str(tiny_weights), "OMP_NUM_THREADS": "1", "PYTHONPATH": paths}
+    result = subprocess.run([*launcher, *map(str, arguments)], env=environment, capture_output=True, text=True, timeout=300)
+    assert result.returncode != 0
+    records = read_records(Path("two/summary.json"))
+    assert [record.error for record in records] == [None, "ValueError: out of luck"]
+
+
 def test_trials_go_on_until_the_interval_is_narrow(openjscc, pictures: Path) -> None:
     arguments = ["bench", "--data", pictures, "--channel", "rayleigh:fast", "--snr", "3", "--metrics", "psnr,ssim"]
     openjscc(*arguments, "--trials", 2, "-o", "two").assert_ok()
@@ -205,11 +237,6 @@ def test_trials_go_on_until_the_interval_is_narrow(openjscc, pictures: Path) -> 
 
 def test_a_metric_of_all_pictures(openjscc, pictures: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The distance between the mean colours of all sources and all reconstructions, which is no mean over pictures."""
-    import dataclasses
-
-    import numpy as np
-
-    from openjscc import metrics
 
     def gather(x, y):
         return list(np.stack([x.mean((2, 3)).numpy(), y.mean((2, 3)).numpy()], axis=1))
@@ -243,13 +270,99 @@ def test_metrics_are_checked_before_the_work(openjscc, pictures: Path, monkeypat
 def test_how_many_more_trials() -> None:
     measured = Measured(values={"psnr": [[30.0]]}, arrived=[[True]])
     assert _wanted(measured, Precision(1)) == 0
-    assert _wanted(measured, Precision(1, 0.1)) == 2
-    spread = Measured(values={"psnr": [[30.0, 31.0, 32.0]]}, arrived=[[True] * 3])
-    assert 1 <= _wanted(spread, Precision(1, 0.5)) <= 3
-    assert _wanted(spread, Precision(1, 0.5, most=3)) == 0
+    assert _wanted(measured, Precision(1, 0.1)) == 7
+    assert _wanted(measured, Precision(1, 0.1, most=3)) == 2
+    three = Measured(values={"psnr": [[30.0, 31.0, 32.0]]}, arrived=[[True] * 3])
+    assert _wanted(three, Precision(1, 10.0)) == 5, "no interval of so few is believed"
+    spread = Measured(values={"psnr": [[30.0, 31.0, 32.0, 33.0] * 2]}, arrived=[[True] * 8])
+    assert 1 <= _wanted(spread, Precision(1, 0.5)) <= 8
+    assert _wanted(spread, Precision(1, 0.5, most=8)) == 0
     assert _wanted(spread, Precision(1, 10.0)) == 0
-    infinite = Measured(values={"psnr": [[float("inf")] * 3]}, arrived=[[True] * 3])
+    infinite = Measured(values={"psnr": [[float("inf")] * 8]}, arrived=[[True] * 8])
     assert _wanted(infinite, Precision(1, 0.5)) == 0
+
+
+def test_an_interval_that_ended_the_trials_is_nearly_as_sure_as_it_says() -> None:
+    random, held = np.random.default_rng(0), 0
+    for _ in range(1000):
+        values = [float(random.normal())]
+        while more := _wanted(Measured(values={"psnr": [values]}, arrived=[[True] * len(values)]), Precision(1, 0.6)):
+            values = [*values, *random.normal(size=more).tolist()]
+        half = half_width_95(values)
+        assert half is not None
+        assert half <= 0.6
+        held += abs(fmean(values)) <= half
+    assert held > 905
+
+
+def test_what_was_collected_is_not_held_for_hours(pictures: Path, make_codec, monkeypatch: pytest.MonkeyPatch) -> None:
+    entry = dataclasses.replace(metrics.METRICS["fd_vgg16"], name="sum", needs="", gather=lambda x, y: [*y.numpy()], summary=len)
+    monkeypatch.setitem(metrics.METRICS, "sum", entry)
+    dataset = open_dataset(str(pictures), limit=2)
+    plan = plan_cells(
+        [("tiny", make_codec(), (None,))], dataset, channels=["awgn"], snr_db=[10.0], metrics=["sum"], precision=Precision(2)
+    )
+    result = measure_cell(plan, plan.cells[0], dataset)
+    assert result.records[0].mean == 2
+    assert result.measured is not None
+    assert result.measured.collected == {}
+
+
+def test_pictures_are_kept_with_their_cells(openjscc, tmp_path: Path, make_picture: Callable[..., Path]) -> None:
+    """Also of cells that were measured without; never by halves; two of one name are two."""
+    for number, name in enumerate(["a/x.png", "b/x.png", "y.png"]):
+        (tmp_path / "in" / name).parent.mkdir(parents=True, exist_ok=True)
+        make_picture(tmp_path / "in" / name, seed=number)
+    arguments = ["bench", "--data", "in", "--metrics", "psnr", "--snr", "4,10", "-o", "out"]
+    openjscc(*arguments).assert_ok()
+    plain = cells("out")
+    openjscc(*arguments, "--keep", 3).assert_ok()
+    kept = read_kept(Path("out/pictures"))
+    assert [item.picture for item in kept] == ["a/x.png", "b/x.png", "y.png"] * 2
+    assert len({(Path("out/pictures") / item.file).read_bytes() for item in kept}) == 6
+    before = cells("out")
+    assert before.keys() == plain.keys()
+    openjscc(*arguments, "--keep", 2).assert_ok()
+    assert cells("out") == before
+    (Path("out/pictures") / kept[0].file).unlink()
+    openjscc(*arguments, "--keep", 3).assert_ok()
+    assert sum(before[name] != written for name, written in cells("out").items()) == 1
+    assert (Path("out/pictures") / kept[0].file).exists()
+
+
+def test_a_cell_is_noted_after_its_pictures(openjscc, pictures: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run that is killed between the two measures the cell again."""
+    from openjscc.bench import grid
+
+    def killed(*positional, **named):
+        raise KeyboardInterrupt
+
+    real = grid.store
+    monkeypatch.setattr(grid, "store", killed)
+    arguments = ["bench", "--data", pictures, "--metrics", "psnr", "--keep", 1, "-o", "out"]
+    assert openjscc(*arguments).code == 130
+    assert len(read_kept(Path("out/pictures"))) == 1
+    monkeypatch.setattr(grid, "store", real)
+    openjscc(*arguments).assert_ok()
+    assert len(read_kept(Path("out/pictures"))) == 1
+
+
+def test_cells_of_another_source_coder_or_version(openjscc, pictures: Path) -> None:
+    arguments = ["bench", "--systems", f"adjscc,{DIGITAL}", "--data", pictures, "--metrics", "psnr", "--snr", "10", "-o", "out"]
+    openjscc(*arguments).assert_ok()
+    for path in Path("out/cells").glob("*.json"):
+        content = json.loads(path.read_text())
+        (record,) = content["records"]
+        if record["tool"] is None:
+            record["versions"]["torch"] = "1.0"
+        else:
+            record["tool"] = "jpeg 1"
+        path.write_text(json.dumps(content))
+    again = openjscc(*arguments)
+    again.assert_ok()
+    assert "1 of 2 cells are there already" in again.err
+    assert "1 of them are of another version" in again.err
+    assert read_records(Path("out/summary.json"))[1].tool != "jpeg 1"
 
 
 def test_a_damaged_cell_is_named(openjscc, pictures: Path) -> None:
@@ -264,6 +377,8 @@ def test_bad_input(openjscc, pictures: Path, photo: Path) -> None:
     openjscc("bench", "--data", pictures, "-o", photo).assert_error(2, "photo.png")
     openjscc("bench", "--data", pictures, "-o", "out", "--until", "psnr").assert_error(2, "psnr")
     openjscc("bench", "--data", pictures, "-o", "out", "--until", "lpips=0.1").assert_error(2, "lpips")
+    openjscc("bench", "--data", pictures, "-o", "out", "--until", "psnr=inf").assert_error(2, "psnr=inf")
+    openjscc("bench", "--data", pictures, "-o", "out", "--max-trials", 3).assert_error(2, "--until")
     openjscc("bench", "--data", pictures, "-o", "out", "--systems", "adjscc,nothing").assert_error(2, "nothing")
     openjscc("bench", "--data", pictures, "-o", "out", "--metrics", "psnr,snr").assert_error(2, "snr")
     openjscc("bench", "--data", pictures, "-o", "out", "--ratio", "1/7").assert_error(2, "1/7")

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path, PurePosixPath
 
@@ -42,12 +43,30 @@ class KeptPicture:
     told_snr_db: float | None = None
 
 
+def picture_files(ids: Sequence[str]) -> dict[str, str]:
+    """PNG file of each picture: its name without folder and suffix, after its number where several have that name."""
+    stems = [PurePosixPath(name).stem for name in ids]
+    counts = Counter(stems)
+    pairs = zip(ids, stems, strict=True)
+    return {name: f"{stem}.png" if counts[stem] == 1 else f"{n:05d}-{stem}.png" for n, (name, stem) in enumerate(pairs)}
+
+
+def kept_files(folder: Path) -> set[str]:
+    """Files of the folder's index that are there; none without index. Raises as `read_kept`."""
+    if not (folder / INDEX).exists():
+        return set()
+    return {picture.file for picture in read_kept(folder) if (folder / picture.file).exists()}
+
+
 def add_kept(folder: Path, pictures: Iterable[KeptPicture]) -> None:
     """Note pictures in the folder's index; one of the same file takes the place of the old entry.
 
     Raises:
         UsageError: the folder cannot be written. IntegrityError: the index that is there is damaged.
     """
+    pictures = sorted(pictures, key=lambda picture: picture.file)
+    if not pictures:
+        return
     known = {picture.file: picture for picture in (read_kept(folder) if (folder / INDEX).exists() else [])}
     for picture in pictures:
         infinite = picture.psnr is not None and not math.isfinite(picture.psnr)
@@ -72,9 +91,11 @@ def read_kept(folder: Path) -> list[KeptPicture]:
         raise MissingError(f"no kept pictures in {folder}", "openjscc bench --keep N keeps those of the first N") from None
     except (OpenJSCCError, ValueError) as error:
         message = getattr(error, "message", f"{path} is no index of pictures: {error}")
-        raise IntegrityError(message, "run openjscc bench --keep N again") from None
+        raise IntegrityError(message, "remove it and run openjscc bench --keep N again") from None
     for picture in pictures:
         inside = PurePosixPath(picture.file)
         if inside.is_absolute() or ".." in inside.parts:
-            raise IntegrityError(f"{path} names a file outside its folder: {picture.file}", "run openjscc bench --keep N again")
+            raise IntegrityError(
+                f"{path} names a file outside its folder: {picture.file}", "remove it and run openjscc bench --keep N again"
+            )
     return pictures

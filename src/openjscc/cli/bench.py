@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -61,8 +62,8 @@ def bench(
         ),
     ] = None,
     max_trials: Annotated[
-        int, typer.Option("--max-trials", metavar="N", parser=whole(1), help="With --until: at most so many.")
-    ] = 100,
+        int | None, typer.Option("--max-trials", metavar="N", parser=whole(1), help="With --until: at most so many; else 100.")
+    ] = None,
     limit: Limit = None,
     seed: Seed = 0,
     told_snr: ToldSnr = None,
@@ -110,24 +111,26 @@ def bench(
     if not complete:
         say("interrupted: the same command goes on from here")
         raise typer.Exit(INTERRUPTED)
-    if any(result.error for result in results):
-        raise typer.Exit(1)
+    if int(os.environ.get("RANK", "0")) == 0 and any(result.error for result in results):
+        raise typer.Exit(1)  # by the process that waits for all others: torchrun ends them all when one fails
 
 
-def _precision(trials: int, until: str | None, most: int, metrics: list[str]):
+def _precision(trials: int, until: str | None, most: int | None, metrics: list[str]):
     from ..bench.grid import Precision
     from ..errors import UsageError
 
     if until is None:
-        return Precision(trials, most=max(trials, most))
+        if most is not None:
+            raise UsageError("--max-trials without --until", "say when it is enough, e.g. --until psnr=0.05; or give --trials")
+        return Precision(trials, most=max(trials, 100))
     metric, equals, width = until.partition("=")
     try:
         value = float(width)
     except ValueError:
         value = 0.0
-    if not equals or metric not in metrics or not value > 0:
+    if not equals or metric not in metrics or not 0 < value < math.inf:
         raise UsageError(f"--until {until!r}", f"write METRIC=HALFWIDTH with one of --metrics, e.g. {metrics[0]}=0.05")
-    return Precision(trials, value, metric, most)
+    return Precision(trials, value, metric, max(trials, 100) if most is None else most)
 
 
 def check_folder(folder: Path) -> None:
@@ -148,41 +151,67 @@ def run_plan(
     plan: Plan, dataset: PictureDataset, folder: Path, *, jobs: int | None = None, keep: int = 0
 ) -> tuple[list[CellResult], bool]:
     """Measure what is missing; all results in order, and whether the run was not interrupted."""
-    from ..bench.grid import measure_cell, store, stored
-    from ..bench.pictures import add_kept
+    from ..bench.grid import measure_cell, store
+    from ..bench.pictures import add_kept, picture_files
     from ..bench.processes import Team
 
     team = Team()
-    found: dict[Cell, CellResult] = {}
-    if team.rank == 0:
-        found = {cell: result for cell in plan.cells if (result := stored(folder, cell)) is not None}
+    files = picture_files(dataset.ids)
+    found = _found(plan, folder, [files[name] for name in dataset.ids[:keep]]) if team.rank == 0 else {}
     done = set(team.broadcast([cell.key for cell in found]))
     missing = [cell for cell in plan.cells if cell.key not in done]
     mine = missing[team.rank :: team.size]
     if done:
         say(f"{len(done)} of {len(plan.cells)} cells are there already")
+    if old := sum(_is_of_other_software(result) for result in found.values()):
+        say(f"note: {old} of them are of another version of the software; without {folder / 'cells'} they are measured again")
     complete = True
-    fresh: list[CellResult] = []
-    kept: list[KeptPicture] = []
+    fresh: list[tuple[CellResult, list[KeptPicture]]] = []
     try:
         with progress("pictures sent", sum(len(dataset) * cell.precision.trials for cell in mine)) as advance:
             for cell in mine:
                 at_once = jobs or _jobs(cell.system)
-                keeper = None if keep == 0 else _keeper(folder, cell, kept)
+                kept: list[KeptPicture] = []
+                keeper = None if keep == 0 else _keeper(folder, cell, files, kept)
                 result = measure_cell(plan, cell, dataset, jobs=at_once, advance=advance, keep=keeper, keep_pictures=keep)
+                if result.error:
+                    kept.clear()
+                if team.rank == 0:
+                    add_kept(folder / "pictures", kept)  # before the cell: one without its pictures is measured again
                 store(folder, result, dataset.ids)
-                fresh.append(result)
+                fresh.append((result, kept))
                 if result.error:
                     say(f"error in {cell.system}, {cell.channel}, {cell.snr_db:g} dB: {result.error}")
     except KeyboardInterrupt:
         complete = False
-    if kept:
-        add_kept(folder / "pictures", kept)
-    for result in team.gather(fresh):
+    for result, kept in team.gather(fresh):
         found[result.cell] = result
         if team.size > 1 and team.rank == 0:
+            add_kept(folder / "pictures", kept)
             store(folder, result, dataset.ids)  # of another machine, it may not be there yet
     return [found[cell] for cell in plan.cells if cell in found], complete
+
+
+def _found(plan: Plan, folder: Path, files: Sequence[str]) -> dict[Cell, CellResult]:
+    """Cells that need not be measured: those of the same source coder, whose pictures of these names were kept."""
+    from ..bench.grid import stored
+    from ..bench.pictures import kept_files
+
+    there = kept_files(folder / "pictures") if files else set()
+    found: dict[Cell, CellResult] = {}
+    for cell in plan.cells:
+        result = stored(folder, cell)
+        if result is None or any(record.tool != getattr(plan.codec(cell), "tool", None) for record in result.records):
+            continue
+        if all(f"{cell.key}/{file}" in there for file in files):
+            found[cell] = result
+    return found
+
+
+def _is_of_other_software(result: CellResult) -> bool:
+    from ..bench.provenance import commit, versions
+
+    return any((record.versions, record.commit) != (versions(), commit()) for record in result.records)
 
 
 def report(results: list[CellResult], folder: Path, as_json: bool) -> None:
@@ -203,15 +232,15 @@ def _jobs(system: str) -> int:
     return (os.cpu_count() or 1) if is_digital(system) else 1
 
 
-def _keeper(folder: Path, cell: Cell, kept: list[KeptPicture]) -> Keep:
-    """Stores received pictures of a cell as ``DIR/pictures/KEY/ID.png`` and notes them."""
+def _keeper(folder: Path, cell: Cell, files: Mapping[str, str], kept: list[KeptPicture]) -> Keep:
+    """Stores received pictures of a cell as ``DIR/pictures/KEY/FILE`` and notes them."""
     from ..bench.pictures import KeptPicture
     from ..data.images import write_png
     from ..metrics import psnr
 
     def keep(ids: Sequence[str], x: torch.Tensor, result: Transmission) -> None:
         for place, name in enumerate(ids):
-            path = folder / "pictures" / cell.key / f"{Path(name).stem}.png"
+            path = folder / "pictures" / cell.key / files[name]
             path.parent.mkdir(parents=True, exist_ok=True)
             assert result.image is not None
             write_png(path, result.image[place].float().cpu(), overwrite=True)
