@@ -15,7 +15,7 @@ from typing import Protocol, runtime_checkable
 
 import torch
 
-from .errors import UsageError
+from .errors import UsageError, unknown_name
 from .units import bandwidth_ratio
 
 TASKS = ("reconstruction", "segmentation")
@@ -193,6 +193,18 @@ def adapts_rate(codec: Codec) -> bool:
 def is_bound(codec: Codec) -> bool:
     """Whether the codec is a theoretical bound, which hands its bits to the receiver past the channel."""
     return bool(getattr(codec, "bound", False))
+
+
+def check_task(codec: Codec, task: str) -> None:
+    """Refuse a task that a codec does not serve, before anything is sent.
+
+    Raises:
+        UsageError: says which ones it serves; or an unknown task.
+    """
+    if task not in codec.tasks:
+        if task not in TASKS:
+            raise unknown_name("task", task, TASKS)
+        raise UsageError(f"{codec.name} does not serve the task {task!r}", f"it serves {', '.join(codec.tasks)}")
 
 
 def check_image(x: torch.Tensor) -> None:

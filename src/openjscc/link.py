@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from .channels import EQUALIZERS, Channel, equalize, generators_for, make_channel
-from .codec import TASKS, Codec, Conditions, Frame, Received, Reconstruction, check_image, is_bound, takes_any_ratio
+from .codec import Codec, Conditions, Frame, Received, Reconstruction, check_image, check_task, is_bound, takes_any_ratio
 from .errors import UsageError, unknown_name
 from .units import snr_tensor
 
@@ -126,10 +126,7 @@ def encode(
 ) -> Encoded:
     """The transmitter's half of `transmit`, with its arguments and errors. What comes out will do for all trials."""
     channel = make_channel(channel)
-    if task not in codec.tasks:
-        if task not in TASKS:
-            raise unknown_name("task", task, TASKS)
-        raise UsageError(f"{codec.name} does not serve the task {task!r}", f"it serves {', '.join(codec.tasks)}")
+    check_task(codec, task)
     if uses is not None and not takes_any_ratio(codec):
         raise UsageError(f"{uses} channel uses for {codec.name}", "it has ratios of its own: give one of those")
     if is_bound(codec) and not isinstance(told_snr_db, str):

@@ -9,13 +9,41 @@ from importlib.metadata import EntryPoint, entry_points
 
 import torch
 
-from .codec import Codec
+from .codec import TASKS, Codec
 from .digital import DIGITAL_SYSTEMS, is_digital, make_digital
-from .errors import UsageError
+from .errors import UsageError, unknown_name
 from .models import LearnedCodec, resolve
 from .models import load as load_weight
 
 GROUP = "openjscc.systems"
+
+DEFAULT_SYSTEM = "adjscc"
+"""What sends a picture where nobody names a system."""
+
+MULTI_TASK_SYSTEM: str | None = None
+"""The same, where the task is asked for in words, or is another than reconstruction. None: there is no such system yet."""
+
+
+def default_system(task: str, *, requested: bool = False) -> str:
+    """The system for a task, where nobody names one.
+
+    Args:
+        task: one of `openjscc.codec.TASKS`.
+        requested: the task KB decided for it.
+
+    Raises:
+        UsageError: no system that comes with the package serves the task.
+    """
+    if task not in TASKS:
+        raise unknown_name("task", task, TASKS)
+    if MULTI_TASK_SYSTEM is not None and (requested or task != "reconstruction"):
+        return MULTI_TASK_SYSTEM
+    if task == "reconstruction":
+        return DEFAULT_SYSTEM
+    raise UsageError(
+        f"the task {task!r} needs a codec that serves it, and none is released",
+        "the released systems serve reconstruction; name one of your own with --model",
+    )
 
 
 def load(name: str | os.PathLike[str], ratio: float | None = None, data: str | None = None, *, verify: bool = True) -> Codec:

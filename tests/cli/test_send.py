@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-KEYS = ["image", "channel", "snr_db", "seed", "task", "task_network", "systems"]
+KEYS = ["image", "channel", "snr_db", "seed", "task", "request", "task_network", "systems"]
 SYSTEM_KEYS = [
     "system", "weight", "ok", "bound", "tool", "scheme", "psnr", "ssim", "channel_uses", "bandwidth_ratio", "encode_ms",
     "decode_ms", "seen", "output",
@@ -48,7 +48,7 @@ def test_json_has_exactly_the_documented_keys(openjscc, photo: Path) -> None:
     assert list(report) == KEYS
     assert {key: report[key] for key in KEYS[:-1]} == {
         "image": str(photo), "channel": "rayleigh:block", "snr_db": -3.5, "seed": 7, "task": "reconstruction",
-        "task_network": None,
+        "request": None, "task_network": None,
     }  # fmt: skip
     (system,) = report["systems"]
     assert list(system) == SYSTEM_KEYS

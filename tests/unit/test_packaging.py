@@ -17,7 +17,14 @@ import openjscc
 
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "src" / "openjscc"
-DATA = ("weights/*.safetensors", "data/samples/*", "training/recipes/*.toml", "bench/anchors.csv", "bench/studies/*.toml")
+DATA = (
+    "weights/*.safetensors",
+    "data/samples/*",
+    "tasks/*.toml",
+    "training/recipes/*.toml",
+    "bench/anchors.csv",
+    "bench/studies/*.toml",
+)
 
 pytestmark = pytest.mark.skipif(not (ROOT / "pyproject.toml").is_file(), reason="needs the source tree")
 

@@ -23,6 +23,7 @@ from .options import (
     RatioList,
     Seed,
     SnrList,
+    Task,
     TaskNetworks,
     ToldSnr,
     Trials,
@@ -44,20 +45,21 @@ INTERRUPTED = 130
 
 def evaluate(
     systems: Annotated[
-        str,
+        str | None,
         typer.Option(
             "--model",
             "--systems",
             metavar="NAMES",
-            help="One or several: ARCH, ARCH.TAG, .safetensors file, or bpg-ldpc and the like.",
+            help="One or several: ARCH, ARCH.TAG, .safetensors file, or bpg-ldpc and the like. Default: adjscc.",
         ),
-    ] = "adjscc",
+    ] = None,
     data: Data = "kodak",
     data_dir: DataDir = None,
     channel: ChannelList = "awgn",
     snr: SnrList = "10",
     ratio: RatioList = None,
     metrics: MetricList = "psnr,ssim",
+    task: Task = None,
     task_network: TaskNetworks = None,
     trials: Trials = 1,
     limit: Limit = None,
@@ -85,8 +87,11 @@ def evaluate(
     from ..bench.perception import open_networks
     from ..channels import make_channel
     from ..data.datasets import open_dataset
+    from ..systems import default_system
     from ..units import parse_ratios
+    from .request import task_of
 
+    wanted = task_of(task, None).task
     if output is not None:
         check_target(output, force, ".json")
     ratios = (None,) if ratio is None else parse_ratios(ratio)
@@ -99,9 +104,9 @@ def evaluate(
         seed=seed,
         told_snr_db=None if told_snr is None else one_snr(told_snr),
     )
-    asked = names(systems, "list of systems")
+    asked = names(default_system(wanted) if systems is None else systems, "list of systems")
     looked_by = None if task_network is None else names(task_network, "list of task networks")
-    plan = _plan(asked, sweep, data)
+    plan = _plan(asked, sweep, data, wanted)
     dataset = open_dataset(data, data_dir, split="test", limit=limit, cache_mib=0)
     if dataset.note:
         say(f"note: {dataset.note}")
@@ -113,14 +118,19 @@ def evaluate(
         raise typer.Exit(INTERRUPTED)
 
 
-def _plan(asked: list[str], sweep: Sweep, data: str) -> list[tuple[str, Codec, Sweep]]:
+def _plan(asked: list[str], sweep: Sweep, data: str, task: str) -> list[tuple[str, Codec, Sweep]]:
     """(system as asked, codec, sweep over the ratios that this one is asked for): everything is opened before any work."""
     import dataclasses
 
+    from ..codec import check_task
     from ..data.datasets import DATASETS
     from ..systems import load_all
 
     systems = load_all(asked, sweep.ratios, data if data in DATASETS else None)
+    for _, codec, _ in systems:
+        check_task(codec, task)
+    if task != "reconstruction":
+        raise UsageError(f"eval of the task {task!r}", "only received pictures are measured so far: --task reconstruction")
     check_told(systems, sweep.told_snr_db)
     return [(name, codec, dataclasses.replace(sweep, ratios=ratios)) for name, codec, ratios in systems]
 

@@ -67,6 +67,9 @@ TaskNetworks = Annotated[
         help="Whose view accuracy and f1 are of: classifier, .safetensors, .th, .pt or .pth files. For cifar10: classifier.",
     ),
 ]
+Task = Annotated[
+    str | None, typer.Option("--task", metavar="T", help="What the receiver wants: reconstruction (default) or segmentation.")
+]
 Trials = Annotated[int, typer.Option("--trials", metavar="N", parser=whole(1), help="Repetitions of every picture.")]
 Limit = Annotated[int | None, typer.Option("--limit", metavar="N", parser=whole(1), help="Only the first N pictures.")]
 ToldSnr = Annotated[

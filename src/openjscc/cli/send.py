@@ -12,7 +12,8 @@ import typer
 
 from ..errors import UsageError, unknown_name
 from .console import print_json, say
-from .options import Force, Json, Seed, figure, names, one_snr
+from .options import Force, Json, Seed, Task, figure, names, one_snr
+from .request import Request, SentenceModelName, task_of
 
 if TYPE_CHECKING:
     import torch
@@ -39,9 +40,13 @@ def send(
         list[Path] | None, typer.Argument(metavar="IMAGE", help="Picture files; without one, a bundled photograph is sent.")
     ] = None,
     model: Annotated[
-        str,
-        typer.Option("--model", metavar="M", help="ARCH, ARCH.TAG, a .safetensors file, or a digital system such as bpg-ldpc."),
-    ] = "adjscc",
+        str | None,
+        typer.Option(
+            "--model",
+            metavar="M",
+            help="ARCH, ARCH.TAG, a .safetensors file, or a digital system such as bpg-ldpc. Default: adjscc.",
+        ),
+    ] = None,
     compare: Annotated[
         str | None,
         typer.Option(
@@ -59,9 +64,9 @@ def send(
         ),
     ] = None,
     seed: Seed = 0,
-    task: Annotated[str, typer.Option("--task", metavar="T", help="What the receiver wants: reconstruction or segmentation.")] = (
-        "reconstruction"
-    ),
+    task: Task = None,
+    request: Request = None,
+    sentence_model: SentenceModelName = None,
     task_network: Annotated[
         str | None,
         typer.Option(
@@ -85,26 +90,30 @@ def send(
     openjscc send photo.jpg --channel rayleigh:block --snr 7 --ratio 1/12 -o received.png
     openjscc send photo.jpg --snr 5 --compare bpg-ldpc,bpg-capacity
     openjscc send plane.png --snr 3 --model adjscc.cifar10 --task-network classifier
+    openjscc send photo.jpg --request "please restore the photo as sharp as you can"
     """
     from ..channels import EQUALIZERS, make_channel
-    from ..codec import TASKS
+    from ..codec import check_task
     from ..data.bundled import sample_photo
     from ..data.images import picture_size
-    from ..systems import load
+    from ..systems import default_system, load
     from ..units import parse_ratio
 
-    link = Link(make_channel(channel).name, one_snr(snr), None if ratio is None else parse_ratio(ratio), task, seed, equalizer)
-    for kind, name, known in (("task", task, TASKS), ("equalizer", equalizer, EQUALIZERS)):
-        if name not in known:
-            raise unknown_name(kind, name, known)
+    channel, snr_db, asked_ratio = make_channel(channel).name, one_snr(snr), None if ratio is None else parse_ratio(ratio)
+    if equalizer not in EQUALIZERS:
+        raise unknown_name("equalizer", equalizer, EQUALIZERS)
     paths = images or [sample_photo()]
     targets = _targets(paths, output, force)
     for path in paths:
         picture_size(path)
-    asked = [model, *(names(compare, "list of systems to compare") if compare is not None else [])]
+    wanted = task_of(task, request, sentence_model)
+    link = Link(channel, snr_db, asked_ratio, wanted.task, seed, equalizer)
+    first = default_system(link.task, requested=request is not None) if model is None else model
+    asked = [first, *(names(compare, "list of systems to compare") if compare is not None else [])]
     systems: dict[str, tuple[str, Codec]] = {}
     for name in asked:
         codec = load(name, link.ratio)
+        check_task(codec, link.task)
         systems.setdefault(_resolved(codec), (name, codec))
 
     looked_by = None if task_network is None else _classifier(task_network)
@@ -112,7 +121,8 @@ def send(
     reports = []
     for path, target in zip(paths, targets, strict=True):
         seen, sent = _send_one(list(systems.values()), path, target, link, looked_by, force)
-        facts = {"image": str(path), "channel": link.channel, "snr_db": link.snr_db, "seed": seed, "task": task}
+        facts = {"image": str(path), "channel": link.channel, "snr_db": link.snr_db, "seed": seed}
+        facts |= {"task": link.task, "request": wanted.report}
         reports.append({**facts, "task_network": seen, "systems": sent})
         if not as_json:
             print(target, flush=True)
@@ -350,4 +360,6 @@ def _shown(result: Transmission, x: torch.Tensor) -> torch.Tensor:
 
     from ..codec import LOST_GREY
 
+    if result.image is None and result.reconstruction.ok is None:
+        raise UsageError(f"the task {result.frame.side.task!r} gives no picture", "send shows received pictures only")
     return torch.full_like(x, LOST_GREY) if result.image is None else result.image.float().cpu()

@@ -1,17 +1,24 @@
-"""Task networks: what runs on a picture at the receiver. docs/tasks.md says how to bring one's own."""
+"""Task networks: what runs on a picture at the receiver (docs/tasks.md). The task KB: requests in words (docs/task-kb.md)."""
 
 from ._base import KINDS, TaskNetwork, perceive, top_classes
 from ._registry import load_task_network, other_task_networks
 from ._weights import TaskWeight, create, export, list_weights, load, read_info, released_names, weight_files, weight_path
 from .classifier import CIFAR10_CLASSES, Classifier, ClassifierConfig
+from .knowledge_base import Decision, RequestRefused, TaskKB, load_task_kb
 from .resnet import CifarResNet, load_resnet
+from .sentences import DEFAULT_SENTENCE_MODEL, SentenceModel, load_sentence_model
 
 __all__ = [
     "CIFAR10_CLASSES",
+    "DEFAULT_SENTENCE_MODEL",
     "KINDS",
     "CifarResNet",
     "Classifier",
     "ClassifierConfig",
+    "Decision",
+    "RequestRefused",
+    "SentenceModel",
+    "TaskKB",
     "TaskNetwork",
     "TaskWeight",
     "create",
@@ -19,6 +26,8 @@ __all__ = [
     "list_weights",
     "load",
     "load_resnet",
+    "load_sentence_model",
+    "load_task_kb",
     "load_task_network",
     "other_task_networks",
     "perceive",
