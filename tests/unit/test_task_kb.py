@@ -5,7 +5,9 @@ from __future__ import annotations
 import csv
 import hashlib
 import importlib.util
+import json
 import re
+import runpy
 import shutil
 import sys
 import zlib
@@ -209,3 +211,16 @@ def test_every_instruction_is_decided_for_its_own_task(kb: TaskKB) -> None:
     for task, sentences in read_memory().items():
         for sentence in sentences:
             assert kb.weigh(sentence).task == (None if task == OTHER else task), sentence
+
+
+@with_model
+@pytest.mark.skipif(not (ROOT / "scripts").is_dir(), reason="needs the source tree")
+def test_the_page_and_the_record_say_what_is_measured(kb: TaskKB) -> None:
+    script = runpy.run_path(str(ROOT / "scripts" / "task_kb.py"), run_name="task_kb")
+    record = script["measure"](kb)
+    assert json.loads((ROOT / "results" / "task-kb.json").read_text(encoding="utf-8")) == record
+    page = (ROOT / "docs" / "task-kb.md").read_text(encoding="utf-8")
+    assert script["BLOCK"].findall(page) == [script["tables"](record)]
+    assert record["held out"]["requests"] == 108
+    for number in (kb.threshold, kb.margin):
+        assert f"{number:g}" in page
