@@ -304,8 +304,8 @@ class _Drawing:
             pair[0].set_title(", ".join(head) if short else wrapped("\n".join(head), width, look.text), fontsize=look.text)
         if self.by_rows and end:
             pair[0].annotate(
-                _facet(panel, facets[-1]), (1, 0.5), xytext=(4, 0), xycoords="axes fraction", textcoords="offset points",
-                rotation=270, va="center", ha="left", fontsize=look.text,
+                wrapped(_facet(panel, facets[-1]), self.height, look.text), (1, 0.5), xytext=(4, 0), xycoords="axes fraction",
+                textcoords="offset points", rotation=270, va="center", ha="left", fontsize=look.text,
             )  # fmt: skip
 
     def _head(self, panel: Panel) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -67,8 +67,18 @@ class Recheck:
     missing: dict[str, str]
 
 
-def plan_recheck(records: Sequence[Record], count: int, seed: int = 0, data_dir: str | os.PathLike[str] | None = None) -> Recheck:
+def plan_recheck(
+    records: Sequence[Record], count: int, seed: int = 0, data_dir: str | os.PathLike[str] | None = None,
+    networks: Iterable[str] = (),
+) -> Recheck:  # fmt: skip
     """Draw cells, after making sure that all weights and pictures are the ones that the records were made with.
+
+    Args:
+        records: of a study.
+        count: how many cells.
+        seed: of the drawing.
+        data_dir: where named data sets are kept.
+        networks: where task networks are that their names do not lead to, as `openjscc.tasks.load_task_network` takes them.
 
     Raises:
         UsageError: no record has a figure. MissingError: a weight, data set, or the weights of all metrics.
@@ -87,7 +97,7 @@ def plan_recheck(records: Sequence[Record], count: int, seed: int = 0, data_dir:
                 f"{weight} is another weight: sha256 {found[:16]}, the records were made with {digest[:16]}",
                 "get that weight again, or run the study again in another folder",
             )
-    networks = _same_networks(records)
+    opened = _same_networks(records, networks)
     missing = missing_metrics(record.metric for record in records)
     drawn = random.Random(seed).sample(list(cells.values()), min(count, len(cells)))
     planned = []
@@ -95,7 +105,7 @@ def plan_recheck(records: Sequence[Record], count: int, seed: int = 0, data_dir:
         some = [record for record in some if record.metric not in missing]
         if some:
             dataset = datasets[some[0].data, some[0].images]
-            planned.append((some, _plan(some, dataset, networks), dataset))
+            planned.append((some, _plan(some, dataset, opened), dataset))
     return Recheck(tuple(planned), len(cells), missing)
 
 
@@ -128,11 +138,15 @@ def _same_data(records: Sequence[Record], data_dir: str | os.PathLike[str] | Non
     return datasets
 
 
-def _same_networks(records: Sequence[Record]) -> dict[str, TaskNetwork]:
+def _same_networks(records: Sequence[Record], named: Iterable[str]) -> dict[str, TaskNetwork]:
     """Task networks by name."""
+    given = {network.name: network for network in map(load_task_network, named)}
     networks: dict[str, TaskNetwork] = {}
     for name, digest in dict.fromkeys((r.task_network, r.task_network_sha256) for r in records if r.task_network is not None):
-        networks[name] = load_task_network(name)
+        try:
+            networks[name] = given[name] if name in given else load_task_network(name)
+        except UsageError as error:
+            raise UsageError(error.message, "the records are of that network: name its file with --task-network") from None
         if (found := networks[name].sha256) != digest:
             raise IntegrityError(
                 f"{name} is another task network: sha256 {found[:16]}, the records were made with {(digest or '')[:16]}",

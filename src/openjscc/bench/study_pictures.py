@@ -12,6 +12,7 @@ from ..data.images import write_png
 from ..data.sheets import heat, side_by_side
 from ..tasks import TaskNetwork, top_classes
 from ..tasks.semantics import semantic_weights
+from .layout import in_words
 from .strips import strip, strip_of_several
 from .study_plan import HeatmapPlan, StripPlan
 
@@ -20,6 +21,9 @@ WEIGHTING_WORDS = {
     "mean_abs": "the mean over the classes of the absolute values",
     "rms": "the root mean square over the classes, of centred scores",
 }
+
+SHARE = 0.99
+"""Of the pixels of a heat map that are within its scale: the largest weights are those of single pixels."""
 
 
 def write_strip(folder: Path, plan: StripPlan, names: Mapping[str, str]) -> str:
@@ -52,7 +56,10 @@ def write_strip(folder: Path, plan: StripPlan, names: Mapping[str, str]) -> str:
     write_png(folder / section.file, sheet, overwrite=True)
     what = ", ".join(section.pictures)
     part = "" if section.crop is None else ", {2}x{3} pixels from ({0}, {1})".format(*section.crop)
-    words = [section.caption or f"{what}{part}, {section.channel}. PSNR is that of the whole picture."]
+    sent = [in_words("snr_db", section.snr_db[0])] if len(section.snr_db) == 1 else []
+    sent += [in_words("ratio", ratio) for ratio in section.bench.ratios if section.ratio is not None]
+    where = ", ".join([f"{what}{part}", section.channel, *sent])
+    words = [section.caption or f"{where}. PSNR is that of the whole picture."]
     if network is not None:
         by = f"the class that `{network.name}` (sha256 `{network.sha256[:16]}`) finds most likely in the whole picture"
         words.append(f"Seen: {by}" + ("; right where it is the data set's label." if plan.labels else "."))
@@ -69,7 +76,7 @@ def _seen(network: TaskNetwork, labels: Mapping[str, str], name: str, pixels: to
 
 
 def write_heatmap(folder: Path, plan: HeatmapPlan) -> str:
-    """Computes and draws heat maps, each from 0 to its own maximum.
+    """Computes and draws heat maps, each from 0 to what `SHARE` of its pixels do not exceed.
 
     Args:
         folder: of the study.
@@ -87,9 +94,9 @@ def write_heatmap(folder: Path, plan: HeatmapPlan) -> str:
         beside.append("\n".join(word for word in (name, plan.labels.get(name)) if word))
         for weighting in section.weighting:
             weights = semantic_weights(network, pixels[None].float() / 255, weighting, section.output)[0].mean(0)
-            largest = float(weights.max())
-            cells.append((weighting, heat(weights / largest)))
-            below.append(f"0 to {largest:.2f}")
+            top = float(weights.flatten().quantile(SHARE))
+            cells.append((weighting, heat(weights / top)))
+            below.append(f"0 to {top:.2f}")
     sheet = side_by_side(cells, columns=1 + len(section.weighting), below=below, beside=beside)
     write_png(folder / section.file, sheet, overwrite=True)
     what = ", ".join(section.pictures)
@@ -98,6 +105,7 @@ def write_heatmap(folder: Path, plan: HeatmapPlan) -> str:
         f"Gradients of the {section.output} of `{network.name}` (sha256 `{network.sha256[:16]}`) with respect to the picture: "
         + "; ".join(f"{name}, {WEIGHTING_WORDS[name]}" for name in section.weighting)
         + ". Mean over red, green and blue; 1 is the root mean square of a picture's weights.",
-        "Each map has a scale of its own, from 0 (dark blue) over half (grey) to the number below it (yellow).",
+        "Each map has a scale of its own, from 0 (dark blue) over half (grey) to the number below it (yellow), which "
+        f"{100 * SHARE:g} % of its pixels do not exceed.",
     ]
     return f"![Semantic weights of {what}]({section.file})\n\n{' '.join(words)}"

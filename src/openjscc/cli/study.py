@@ -13,7 +13,7 @@ from ..errors import UsageError
 from .bench import check_folder, run_plan
 from .console import print_json, print_table, progress, say
 from .eval import INTERRUPTED, print_records
-from .options import DataDir, Jobs, Json, figure, whole
+from .options import DataDir, Jobs, Json, TaskNetworks, figure, names, whole
 
 if TYPE_CHECKING:
     from ..bench import Record
@@ -41,6 +41,7 @@ def study(
     limit: Annotated[
         int | None, typer.Option("--limit", metavar="N", parser=whole(1), help="Only the first N pictures, for a quick look.")
     ] = None,
+    task_network: TaskNetworks = None,
     jobs: Jobs = None,
     cells: Annotated[
         int | None, typer.Option("--cells", metavar="K", parser=whole(1), help=f"With --check: how many cells; else {CELLS}.")
@@ -60,13 +61,16 @@ def study(
     equal to 0.02 dB (0.002 where it is not in dB); of digital links over several trials, to the record's interval over noise.
     So it does where a drawing or table is not that of the records.
 
+    --task-network puts other networks in the place of those that the study names; strips and heat maps are of the first of them.
+
     \b
     openjscc study --list
     openjscc study kodak-snr --limit 2 -o quick
     openjscc study kodak-snr
     openjscc study kodak-snr --check
+    openjscc study sp-jscc-snr --task-network classifier,resnet20.th
     """
-    from ..bench.study import load_study
+    from ..bench.study import load_study, with_networks
 
     if list_studies:
         _list(as_json)
@@ -78,11 +82,14 @@ def study(
     if check and resume:
         raise UsageError("--resume with --check", "leave out one of them")
     plan = load_study(name)
+    looked_by = [] if task_network is None else names(task_network, "list of task networks")
+    if looked_by:
+        plan = with_networks(plan, looked_by)
     folder = output if output is not None else RESULTS / Path(name).stem
     if check:
-        _check(plan, Path(name).stem, folder, cells or CELLS, seed or 0, data_dir, limit, jobs, as_json)
+        _check(plan, Path(name).stem, folder, cells or CELLS, seed or 0, data_dir, limit, looked_by, jobs, as_json)
     else:
-        _measure(plan, name, folder, data_dir, limit, jobs, as_json)
+        _measure(plan, name, folder, data_dir, limit, looked_by, jobs, as_json)
 
 
 def _list(as_json: bool) -> None:
@@ -96,8 +103,9 @@ def _list(as_json: bool) -> None:
 
 
 def _measure(
-    study: Study, name: str, folder: Path, data_dir: str | None, limit: int | None, jobs: int | None, as_json: bool
-) -> None:
+    study: Study, name: str, folder: Path, data_dir: str | None, limit: int | None, looked_by: list[str], jobs: int | None,
+    as_json: bool,
+) -> None:  # fmt: skip
     from ..bench.processes import Team
     from ..bench.study_gains import gain_table
     from ..bench.study_page import write_study
@@ -132,7 +140,7 @@ def _measure(
     if rank != 0:
         return
     records = [record for result in results for record in result.records]
-    facts = _facts(study, name, limit, plan, records)
+    facts = _facts(study, name, limit, looked_by, plan, records)
     gains = [gain_table(section, results) for section in study.gain if section.metric not in plan.missing]
     written = write_study(folder, study, records, [*plan.strips, *plan.heatmaps], facts, gains)
     for path in written:
@@ -191,19 +199,21 @@ def _data_notes(plan: StudyPlan) -> list[str]:
     return [*dict.fromkeys(grid.dataset.note for grid in plan.grids if grid.dataset.note)]
 
 
-def _facts(study: Study, name: str, limit: int | None, plan: StudyPlan, records: list[Record]):
+def _facts(study: Study, name: str, limit: int | None, looked_by: list[str], plan: StudyPlan, records: list[Record]):
     from ..bench.study_page import Facts
 
     asked = Path(name).name if name.endswith(".toml") else name
     command = f"openjscc study {shlex.quote(asked)}" + ("" if limit is None else f" --limit {limit}")
+    if looked_by:
+        command += f" --task-network {shlex.quote(','.join(Path(item).name for item in looked_by))}"
     weights = {info.sha256: info for codec in plan.codecs if (info := getattr(codec, "weight", None)) is not None}
     quick = limit is not None and any(bench.limit is None or limit < bench.limit for bench in study.bench)
     return Facts(Path(name).stem, command, quick, plan.missing, _data_notes(plan), list(weights.values()))
 
 
 def _check(
-    study: Study, stem: str, folder: Path, cells: int, seed: int, data_dir: str | None, limit: int | None, jobs: int | None,
-    as_json: bool,
+    study: Study, stem: str, folder: Path, cells: int, seed: int, data_dir: str | None, limit: int | None, looked_by: list[str],
+    jobs: int | None, as_json: bool,
 ) -> None:  # fmt: skip
     from ..bench.recheck import plan_recheck, recheck
     from ..bench.records import read_records
@@ -222,7 +232,7 @@ def _check(
     stale = stale_parts(folder, study, records, f"{stem}.md")
     for part in stale:
         say(f"{part} does not show the records: run the study again")
-    plan = plan_recheck(records, cells, seed, data_dir)
+    plan = plan_recheck(records, cells, seed, data_dir, looked_by)
     for metric, reason in plan.missing.items():
         say(f"note: {metric} is left out: {reason}")
 
