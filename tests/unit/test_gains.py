@@ -7,7 +7,7 @@ import pytest
 from scipy.interpolate import PchipInterpolator
 
 from openjscc.bench import Record
-from openjscc.bench.gains import QualityCurve, _interpolate, _monotone, bandwidth_gain, gain_between, snr_gain
+from openjscc.bench.gains import QualityCurve, _interpolate, bandwidth_gain, gain_between, monotone, snr_gain
 from openjscc.errors import UsageError
 
 SNR = np.arange(0.0, 21.0, 2.0)
@@ -73,7 +73,7 @@ def test_monotone_rows_against_pooling() -> None:
     rows = np.array([[1.0, 3.0, 2.0, 2.0, 5.0], [5.0, 4.0, 3.0, 2.0, 1.0], [1.0, 2.0, 3.0, 4.0, 5.0]])
     third = 7 / 3
     expected = np.array([[1.0, third, third, third, 5.0], [3.0] * 5, [1.0, 2.0, 3.0, 4.0, 5.0]])
-    assert _monotone(rows) == pytest.approx(expected)
+    assert monotone(rows) == pytest.approx(expected)
 
 
 @pytest.mark.parametrize("seed", range(5))

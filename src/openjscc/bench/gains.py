@@ -167,11 +167,11 @@ def _bootstrap(a: QualityCurve, b: QualityCurve, at: float, sign: float, seed: i
 
 def _difference(xa: np.ndarray, xb: np.ndarray, a: np.ndarray, b: np.ndarray, at: float) -> tuple[np.ndarray, np.ndarray]:
     """For each row of means: B's quality at ``at``, and how much less than ``at`` A needs for it; -inf, inf outside A's range."""
-    quality = _interpolate(xb, _monotone(b), at)
-    return quality, at - _least(xa, _monotone(a), quality)
+    quality = _interpolate(xb, monotone(b), at)
+    return quality, at - _least(xa, monotone(a), quality)
 
 
-def _monotone(rows: np.ndarray) -> np.ndarray:
+def monotone(rows: np.ndarray) -> np.ndarray:
     """The nearest rows that do not fall (isotonic regression, by its min-max formula)."""
     count = rows.shape[1]
     sums = np.concatenate([np.zeros((len(rows), 1)), np.cumsum(rows, 1)], 1)

@@ -119,7 +119,7 @@ def draw(records: Sequence[Record], chart: Chart | None = None, anchors: Iterabl
     if chart.log_x and any(x <= 0 for panel in layout.panels for curve in panel.curves for x in curve.x):
         raise UsageError(f"{chart.x} has values that are not positive", "leave out --log-x")
     look = LOOKS[chart.style]
-    with mpl.rc_context({**_defaults(), "text.parse_math": False, "font.size": look.text, "font.family": "sans-serif"}):
+    with mpl.rc_context(settings(look)):
         return _Drawing(layout, chart, look, list(anchors)).figure(), layout.notes
 
 
@@ -155,6 +155,11 @@ def _matplotlib() -> Any:
     except ImportError:
         raise MissingError("drawing needs matplotlib, which is not installed", 'pip install "openjscc[plot]"') from None
     return mpl
+
+
+def settings(look: Look) -> dict[str, Any]:
+    """What ``matplotlib.rc_context`` takes for figures that look like this. Raises MissingError without matplotlib."""
+    return {**_defaults(), "text.parse_math": False, "font.size": look.text, "font.family": "sans-serif"}
 
 
 def _defaults() -> dict[str, Any]:

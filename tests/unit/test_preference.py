@@ -1,0 +1,340 @@
+"""Answers to questionnaires: what is read, and simulated participants of whom the truth is known."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from openjscc.bench.answers import read_answers
+from openjscc.bench.fingerprint import carried
+from openjscc.bench.preference import Crossing, Preferences, analyse, crossings, read_preferences, write_preferences
+from openjscc.bench.preference_page import FIGURE, draw_preferences, figure_rows, labels, write_page
+from openjscc.bench.questionnaire import KEY_FORMAT, MANIFEST_FORMAT, VERSION, Key, KeyPair, Manifest, Sent, load_questionnaire
+from openjscc.errors import IntegrityError, UsageError
+
+OVER = (0.029, 0.0365, 0.046, 0.058)
+RATIOS = (1 / 48, 1 / 24)
+
+
+MANIFEST = Manifest(MANIFEST_FORMAT, VERSION, "perceptual-pairs", "Pairs", "Which?", (256, 256), ())
+
+
+def sent(role: str, ratio: float) -> Sent:
+    weight = "0" * 64 if role == "of" else None
+    name = {"of": "ganjscc", "over": "bpg-ldpc:mcs=16qam-2/3-n6144"}[role]
+    return Sent(role, name, name, weight, None, ratio, ratio * 1.001, 1000, "awgn", 10.0, 0, True)  # pyright: ignore[reportArgumentType]
+
+
+def made(pairs: int = 46, ratios: tuple[float, ...] = RATIOS, over: tuple[float, ...] = OVER) -> Key:
+    """A key of so many pairs: the conditions by turns, ``of`` left and right by turns."""
+    conditions = [(a, b) for a in ratios for b in over]
+    found = []
+    for number in range(pairs):
+        a, b = conditions[number % len(conditions)]
+        sides = sent("of", a), sent("over", b)
+        if number // len(conditions) % 2:
+            sides = sides[::-1]
+        found.append(KeyPair(f"p{number:07x}", f"{number % 24}.png", (0, 0, 256, 256), *sides))
+    return Key(KEY_FORMAT, VERSION, "0" * 64, "kodak", "0" * 64, 0, tuple(found))
+
+
+def simulated(
+    key: Key, people: int, where: dict[float, float], steep: float, spread: tuple[float, float], generator: np.random.Generator
+) -> list[dict[str, object]]:
+    """Answers of people who prefer ``of`` with the odds exp(steep ln(where / CBR of over) + person + pair).
+
+    Args:
+        key: of the questionnaire.
+        people: how many.
+        where: for each ratio of ``of`` the nominal ratio of ``over`` at which half of all people prefer either.
+        steep: of the logarithm of the odds.
+        spread: standard deviations of the persons' and the pairs' part.
+        generator: of chance.
+    """
+    lines: list[dict[str, object]] = []
+    leaning = generator.normal(0, spread[0], people)
+    for pair in key.pairs:
+        odds = steep * math.log(where[pair.of.ratio] / pair.over.ratio) + generator.normal(0, spread[1]) + leaning
+        for person, prefers in enumerate(generator.random(people) < 1 / (1 + np.exp(-odds))):
+            choice = "left" if (pair.left.role == "of") == bool(prefers) else "right"
+            lines.append({"participant": f"person {person}", "pair": pair.id, "choice": choice, "seconds": 2.5})
+    return lines
+
+
+def written(path: Path, lines: list[dict[str, object]]) -> Path:
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    return path
+
+
+def analysed(path: Path, key: Key, lines: list[dict[str, object]], resamples: int = 1000) -> Preferences:
+    return analyse("perceptual-pairs", key, read_answers(written(path / "answers.jsonl", lines), key), resamples=resamples)
+
+
+# Simulated participants
+
+
+def test_the_crossing_is_recovered(tmp_path: Path) -> None:
+    """Many people and pairs: within 2 % of the true bandwidth; the shares within 5 points of the true ones."""
+    where = {1 / 48: 0.0393, 1 / 24: 0.0508}
+    key = made(400)
+    found = analysed(tmp_path, key, simulated(key, 60, where, 6.0, (0.3, 0.5), np.random.default_rng(0)))
+    for crossing in found.crossings:
+        true = where[crossing.of_ratio] * 1.001
+        assert crossing.cbr == pytest.approx(true, rel=0.02)
+        assert crossing.low is not None
+        assert crossing.high is not None
+        assert crossing.low < true < crossing.high < 1.2 * crossing.low
+    saved = [crossing.saving(crossing.cbr) for crossing in found.crossings]
+    assert saved == pytest.approx([0.47, 0.18], abs=0.02)
+    chance = np.random.default_rng(1).normal(0, math.hypot(0.3, 0.5), 20000)
+    for each in found.preferences:
+        odds = 6 * math.log(where[each.of_ratio] / each.over_ratio)
+        assert each.share == pytest.approx(float((1 / (1 + np.exp(-odds - chance))).mean()), abs=0.05)
+        assert each.pairs == 50
+        assert each.answers == 3000
+    assert (found.participants, found.pairs, found.answers, found.missing, found.seconds) == (60, 400, 24000, 0, 2.5)
+    assert found.left == pytest.approx(0.5, abs=0.03)
+    highest = [crossing.highest for crossing in found.crossings]
+    assert highest == pytest.approx([0.0365 * 1.001, 0.046 * 1.001])
+
+
+@pytest.mark.parametrize(("spread", "people"), [((0.5, 0.8), 20), ((1.0, 1.5), 20), ((0.5, 0.8), 8)])
+def test_intervals_cover_the_truth(tmp_path: Path, spread: tuple[float, float], people: int) -> None:
+    """A questionnaire of the paper's length, 100 times: at least 92 % of the 95 % intervals have the truth. They are a little
+    wide where answers differ more by chance than by person and pair."""
+    where, key = {1 / 48: 0.041, 1 / 24: 0.041}, made(46)
+    chance = np.random.default_rng(1).normal(0, math.hypot(*spread), 100_000)
+    true = {b: float((1 / (1 + np.exp(-5 * math.log(0.041 / b) - chance))).mean()) for b in OVER}
+    generator = np.random.default_rng(2)
+    shares, places = [], []
+    for _ in range(100):
+        found = analysed(tmp_path, key, simulated(key, people, where, 5.0, spread, generator), resamples=400)
+        for each in found.preferences:
+            if each.low is not None and each.high is not None:
+                shares.append((each.low <= true[each.over_ratio] <= each.high, each.high - each.low))
+        for crossing in found.crossings:
+            if crossing.cbr is not None:
+                low, high = crossing.low or 0.0, crossing.high or math.inf  # beyond what was measured
+                places.append(low <= 0.041 * 1.001 <= high)
+    cover, width = np.mean(shares, axis=0)
+    assert len(shares) > 780
+    assert 0.92 <= cover <= 0.995
+    assert width < {0.5: 0.36 if people == 20 else 0.5, 1.0: 0.46}[spread[0]]
+    assert len(places) > 180
+    assert np.mean(places) >= 0.93
+
+
+def test_people_and_pairs_both_count(tmp_path: Path) -> None:
+    """Where people differ and pairs do not, more pairs leave the interval as it is, and the other way round."""
+
+    def width(people: int, pairs: int, spread: tuple[float, float]) -> float:
+        key = made(pairs, RATIOS[:1], OVER[:1])
+        lines = simulated(key, people, {1 / 48: OVER[0]}, 0.0, spread, np.random.default_rng(people + pairs))
+        (each,) = analysed(tmp_path, key, lines).preferences
+        assert each.low is not None
+        assert each.high is not None
+        return each.high - each.low
+
+    for spread, more_people, more_pairs in (((2.0, 0.0), 0.7, 1.0), ((0.0, 2.0), 1.0, 0.7)):
+        base = width(20, 20, spread)
+        assert width(80, 20, spread) / base == pytest.approx(more_people, abs=0.25)
+        assert width(20, 80, spread) / base == pytest.approx(more_pairs, abs=0.25)
+
+
+# The crossing in closed form
+
+
+def test_crossings_in_closed_form() -> None:
+    over = np.array([0.02, 0.04, 0.08])
+    rows = [
+        ([0.75, 0.25, 0.0], math.sqrt(0.02 * 0.04)),
+        ([1.0, 0.6, 0.2], 0.04 * 2**0.25),
+        ([1.0, 0.5, 0.5], 0.04),
+        ([0.5, 0.4, 0.3], 0.02),
+        ([0.4, 0.6, 0.2], 0.02),  # pooled to 0.5, 0.5, 0.2
+        ([0.9, 0.8, 0.6], math.inf),
+        ([0.4, 0.3, 0.9], math.inf),  # pooled to 0.53
+        ([0.4, 0.3, 0.2], -math.inf),
+    ]
+    found = crossings(over, np.array([shares for shares, _ in rows]))
+    assert found == pytest.approx(np.array([place for _, place in rows]))
+
+
+def test_what_lies_beyond_is_a_bound(tmp_path: Path) -> None:
+    key = made(46)
+    ends = {1 / 48: 0.5, 1 / 24: 0.003}
+    found = analysed(tmp_path, key, simulated(key, 10, ends, 3.0, (0.3, 0.3), np.random.default_rng(0)))
+    better, worse = found.crossings
+    assert (better.cbr, better.most) == (None, None)
+    assert better.least == better.highest == pytest.approx(0.058 * 1.001)
+    assert better.saving(better.least) == pytest.approx(1 - 1 / 48 / 0.058)
+    assert (worse.cbr, worse.least, worse.highest) == (None, None, None)
+    assert worse.most == pytest.approx(0.029 * 1.001)
+    assert Crossing(1 / 48, 0.02, None).saving(None) is None
+
+
+def test_where_there_is_no_interval(tmp_path: Path) -> None:
+    key = made(8)
+    lines = simulated(key, 5, dict.fromkeys(RATIOS, 0.04), 5.0, (0.3, 0.3), np.random.default_rng(0))
+    assert {each.reason for each in analysed(tmp_path, key, lines).preferences} == {"a single pair"}
+    key = made(46)
+    alone = [
+        {**line, "participant": "one"}
+        for line in simulated(key, 1, dict.fromkeys(RATIOS, 0.04), 5.0, (0, 0), np.random.default_rng(0))
+    ]
+    assert {each.reason for each in analysed(tmp_path, key, alone).preferences} == {"a single participant"}
+    sure = simulated(key, 5, dict.fromkeys(RATIOS, 0.041), 1e3, (0, 0), np.random.default_rng(0))
+    found = analysed(tmp_path, key, sure)
+    assert {(each.share, each.low, each.reason) for each in found.preferences} == {
+        (1.0, None, "all answers agree"),
+        (0.0, None, "all answers agree"),
+    }
+    assert {each.reason for each in found.crossings} == {"no interval: all answers agree"}
+    some = [line for line in sure if line["pair"] in {pair.id for pair in key.pairs if pair.over.ratio == OVER[0]}]
+    found = analysed(tmp_path, key, some)
+    assert [each.share for each in found.preferences] == [1.0, None, None, None] * 2
+    assert [each.least for each in found.crossings] == pytest.approx([OVER[0] * 1.001] * 2)
+
+
+# Answers as they come
+
+
+def test_csv_and_json_lines_say_the_same(tmp_path: Path) -> None:
+    key = made(8)
+    lines = simulated(key, 3, dict.fromkeys(RATIOS, 0.04), 5.0, (1, 1), np.random.default_rng(0))
+    table = "\ufeffParticipant, pair,choice,seconds\r\n" + "".join(
+        f'"{line["participant"]}",{line["pair"]},{str(line["choice"]).upper()},2.5\r\n' for line in reversed(lines)
+    )
+    (tmp_path / "answers.csv").write_text(table, newline="")
+    ours, theirs = (read_answers(path, key) for path in (written(tmp_path / "a.jsonl", lines), tmp_path / "answers.csv"))
+    assert ours.participants == theirs.participants == ("person 0", "person 1", "person 2")
+    assert np.array_equal(ours.prefers, theirs.prefers)
+    assert ours.seconds == theirs.seconds == (2.5,) * 24
+    assert (ours.count, ours.missing) == (24, 0)
+    of_left = np.array([pair.left.role == "of" for pair in key.pairs])
+    assert np.array_equal(ours.left == ours.prefers, np.broadcast_to(of_left, (3, 8)))
+
+
+def test_missing_skipped_and_repeated_answers_are_counted(tmp_path: Path) -> None:
+    key = made(8)
+    lines = simulated(key, 3, dict.fromkeys(RATIOS, 0.04), 5.0, (1, 1), np.random.default_rng(0))
+    lines = [
+        *lines[:-3],
+        {**lines[0], "seconds": 99},
+        {**lines[-1], "choice": None},
+        {"participant": 7, "pair": "p0000003", "choice": " "},
+    ]
+    answers = read_answers(written(tmp_path / "a.jsonl", lines), key)
+    assert (answers.count, answers.missing, answers.skipped, answers.repeated) == (21, 3, 2, 1)
+    assert len(answers.participants) == 3
+    assert 99 not in answers.seconds
+    found = analyse("perceptual-pairs", key, answers, resamples=100)
+    assert (found.answers, found.missing, found.skipped, found.repeated) == (21, 3, 2, 1)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("participant,pair\np,p0000001\n", ("participant, pair", "participant,pair,choice,seconds")),
+        ("participant,pair,choice,colour\np,p0000001,left,red\n", ("colour",)),
+        ("participant;pair;choice\np;p0000001;left\n", ("participant;pair;choice",)),
+        ("participant,pair,choice\np,p0000001\n", ("line 2", "2 values, not 3")),
+        ("participant,pair,choice\np,p0000001,left\np,p0000009,left\n", ("line 3", "'p0000009'", "did you mean")),
+        ("participant,pair,choice\np,zebra,left\n", ("line 2", "'zebra'", "another questionnaire")),
+        ("participant,pair,choice\np,p0000001,top\n", ("line 2", "'top'", "left or right")),
+        ("participant,pair,choice\n ,p0000001,left\n", ("line 2", "no participant")),
+        (
+            "participant,pair,choice\np,p0000001,left\nq,p0000001,left\np,p0000001,right\n",
+            ("line 4", "p chose right", "left in line 2"),
+        ),
+        ("participant,pair,choice,seconds\np,p0000001,left,-1\n", ("line 2", "seconds '-1'")),
+        ("participant,pair,choice,seconds\np,p0000001,left,soon\n", ("line 2", "seconds 'soon'")),
+        ("participant,pair,choice\n", ("no answers",)),
+        ("", ("no answers",)),
+        ("participant,pair,choice\np,p0000001,\n", ("no answers",)),
+    ],
+)
+def test_what_is_wrong_with_a_table_is_said(tmp_path: Path, text: str, words: tuple[str, ...]) -> None:
+    path = tmp_path / "answers.csv"
+    path.write_text(text)
+    with pytest.raises(UsageError) as raised:
+        read_answers(path, made(8))
+    assert raised.value.hint
+    for word in words:
+        assert word in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ('{"participant": "p", "pair": "p0000001", "choice": "left"}\nleft\n', ("line 2", "no JSON object")),
+        ("[1]\n", ("line 1", "no JSON object")),
+        ('{"participant": "p", "pair": "p0000001", "side": "left"}\n', ("line 1", "'side'")),
+        ('{"participant": ["p"], "pair": "p0000001", "choice": "left"}\n', ("line 1", "participant is ['p']")),
+        ('{"participant": "p", "pair": "p0000001", "choice": true}\n', ("line 1", "choice is True")),
+    ],
+)
+def test_what_is_wrong_with_json_lines_is_said(tmp_path: Path, text: str, words: tuple[str, ...]) -> None:
+    path = tmp_path / "answers.jsonl"
+    path.write_text(text)
+    with pytest.raises(UsageError) as raised:
+        read_answers(path, made(8))
+    for word in words:
+        assert word in str(raised.value)
+
+
+def test_files_that_are_no_answers(tmp_path: Path) -> None:
+    for name in ("answers.txt", "none.csv"):
+        with pytest.raises(UsageError, match=name):
+            read_answers(tmp_path / name, made(8))
+    (tmp_path / "latin.csv").write_bytes("participant,pair,choice\nJosé,p0000001,left\n".encode("latin-1"))
+    with pytest.raises(UsageError, match="UTF-8"):
+        read_answers(tmp_path / "latin.csv", made(8))
+
+
+# Record, figure and page
+
+
+def test_what_is_written_is_that_of_the_record(tmp_path: Path) -> None:
+    questionnaire, key = load_questionnaire("perceptual-pairs"), made(46)
+    where = {1 / 48: 0.0393, 1 / 24: 0.003}
+    lines = simulated(key, 20, where, 5.0, (0.5, 0.8), np.random.default_rng(3))
+    found = analysed(tmp_path, key, lines)
+    paths = write_page(tmp_path, questionnaire, MANIFEST, found, "openjscc study perceptual-pairs --answers answers.jsonl")
+    first = {path: path.read_bytes() for path in paths}
+    again = read_preferences(tmp_path / "preferences.json")
+    assert again == found
+    assert carried(tmp_path / FIGURE) == figure_rows(again, labels(questionnaire, again))
+    other = dataclasses.replace(found, preferences=found.preferences[:-1])
+    assert carried(tmp_path / FIGURE) != figure_rows(other, labels(questionnaire, other))
+    page = (tmp_path / "perceptual-pairs.md").read_text()
+    crossing, worse = found.crossings
+    assert crossing.cbr is not None
+    assert worse.most is not None
+    for text in (
+        "20 participants, 920 answers", f"| {crossing.of_cbr:.4f} | {crossing.cbr:.4f} [", f"| < {worse.most:.4f} | < ",
+        f"| {100 * (found.preferences[1].share or 0):.0f} [", "perceptual JSCC", "BPG+LDPC", "(preferences.svg)",
+    ):  # fmt: skip
+        assert text in page, text
+    write_page(tmp_path, questionnaire, MANIFEST, found, "openjscc study perceptual-pairs --answers answers.jsonl")
+    assert {path: path.read_bytes() for path in paths} == first
+    assert draw_preferences(found, labels(questionnaire, found), "screen").get_figwidth() == 9.6
+
+
+def test_damaged_records(tmp_path: Path) -> None:
+    path = tmp_path / "preferences.json"
+    with pytest.raises(UsageError, match="preferences"):
+        read_preferences(path)
+    key = made(46)
+    found = analysed(tmp_path, key, simulated(key, 3, dict.fromkeys(RATIOS, 0.04), 5.0, (1, 1), np.random.default_rng(0)))
+    write_preferences(path, found)
+    for old, new in (('"version": 1', '"version": 2'), ('"pairs": 46', '"pairs": "46"'), ("{", "[")):
+        write_preferences(path, found)
+        path.write_text(path.read_text().replace(old, new, 1))
+        with pytest.raises(IntegrityError, match="preferences"):
+            read_preferences(path)
