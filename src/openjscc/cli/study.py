@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ..errors import UsageError
+from ..errors import UsageError, unknown_name
+from . import study_pairs
 from .bench import check_folder, run_plan
 from .console import print_json, print_table, progress, say
 from .eval import INTERRUPTED, print_records
@@ -39,7 +40,8 @@ def study(
     ] = None,
     data_dir: DataDir = None,
     limit: Annotated[
-        int | None, typer.Option("--limit", metavar="N", parser=whole(1), help="Only the first N pictures, for a quick look.")
+        int | None,
+        typer.Option("--limit", metavar="N", parser=whole(1), help="Only the first N pictures (or pairs), for a quick look."),
     ] = None,
     task_network: TaskNetworks = None,
     jobs: Jobs = None,
@@ -47,7 +49,19 @@ def study(
         int | None, typer.Option("--cells", metavar="K", parser=whole(1), help=f"With --check: how many cells; else {CELLS}.")
     ] = None,
     seed: Annotated[
-        int | None, typer.Option("--seed", metavar="S", parser=whole(), help="With --check: which cells are drawn; else 0.")
+        int | None,
+        typer.Option(
+            "--seed",
+            metavar="S",
+            parser=whole(),
+            help="With --check: which cells are drawn; of a questionnaire: which patches, and sides.",
+        ),
+    ] = None,
+    model: Annotated[
+        str | None, typer.Option("--model", metavar="SYSTEM", help="Of a questionnaire: the system that is asked about.")
+    ] = None,
+    answers: Annotated[
+        Path | None, typer.Option("--answers", metavar="FILE", help="Of a questionnaire: evaluate them (.csv or .jsonl).")
     ] = None,
     as_json: Json = False,
 ) -> None:
@@ -63,20 +77,46 @@ def study(
 
     --task-network puts other networks in the place of those that the study names; strips and heat maps are of the first of them.
 
+    A questionnaire (perceptual-pairs) writes pairs of pictures into DIR/questions and what they are into DIR/key.json; with
+    --answers: DIR/NAME.md, its figure and DIR/preferences.json. See docs/user-study.md.
+
     \b
     openjscc study --list
     openjscc study kodak-snr --limit 2 -o quick
     openjscc study kodak-snr
     openjscc study kodak-snr --check
     openjscc study sp-jscc-snr --task-network classifier,resnet20.th
+    openjscc study perceptual-pairs -o pairs
+    openjscc study perceptual-pairs -o pairs --answers answers.csv
     """
-    from ..bench.study import load_study, with_networks
+    from ..bench.questionnaire import is_questionnaire, packaged_questionnaires
+    from ..bench.study import load_study, packaged_studies, with_networks
 
     if list_studies:
         _list(as_json)
         return
     if name is None:
         raise UsageError("no study named", "openjscc study --list shows them")
+    folder = output if output is not None else RESULTS / Path(name).stem
+    if is_questionnaire(name):
+        asked = {"--check": check, "--resume": resume, "--cells": cells is not None, "--task-network": task_network is not None}
+        if answers is not None:
+            made = {"--model": model, "--seed": seed, "--limit": limit, "--jobs": jobs, "--data-dir": data_dir}
+            asked |= {option: value is not None for option, value in made.items()}
+        if wrong := [option for option, there in asked.items() if there]:
+            raise UsageError(f"{wrong[0]} with {'answers to ' if answers else ''}a questionnaire", "leave it out")
+        if answers is not None:
+            study_pairs.evaluate(name, folder, answers, as_json=as_json)
+        else:
+            study_pairs.make(name, folder, model=model, seed=seed, data_dir=data_dir, limit=limit, jobs=jobs, as_json=as_json)
+        return
+    known = [*packaged_studies(), *packaged_questionnaires()]
+    if not name.endswith(".toml") and name not in known:
+        raise unknown_name("study", name, known, more="(or give the path of a .toml file)")
+    if model is not None or answers is not None:
+        raise UsageError(
+            f"--{'model' if model is not None else 'answers'} with {name}", "that is for questionnaires: perceptual-pairs"
+        )
     if not check and (cells is not None or seed is not None):
         raise UsageError(f"--{'cells' if cells is not None else 'seed'} without --check", "a study has its seeds in its file")
     if check and resume:
@@ -85,7 +125,6 @@ def study(
     looked_by = [] if task_network is None else names(task_network, "list of task networks")
     if looked_by:
         plan = with_networks(plan, looked_by)
-    folder = output if output is not None else RESULTS / Path(name).stem
     if check:
         _check(plan, Path(name).stem, folder, cells or CELLS, seed or 0, data_dir, limit, looked_by, jobs, as_json)
     else:
@@ -93,9 +132,11 @@ def study(
 
 
 def _list(as_json: bool) -> None:
+    from ..bench.questionnaire import load_questionnaire, packaged_questionnaires
     from ..bench.study import load_study, packaged_studies
 
     studies = {name: load_study(name) for name in packaged_studies()}
+    studies |= {name: load_questionnaire(name) for name in packaged_questionnaires()}
     if as_json:
         print_json([{"name": name, "title": found.title, "paper": found.paper} for name, found in studies.items()])
     else:
