@@ -5,18 +5,33 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
 from torch import nn
 
 from .channels import EQUALIZERS, Channel, equalize, generators_for, make_channel
-from .codec import Codec, Conditions, Frame, Received, Reconstruction, check_image, check_task, is_bound, takes_any_ratio
+from .codec import (
+    LOST_GREY,
+    Codec,
+    Conditions,
+    Frame,
+    Received,
+    Reconstruction,
+    check_image,
+    check_task,
+    is_bound,
+    takes_any_ratio,
+)
 from .errors import UsageError, unknown_name
+from .power import mean_power
 from .units import snr_tensor
 
 SNR = float | Sequence[float] | torch.Tensor
+
+POWER_TOLERANCE = 1e-3
+"""How far an image's mean symbol energy may be from 1."""
 
 
 @dataclass(frozen=True)
@@ -105,7 +120,7 @@ def transmit(
 
     Raises:
         UsageError: for an image, SNR, channel, task, ratio or equaliser that cannot be used; for a bound whose transmitter
-            does not know the SNR.
+            does not know the SNR; for a codec that sends with more or less power than all others.
         OpenJSCCError: for a picture that cannot be read.
     """
     _check_equalizer(equalizer)
@@ -143,6 +158,13 @@ def encode(
         start = _clock(x.device)
         frame = codec.encode(x, Conditions(known, ratio, task, fading, uses))
         encoded = _clock(x.device)
+    power = mean_power(frame.symbols, frame.length)
+    if bool((wrong := (power - 1).abs() > POWER_TOLERANCE).any()):  # a NaN passes: it shows in what arrives
+        energy = power[wrong][0].item()
+        raise UsageError(
+            f"{codec.name} sends symbols of mean energy {energy:.4g}",
+            "it must be 1 for every image: openjscc.testing.check_codec",
+        )
     return Encoded(x, frame, channel, snr, 1e3 * (encoded - start))
 
 
@@ -154,6 +176,9 @@ def deliver(codec: Codec, sent: Encoded, *, seed: int = 0, trial: int = 0, equal
         arrived = _clock(sent.x.device)
         reconstruction = receive(codec, received, equalizer)
         decoded = _clock(sent.x.device)
+    image, ok = reconstruction.image, reconstruction.ok
+    if image is not None and ok is not None:  # whatever a codec shows for a lost picture, all are measured with the same
+        reconstruction = replace(reconstruction, image=torch.where(ok[:, None, None, None].to(image.device), image, LOST_GREY))
     return Transmission(reconstruction, sent.frame, received, sent.snr_db, sent.encode_ms, 1e3 * (decoded - arrived))
 
 

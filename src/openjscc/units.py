@@ -146,5 +146,5 @@ def parse_numbers(text: str, what: str = "list") -> list[float]:
         count = (stop - start) / step
         if count > 10_000:
             raise UsageError(f"{what} {text!r} has {count:.3g} values", "use a larger step; at most 10000 values")
-        values += [start + i * step for i in range(math.floor(count + 1e-9) + 1)]
+        values += [round(start + i * step, 12) for i in range(math.floor(count + 1e-9) + 1)]  # 0.3, not 0.30000000000000004
     return values

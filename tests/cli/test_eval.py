@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,7 +13,9 @@ import numpy as np
 import pytest
 import torch
 
+from helpers import PixelCodec
 from openjscc.bench import Interrupted, Record, Sweep, evaluate, read_records, summarise, write_records
+from openjscc.bench.grid import Precision, plan_cells
 from openjscc.bench.statistics import student_t_975
 from openjscc.data.datasets import open_dataset
 from openjscc.errors import IntegrityError, UsageError
@@ -52,6 +55,29 @@ def test_table(openjscc, pictures: Path) -> None:
     assert lines[1].split()[:4] == ["adjscc.photo", "awgn", "0", "1/12"]
     assert "±" in lines[1]
     assert "\x1b" not in result.out + result.err
+
+
+def test_two_files_with_weights_of_one_name_are_two_lines(openjscc, pictures: Path, tiny_weights: Path) -> None:
+    files = []
+    for folder in ("a", "b"):
+        Path(folder).mkdir()
+        files.append(shutil.copy(tiny_weights / "adjscc.photo.safetensors", folder))
+    result = openjscc("eval", "--data", pictures, "--systems", f"{files[0]},{files[1]},deepjscc")
+    result.assert_ok()
+    assert [line.split()[0] for line in result.out.splitlines()[1:]] == [*files, "deepjscc.photo"]
+
+
+def test_a_ratio_that_a_codec_does_not_have(pictures: Path) -> None:
+    """It is neither measured at the next one, nor noted as another one than the codec's own default."""
+    dataset, metrics = open_dataset(pictures), ("psnr",)
+    (record,) = evaluate(PixelCodec(), dataset, Sweep(ratios=(None,), metrics=metrics))
+    assert record.ratio == PixelCodec.ratios[0]
+    with pytest.raises(UsageError, match="no bandwidth ratio 1/7"):
+        evaluate(PixelCodec(), dataset, Sweep(ratios=(1 / 7,), metrics=metrics))
+    with pytest.raises(UsageError, match="no bandwidth ratio 1/7"):
+        plan_cells(
+            [("pixels", PixelCodec(), (1 / 7,))], dataset, channels=["awgn"], snr_db=[1.0], metrics=metrics, precision=Precision()
+        )
 
 
 def test_json_records(openjscc, pictures: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ from PIL import Image
 
 from helpers import PixelCodec, pictures
 from openjscc.channels import AWGN, equalize
-from openjscc.codec import Codec, Received, Reconstruction
+from openjscc.codec import LOST_GREY, Codec, Received, Reconstruction
 from openjscc.errors import OpenJSCCError, UsageError
 from openjscc.link import Transmission, deliver, encode, transmit
 
@@ -41,6 +42,27 @@ def test_what_comes_back():
     assert sent.snr_db.tolist() == [0.0, 10.0, 100.0]
     assert sent.encode_ms > 0
     assert sent.decode_ms > 0
+
+
+def test_no_system_sends_with_more_power_than_others():
+    class Loud(PixelCodec):
+        def encode(self, x, conditions):
+            frame = super().encode(x, conditions)
+            return dataclasses.replace(frame, symbols=1.1 * frame.symbols)
+
+    with pytest.raises(UsageError, match=r"mean energy 1\.21"):
+        transmit(Loud(), "awgn", pictures(2), 10.0)
+
+
+def test_a_lost_picture_is_grey_whatever_the_codec_shows():
+    class Peeking(PixelCodec):
+        def decode(self, received: Received) -> Reconstruction:
+            return Reconstruction(super().decode(received).image, ok=torch.tensor([True, False]))
+
+    image = transmit(Peeking(), "awgn", pictures(2), 10.0).image
+    assert image is not None
+    assert len(image[0].unique()) > 1
+    assert bool((image[1] == LOST_GREY).all())
 
 
 def test_what_was_encoded_once_is_sent_as_often_as_asked():

@@ -53,6 +53,9 @@ def test_the_command_line_takes_it(openjscc, photo: Path) -> None:
     assert system["weight"] == "uncoded"
     assert system["psnr"] > 30
     openjscc("bench", "--systems", "uncoded,adjscc", "--data", photo.parent, "--metrics", "psnr", "-o", "out").assert_ok()
+    for verb in ("bench", "eval"):
+        refused = openjscc(verb, "--systems", "uncoded", "--data", photo.parent, "--ratio", "1/6", "-o", f"{verb}.json")
+        refused.assert_error(2, "uncoded has no bandwidth ratio 1/6")
 
 
 @pytest.mark.usefixtures("installed")

@@ -20,7 +20,9 @@ from ..errors import UsageError
 from ..link import Transmission, deliver, encode
 from ..metrics import SetMetric, get_metric
 from ..models import LearnedCodec
+from ..models._base import RATIO_TOLERANCE
 from ..tasks import TaskNetwork, perceive
+from ..units import format_ratio
 from .perception import metric_of, quantities
 from .provenance import commit, device_name, versions
 from .records import Record
@@ -193,14 +195,22 @@ class _Eyes:
 
 
 def nominal_ratio(codec: Codec, asked: float | None) -> float | None:
-    """The one of the codec's ratios that ``asked`` means; of None its default, or None where it chooses for every picture."""
+    """The one of the codec's ratios that ``asked`` means; of None its default, or None where it chooses for every picture.
+
+    Raises:
+        UsageError: it has none near that; it would be measured at another one than others.
+    """
     if asked is None:
         if adapts_rate(codec):
             return None
         return getattr(codec, "default_ratio", codec.ratios[0])
     if takes_any_ratio(codec):
         return asked
-    return min(codec.ratios, key=lambda known: abs(asked / known - 1))
+    nearest = min(codec.ratios, key=lambda known: abs(asked / known - 1))
+    if not abs(asked / nearest - 1) <= RATIO_TOLERANCE:
+        has = ", ".join(format_ratio(known) for known in codec.ratios)
+        raise UsageError(f"{codec.name} has no bandwidth ratio {format_ratio(asked)}", f"it has {has}")
+    return nearest
 
 
 def to_records(

@@ -20,7 +20,7 @@ from ..metrics import get_metric
 from ..tasks import TaskNetwork
 from ..units import snr_tensor
 from .perception import check_networks
-from .points import Measured, Point, measure, to_records
+from .points import Measured, Point, measure, nominal_ratio, to_records
 from .records import Record
 
 Item = TypeVar("Item")
@@ -60,10 +60,10 @@ class Sweep:
         check_metrics(self.metrics)
         snr_tensor(self.snr_db, len(self.snr_db))
 
-    @property
-    def points(self) -> list[Point]:
-        """All of channel, ratio, SNR."""
-        return [Point(*where) for where in itertools.product(self.channels, self.ratios, self.snr_db)]
+    def points(self, codec: Codec) -> list[Point]:
+        """All of channel, ratio (the codec's own one that is meant), SNR."""
+        ratios = dict.fromkeys(nominal_ratio(codec, asked) for asked in self.ratios)
+        return [Point(*where) for where in itertools.product(self.channels, ratios, self.snr_db)]
 
 
 def check_metrics(names: Iterable[str]) -> None:
@@ -143,7 +143,8 @@ def evaluate(
         Interrupted: on Ctrl-C, with what there is.
     """
     check_networks(sweep.metrics, dataset, networks)
-    points = [Measured() for _ in sweep.points]
+    points = sweep.points(codec)
+    measured = [Measured() for _ in points]
     system = system or codec.name
     told = sweep.told_snr_db
     stop = threading.Event()
@@ -165,30 +166,30 @@ def evaluate(
                 networks=networks,
                 advance=advanced,
             )
-            for point in sweep.points
+            for point in points
         ]
 
     def records() -> list[Record]:
-        found = [
+        lists = [
             to_records(
                 codec,
                 dataset,
                 point,
-                measured,
+                found,
                 sweep.metrics,
                 system=system,
                 seed=sweep.seed,
                 told_snr_db=told,
                 networks=networks,
             )
-            for point, measured in zip(sweep.points, points, strict=True)
+            for point, found in zip(points, measured, strict=True)
         ]
-        return [record for some in found for record in some]
+        return [record for some in lists for record in some]
 
     try:
         for fresh in in_order(work, enumerate_batches(dataset, getattr(codec, "pack", 1), batch_pixels), jobs, stop):
-            for point, new in zip(points, fresh, strict=True):  # only batches that are through with every point count
-                point.add_pictures(new)
+            for one, new in zip(measured, fresh, strict=True):  # only batches that are through with every point count
+                one.add_pictures(new)
     except KeyboardInterrupt:
         raise Interrupted(records()) from None
     return records()

@@ -156,7 +156,7 @@ def _run(
     from ..digital import is_digital
 
     records: list[Record] = []
-    total = sum(len(dataset) * len(sweep.points) * sweep.trials for _, _, sweep in plan)
+    total = sum(len(dataset) * len(sweep.points(codec)) * sweep.trials for _, codec, sweep in plan)
     try:
         with progress("pictures sent", total) as advance:
             for system, codec, sweep in plan:
@@ -191,15 +191,18 @@ def print_records(records: list[Record]) -> None:
     from ..units import format_ratio
 
     columns = list(dict.fromkeys((record.metric, record.task_network) for record in records))
-    lines: dict[tuple[str, str, float | None, float], dict[tuple[str, str | None], Record]] = {}
+    lines: dict[tuple[str, str, str, float | None, float], dict[tuple[str, str | None], Record]] = {}
+    systems: dict[str, set[str]] = {}
     for record in records:
-        line = lines.setdefault((record.weight, record.channel, record.ratio, record.snr_db), {})
+        line = lines.setdefault((record.system, record.weight, record.channel, record.ratio, record.snr_db), {})
         line[record.metric, record.task_network] = record
+        systems.setdefault(record.weight, set()).add(record.system)
     remarks = [METRICS[metric].unit or network for metric, network in columns]
     titles = [f"{metric} ({remark})" if remark else metric for (metric, _), remark in zip(columns, remarks, strict=True)]
     rows = []
-    for (weight, channel, ratio, snr_db), line in lines.items():
+    for (system, weight, channel, ratio, snr_db), line in lines.items():
         first = next(iter(line.values()))
+        weight = weight if len(systems[weight]) == 1 else system  # two files may hold weights of one name
         cells = [_cell(line[column], 2 if METRICS[column[0]].unit == "dB" else 4) for column in columns]
         where = [weight, channel, f"{snr_db:g}", format_ratio(ratio), f"{first.bandwidth_ratio:.5f}"]
         lost = f"{100 * first.outage_rate:.3g} %" if first.outage_rate else "-"

@@ -71,9 +71,8 @@ def confusion_entries(
         truth = truth[truth != void]
         for kind, numbers in (("prediction", one), ("mask", truth)):
             if len(numbers) and not 0 <= int(numbers.min()) <= int(numbers.max()) < classes:
-                raise UsageError(
-                    f"{kind} has class {int(numbers.max())} of {classes}", f"classes are 0 to {classes - 1}, {void} is void"
-                )
+                wrong = int(numbers.min()) if int(numbers.min()) < 0 else int(numbers.max())
+                raise UsageError(f"{kind} has class {wrong} of {classes}", f"classes are 0 to {classes - 1}, {void} is void")
         counts = torch.bincount(truth * classes + one, minlength=classes * classes)
         entries.append(counts.reshape(classes, classes).cpu().numpy())
     return entries
