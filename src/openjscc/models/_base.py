@@ -6,7 +6,7 @@ import dataclasses
 import math
 from abc import abstractmethod
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 import torch
 from torch import nn
@@ -50,6 +50,23 @@ class CodecConfig:
             raise UsageError(f"rates {self.rates}", "give ascending, even numbers of real latent channels, e.g. [8, 16]")
 
 
+class Arrived(NamedTuple):
+    """Received symbols as a decoder's networks take them.
+
+    Attributes:
+        latent: ``(B, rates[-1], H/stride, W/stride)``, zero where nothing was sent, at the scale that it had at the
+            transmitter where that is sent.
+        snr_db: float32 ``(B,)`` at the receiver, clamped to the range that the networks were made for.
+        rate: index ``(B,)``.
+        scale: ``(B,)``; 1 where it is not sent.
+    """
+
+    latent: torch.Tensor
+    snr_db: torch.Tensor
+    rate: torch.Tensor
+    scale: torch.Tensor
+
+
 class LearnedCodec(nn.Module):
     """A learned codec: two networks (`analyse`, `synthesise`) behind the `openjscc.codec.Codec` contract.
 
@@ -89,12 +106,12 @@ class LearnedCodec(nn.Module):
         """
 
     def choose(
-        self, x: torch.Tensor, snr_db: torch.Tensor, ratio: float | torch.Tensor | None
+        self, x: torch.Tensor, snr_db: torch.Tensor, ratio: float | torch.Tensor | None, task: str
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Latent of padded images (as `analyse`), and the rate index ``(B,)`` that each is sent at.
+        """Latent of padded images (as `analyse`) for one of `tasks`, and the rate index ``(B,)`` that each is sent at.
 
         Raises:
-            UsageError: for a ratio that the codec does not have.
+            UsageError: for a ratio that the codec does not have, or not for this task.
         """
         rate = self.rate_index(ratio, len(x), x.device)
         return self.analyse(x, snr_db, rate), rate
@@ -140,7 +157,7 @@ class LearnedCodec(nn.Module):
         if conditions.task not in self.tasks:
             raise UsageError(f"{self.name} does not serve the task {conditions.task!r}", f"it serves {', '.join(self.tasks)}")
         snr_db = self._known_snr(conditions.snr_db, batch, x.device)
-        latent, rate = self.choose(pad_to_multiple(x, self.stride), snr_db, conditions.ratio)
+        latent, rate = self.choose(pad_to_multiple(x, self.stride), snr_db, conditions.ratio, conditions.task)
         payload = latent.float().unflatten(1, (-1, 2)).movedim(2, -1).flatten(1, 3).contiguous()
         symbols = torch.view_as_complex(payload)
         sent = self._channels(rate) // 2 * (latent.shape[2] * latent.shape[3])
@@ -153,6 +170,13 @@ class LearnedCodec(nn.Module):
 
     def decode(self, received: Received) -> Reconstruction:
         """Received symbols to an image. See `openjscc.codec.Codec.decode`."""
+        arrived, side = self.arrived(received), received.side
+        image = self.synthesise(arrived.latent, arrived.snr_db, arrived.rate, arrived.scale)
+        image = image[:, :, : side.height, : side.width]
+        return Reconstruction(image=image if self.training else image.clamp(0.0, 1.0))
+
+    def arrived(self, received: Received) -> Arrived:
+        """What `synthesise` is given of the received symbols."""
         side, batch = received.side, received.symbols.shape[0]
         rate = side.rate if side.rate is not None else self.rate_index(None, batch, received.symbols.device)
         grid = (math.ceil(side.height / self.stride), math.ceil(side.width / self.stride))
@@ -163,9 +187,7 @@ class LearnedCodec(nn.Module):
         payload = F.pad(torch.view_as_real(payload), (0, 0, 0, full - payload.shape[1]))
         latent = payload.unflatten(1, (-1, *grid)).movedim(-1, 2).flatten(1, 2)
         scale = torch.ones(batch, device=latent.device) if side.scale is None else side.scale
-        image = self.synthesise(latent * scale[:, None, None, None], self._effective_snr(received), rate, scale)
-        image = image[:, :, : side.height, : side.width]
-        return Reconstruction(image=image if self.training else image.clamp(0.0, 1.0))
+        return Arrived(latent * scale[:, None, None, None], self._effective_snr(received), rate, scale)
 
     def payload_uses(self, height: int, width: int, rate: int) -> int:
         """Channel uses of the payload of an ``height`` x ``width`` picture at rate index ``rate``."""

@@ -150,7 +150,7 @@ class ARJSCC(LearnedCodec):
             nn.init.zeros_(next(self.source_decoder.stages[-1][-1].parameters()))  # pyright: ignore[reportIndexIssue]
 
     def choose(
-        self, x: torch.Tensor, snr_db: torch.Tensor, ratio: float | torch.Tensor | None
+        self, x: torch.Tensor, snr_db: torch.Tensor, ratio: float | torch.Tensor | None, task: str
     ) -> tuple[torch.Tensor, torch.Tensor]:
         x = 2 * x - 1
         features, latent = self._encode(x, snr_db)

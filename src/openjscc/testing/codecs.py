@@ -25,7 +25,7 @@ def check_codec(codec: Codec, sizes: tuple[tuple[int, int], ...] = SIZES) -> Non
     on its neighbours or on their SNR), determinism, the account of channel uses, refusal of ratios it does not have; of
     a codec that chooses its rate (`openjscc.codec.adapts_rate`), that it tells and counts its choice; of one that is a
     `torch.nn.Module`, also that gradients reach every parameter and that saving and loading its parameters gives the same
-    output.
+    output. All that holds for each of its tasks; ratios are tried on the first one, the others choose their own.
 
     Args:
         codec: in evaluation mode, if it is a module.
@@ -36,8 +36,9 @@ def check_codec(codec: Codec, sizes: tuple[tuple[int, int], ...] = SIZES) -> Non
     """
     for size in sizes:
         check_shapes_and_power(codec, size)
-    check_determinism(codec)
-    check_batch_independence(codec)
+    for task in codec.tasks:
+        check_determinism(codec, task)
+        check_batch_independence(codec, task)
     check_ratios(codec)
     if adapts_rate(codec):
         check_policy(codec)
@@ -50,9 +51,10 @@ def check_shapes_and_power(codec: Codec, size: tuple[int, int]) -> None:
     """Types and shapes of frame and reconstruction; mean symbol energy 1 per image to 1e-4, nothing sent after ``length``."""
     x = _pictures(3, size)
     x[1] = 0.25  # a flat picture, beside textured ones
-    for ratio in codec.ratios:
-        frame, reconstruction = _send(codec, x, ratio)
-        where = f"{size[1]}x{size[0]}, ratio {ratio:.4g}"
+    places = [(codec.tasks[0], ratio) for ratio in codec.ratios] + [(task, None) for task in codec.tasks[1:]]
+    for task, ratio in places:
+        frame, reconstruction = _send(codec, x, ratio, task=task)
+        where = f"{size[1]}x{size[0]}, " + (task if ratio is None else f"ratio {ratio:.4g}")
         require(frame.symbols.dtype == torch.complex64, f"{where}: symbols are {frame.symbols.dtype}, not complex64")
         require(frame.symbols.ndim == 2 and len(frame.symbols) == 3, f"{where}: symbols have shape {tuple(frame.symbols.shape)}")
         k = frame.symbols.shape[1]
@@ -74,24 +76,32 @@ def check_shapes_and_power(codec: Codec, size: tuple[int, int]) -> None:
             require(bool(torch.isfinite(image).all()), f"{where}: image has values that are not finite")
             low, high = image.min().item(), image.max().item()
             require(low >= 0 and high <= 1, f"{where}: image values from {low:g} to {high:g}, not in [0, 1]")
+        scores = reconstruction.segmentation
+        if scores is not None:
+            shape = tuple(scores.shape)
+            require(len(shape) == 4 and (shape[0], *shape[2:]) == (3, *size), f"{where}: a segmentation comes out as {shape}")
+            require(bool(torch.isfinite(scores).all()), f"{where}: a segmentation has values that are not finite")
+        wanted = {"reconstruction": image, "segmentation": scores}
+        require(wanted.get(task, image) is not None, f"{where}: nothing comes out for the task {task}")
+        require(frame.side.task == task, f"{where}: side information says the task is {frame.side.task}")
 
 
-def check_determinism(codec: Codec) -> None:
+def check_determinism(codec: Codec, task: str = "") -> None:
     """The same pictures and the same channel give the same symbols and the same result."""
     x = _pictures(2, (32, 32))
-    (first, one), (second, two) = _send(codec, x, None), _send(codec, x, None)
+    (first, one), (second, two) = _send(codec, x, None, task=task), _send(codec, x, None, task=task)
     require(torch.equal(first.symbols, second.symbols), "encode gives other symbols the second time")
     require(_same(one, two, 0.0), "decode gives another result the second time")
 
 
-def check_batch_independence(codec: Codec) -> None:
+def check_batch_independence(codec: Codec, task: str = "") -> None:
     """What is sent of an image, and what comes out, is the same alone and in any company, at any SNR of the others."""
     x = _pictures(3, (32, 40))
     x[0] *= 0.05  # if power is shared in the batch, dark and bright pictures borrow from each other
     snr_db = torch.tensor([0.0, 20.0, 10.0])
-    together, result = _send(codec, x, None, snr_db)
+    together, result = _send(codec, x, None, snr_db, task=task)
     for i in range(3):
-        alone, single = _send(codec, x[i : i + 1], None, snr_db[i : i + 1], first=i)
+        alone, single = _send(codec, x[i : i + 1], None, snr_db[i : i + 1], first=i, task=task)
         k = int(alone.length[0])
         require(int(together.length[i]) == k, f"image {i} sends {k} symbols alone and {int(together.length[i])} in a batch")
         error = (together.symbols[i, :k] - alone.symbols[0, :k]).abs().max().item()
@@ -99,6 +109,10 @@ def check_batch_independence(codec: Codec) -> None:
         if result.image is not None and single.image is not None:
             error = (result.image[i] - single.image[0]).abs().max().item()
             require(error < 5e-3, f"image {i}: the result differs by {error:.3g} between a batch and alone")
+        if result.segmentation is not None and single.segmentation is not None:
+            largest = single.segmentation.abs().max().item()
+            error = (result.segmentation[i] - single.segmentation[0]).abs().max().item()
+            require(error < 5e-3 * max(1, largest), f"image {i}: its scores differ by {error:.3g} between a batch and alone")
 
 
 def check_ratios(codec: Codec) -> None:
@@ -135,7 +149,7 @@ def check_policy(codec: Codec) -> None:
 
 
 def check_gradients(codec: nn.Module) -> None:
-    """A loss on the received picture moves every parameter (each first moved a little, off any start at zero)."""
+    """A loss on what comes out moves every parameter (each first moved a little, off any start at zero)."""
     model = copy.deepcopy(codec).train().requires_grad_(True)
     generator = torch.Generator().manual_seed(2)
     with torch.no_grad():
@@ -145,11 +159,18 @@ def check_gradients(codec: nn.Module) -> None:
     x = _pictures(len(ratios), (32, 32))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(3)  # a policy may draw
-        for asked in (ratios, None) if adapts_rate(model) else (ratios,):  # pyright: ignore[reportArgumentType]
-            _, reconstruction = _send(model, x, asked, torch.linspace(0, 20, len(ratios)))  # pyright: ignore[reportArgumentType]
-            if reconstruction.image is None:
+        first, *others = model.tasks  # pyright: ignore[reportGeneralTypeIssues]
+        ways = [(ratios, first), *((None, task) for task in others)]
+        if adapts_rate(model):  # pyright: ignore[reportArgumentType]
+            ways.append((None, first))
+        for asked, task in ways:
+            _, reconstruction = _send(model, x, asked, torch.linspace(0, 20, len(ratios)), task=task)  # pyright: ignore[reportArgumentType]
+            if reconstruction.image is not None:
+                (reconstruction.image - x).square().mean().backward()
+            elif reconstruction.segmentation is not None:
+                reconstruction.segmentation.square().mean().backward()
+            else:
                 return
-            (reconstruction.image - x).square().mean().backward()
     missed = [name for name, parameter in model.named_parameters() if parameter.grad is None or not bool(parameter.grad.any())]
     require(not missed, f"no gradient reaches {', '.join(missed)}")
 
@@ -174,13 +195,14 @@ def _pictures(batch: int, size: tuple[int, int]) -> torch.Tensor:
 
 
 def _send(
-    codec: Codec, x: torch.Tensor, ratio: float | torch.Tensor | None, snr_db: torch.Tensor | None = None, first: int = 0
-) -> tuple[Frame, Reconstruction]:
-    """Over AWGN; image i meets the draw of number ``first + i``."""
+    codec: Codec, x: torch.Tensor, ratio: float | torch.Tensor | None, snr_db: torch.Tensor | None = None, first: int = 0,
+    task: str = "",
+) -> tuple[Frame, Reconstruction]:  # fmt: skip
+    """Over AWGN, for the codec's first task unless another is named; image i meets the draw of number ``first + i``."""
     snr_db = torch.full((len(x),), SNR_DB) if snr_db is None else snr_db
     generators = [torch.Generator().manual_seed(first + i) for i in range(len(x))]
     with torch.set_grad_enabled(isinstance(codec, nn.Module) and codec.training):
-        frame = codec.encode(x, Conditions(snr_db=snr_db, ratio=ratio))
+        frame = codec.encode(x, Conditions(snr_db=snr_db, ratio=ratio, task=task or codec.tasks[0]))
         received: Received = make_channel("awgn")(frame, snr_db, generators)
         return frame, codec.decode(received)
 

@@ -1,0 +1,429 @@
+"""MTGSC: one link for two tasks, the picture itself or what is where in it, with a diffusion transformer as decoder."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from ..codec import Conditions, Frame, Received, Reconstruction
+from ..errors import UsageError
+from ..units import format_ratio
+from ._base import Arrived, CodecConfig, LearnedCodec
+from ._registry import register
+from .layers import ChannelAttention
+from .layers.conditions import condition_count, told
+from .layers.shortcut import block_analysis, block_synthesis
+from .layers.swin import PatchEmbedding, PatchMerging, SwinStage, start
+from .layers.transformer import DiT, cosine_schedule, noise_level
+
+RECONSTRUCTION, SEGMENTATION = "reconstruction", "segmentation"
+STRIDE = 8
+
+
+@dataclass(frozen=True)
+class MTGSCConfig(CodecConfig):
+    """`CodecConfig` and the networks; the defaults are Table I of the paper.
+
+    Attributes:
+        segmentation_rate: index of the rate at which a segmentation is sent.
+        patch: pixels along a side that become one vector of the Swin Transformer.
+        channels: of the Swin Transformer: of its embedding, then after each of three mergings.
+        depths: blocks of its three levels.
+        heads: of its attention.
+        window: positions along the side of its attention windows.
+        hidden: width of the JSCC encoder, of the receiver's knowledge base and of the segmentation decoder.
+        told: encoder and receiver's knowledge base weigh their channels by the SNR (`ChannelAttention`).
+        width: of the diffusion transformer.
+        depth: its blocks.
+        decoder_heads: of its attention.
+        token: grid positions (of 8x8 pixels) along a side that make one of its tokens.
+        span: tokens along the side of its attention windows; 0: attention over the whole picture.
+        expansion: hidden width of its MLPs, over ``width``.
+        shared: one layer tells all its blocks the time, see `openjscc.models.layers.transformer.DiT`.
+        fine: channels at half the picture's size, after the up-sampling.
+        dropout: in the segmentation decoder, in training.
+        classes: of a segmentation.
+        state: what it starts from: the received ``signal``, or Gaussian ``noise`` of the picture's size. The former takes the
+            linear block transform, through which a received signal is a noisy picture.
+        shortcut: a linear block transform beside encoder and decoder (`openjscc.models.layers.shortcut`).
+    """
+
+    rates: tuple[int, ...] = (12, 24)
+    snr_range: tuple[float, float] = (0.0, 18.0)
+    segmentation_rate: int = 0
+    patch: int = 4
+    channels: tuple[int, ...] = (96, 192, 384, 768)
+    depths: tuple[int, ...] = (2, 2, 2)
+    heads: int = 3
+    window: int = 7
+    hidden: int = 128
+    told: bool = False
+    width: int = 1152
+    depth: int = 28
+    decoder_heads: int = 16
+    token: int = 2
+    span: int = 0
+    expansion: int = 4
+    shared: bool = False
+    fine: int = 32
+    dropout: float = 0.1
+    classes: int = 21
+    state: Literal["signal", "noise"] = "noise"
+    shortcut: bool = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if len(self.channels) != 4 or len(self.depths) != 3:
+            raise UsageError(f"channels {self.channels}, depths {self.depths}", "give four widths and three depths")
+        if any(channels % self.heads for channels in self.channels[:3]) or self.width % self.decoder_heads:
+            raise UsageError(f"{self.heads} and {self.decoder_heads} heads", "give widths that they divide")
+        if self.patch != STRIDE // 2:
+            raise UsageError(f"patch {self.patch}", f"the first level works at 1/{STRIDE // 2} of the picture's size")
+        if self.state == "signal" and not self.shortcut:
+            raise UsageError('state "signal" without shortcut', 'a received signal is no picture then: take state "noise"')
+        if not 0 <= self.segmentation_rate < len(self.rates):
+            raise UsageError(f"segmentation_rate {self.segmentation_rate}", f"an index into {len(self.rates)} rates")
+
+
+PAPER = MTGSCConfig()
+PHOTO = MTGSCConfig(
+    send_scale=True,
+    channels=(48, 64, 96, 128),
+    heads=2,
+    hidden=96,
+    told=True,
+    width=192,
+    depth=4,
+    decoder_heads=6,
+    span=8,
+    expansion=3,
+    shared=True,
+    fine=12,
+    state="signal",
+    shortcut=True,
+)
+NOISE = MTGSCConfig(**{**PHOTO.__dict__, "state": "noise"})
+
+
+@register("mtgsc", default_tag="photo", configs={"paper": PAPER, "photo": PHOTO, "photo-noise": NOISE})
+class MTGSC(LearnedCodec):
+    """Multi-task generative semantic communication.
+
+    W. Yuan, J. Ren, C. Wang, R. Zhang, J. Wei, D. I. Kim, S. Cui: Generative semantic communication for joint image transmission
+    and segmentation, 2024.
+
+    ::
+
+        x --+--[Swin]-[merge]--f1--[Swin]-[merge]--f2--[Swin]-[merge]--f3        f = f1 + f2 + f3, or f2 + f3 for a segmentation
+            +--[x, f]--[residual block, stride]--[conv of the task]--> z --power--> channel --> z'
+        z' --[residual block]--[residual block]--> f'        (the first one's output alone for a segmentation)
+        reconstruction: state, z', f' --patches--[DiT: time]--patches back--[up]--[residual block]--> x', once or several times
+        segmentation:   f' --[residual block]--[residual block]--[conv 1x1]--[up]--> class scores
+
+    >>> codec = MTGSC(PHOTO).eval()
+    >>> frame = codec.encode(torch.rand(1, 3, 224, 224), Conditions(torch.tensor([10.0]), task="segmentation"))
+    >>> int(frame.length[0])  # 6 symbols for each of 28 x 28 positions, and a header of 44
+    4748
+
+    Attributes:
+        steps: how often the diffusion decoder runs for a picture; the first result is the best in squared error.
+        seed: of the noise that ``state = "noise"`` starts from, the same for every picture of a size.
+        progress: float32 ``(B,)`` in [0, 1]: in training, where between the picture (0) and the start of decoding (1) the
+            state lies; None: at the start.
+        noise: ``(B, 3, H, W)``: in training, the Gaussian noise of the state; None: what `seed` gives.
+
+    What the paper leaves open, and what was chosen: docs/models/mtgsc.md.
+    """
+
+    arch: ClassVar[str] = "mtgsc"
+    tasks = (RECONSTRUCTION, SEGMENTATION)
+    config: MTGSCConfig
+    steps: int = 1
+    seed: int = 0
+    progress: torch.Tensor | None = None
+    noise: torch.Tensor | None = None
+    _sent: torch.Tensor | None = None
+
+    def __init__(self, config: MTGSCConfig) -> None:
+        super().__init__(config)
+        self.stride = STRIDE
+        latent, rates = config.rates[-1], len(config.rates)
+        self.knowledge_encoder = TransmitterKB(config)
+        self.encoder = Encoder(config, condition_count(rates, False) + 1)
+        self.conditions = condition_count(rates, config.send_scale)
+        self.receiver = ReceiverKB(config, self.conditions + 1)
+        self.decoder = PictureDecoder(config, self.conditions)
+        self.segmentation_decoder = SegmentationDecoder(config)
+        self.block_analysis = self.block_synthesis = self.block_attention = None
+        if config.shortcut:
+            self.block_analysis = block_analysis(latent, STRIDE)
+            self.block_synthesis = block_synthesis(latent, STRIDE)
+            self.block_attention = ChannelAttention(latent, self.conditions, hidden=max(latent // 2, 8), start=0.95)
+            for parameter in (*self.encoder.heads[RECONSTRUCTION].parameters(), *self.decoder.last.parameters()):
+                nn.init.zeros_(parameter)
+
+    def choose(
+        self, x: torch.Tensor, snr_db: torch.Tensor, ratio: float | torch.Tensor | None, task: str
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        if task == RECONSTRUCTION:
+            rate = self.rate_index(ratio, len(x), x.device)
+            return self.analyse(x, snr_db, rate), rate
+        narrow = self.config.segmentation_rate
+        rate = torch.full((len(x),), narrow, device=x.device)
+        if ratio is not None and not torch.equal(self.rate_index(ratio, len(x), x.device), rate):
+            raise UsageError(
+                f"{self.name} sends a segmentation at one bandwidth ratio",
+                f"leave it out, or ask for {format_ratio(self.ratios[narrow])}",
+            )
+        latent = self._encoded(2 * x - 1, snr_db, rate, task)
+        return F.pad(latent, (0, 0, 0, 0, 0, self.config.rates[-1] - latent.shape[1])), rate
+
+    def analyse(self, x: torch.Tensor, snr_db: torch.Tensor, rate: torch.Tensor) -> torch.Tensor:
+        x = 2 * x - 1
+        latent = self._encoded(x, snr_db, rate, RECONSTRUCTION)
+        return latent if self.block_analysis is None else latent + self.block_analysis(x)
+
+    def encode(self, x: torch.Tensor, conditions: Conditions) -> Frame:
+        frame = super().encode(x, conditions)
+        self._sent = x if self.training and conditions.task == RECONSTRUCTION else None
+        return frame
+
+    def decode(self, received: Received) -> Reconstruction:
+        if received.side.task == RECONSTRUCTION:
+            return super().decode(received)
+        arrived, side = self.arrived(received), received.side
+        features = self.receiver(arrived.latent, self._told(arrived, SEGMENTATION), SEGMENTATION)
+        scores = self.segmentation_decoder(features).float()
+        height, width = (STRIDE * size for size in scores.shape[-2:])
+        scores = F.interpolate(scores, size=(height, width), mode="bilinear", align_corners=False)
+        return Reconstruction(segmentation=scores[:, :, : side.height, : side.width])
+
+    def synthesise(self, latent: torch.Tensor, snr_db: torch.Tensor, rate: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
+        arrived = Arrived(latent, snr_db, rate, scale)
+        context = self._told(arrived)
+        features = self.receiver(latent, self._told(arrived, RECONSTRUCTION), RECONSTRUCTION)
+        linear = self._linear(latent, context)
+        level = noise_level(snr_db) if self.config.state == "signal" else torch.ones_like(snr_db)
+
+        def picture(state: torch.Tensor, progress: torch.Tensor) -> torch.Tensor:
+            return linear + self.decoder(state, latent, features, progress * level, context).float()
+
+        if self.training:
+            progress = torch.ones_like(snr_db) if self.progress is None else self.progress
+            y = picture(self._state(linear, progress), progress)
+            self._sent = None
+        else:
+            y = self._refined(picture, self._first(linear), len(latent))
+        return (y + 1) / 2
+
+    def _encoded(self, x: torch.Tensor, snr_db: torch.Tensor, rate: torch.Tensor, task: str) -> torch.Tensor:
+        context = told(snr_db, self.config.snr_range, rate, len(self.config.rates))
+        return self.encoder(x, self.knowledge_encoder(x, task), _with_task(context, task), task)
+
+    def _told(self, arrived: Arrived, task: str | None = None) -> torch.Tensor:
+        config = self.config
+        scale = arrived.scale if config.send_scale else None
+        context = told(arrived.snr_db, config.snr_range, arrived.rate, len(config.rates), scale)
+        return context if task is None else _with_task(context, task)
+
+    def _linear(self, latent: torch.Tensor, context: torch.Tensor) -> torch.Tensor:
+        """The picture as the linear block transform alone has it, in [-1, 1]; grey where there is none."""
+        if self.block_synthesis is None or self.block_attention is None:
+            batch, _, height, width = latent.shape
+            return latent.new_zeros(batch, 3, STRIDE * height, STRIDE * width)
+        return self.block_synthesis(self.block_attention(latent, context)).float()
+
+    def _first(self, linear: torch.Tensor) -> torch.Tensor:
+        """The state that decoding starts from."""
+        if self.config.state == "signal":
+            return linear
+        generator = torch.Generator().manual_seed(self.seed)
+        return torch.randn((1, *linear.shape[1:]), generator=generator).to(linear).expand_as(linear)
+
+    def _state(self, linear: torch.Tensor, progress: torch.Tensor) -> torch.Tensor:
+        """The state of training, between the sent picture and the start; the start itself where no picture is known."""
+        first = self._first(linear) if self.noise is None else self.noise
+        if self._sent is None:
+            return first
+        sent = F.pad(2 * self._sent - 1, (0, linear.shape[-1] - self._sent.shape[-1], 0, linear.shape[-2] - self._sent.shape[-2]))
+        return _between(self.config.state, sent, first, progress)
+
+    def _refined(
+        self, picture: Callable[[torch.Tensor, torch.Tensor], torch.Tensor], state: torch.Tensor, batch: int
+    ) -> torch.Tensor:
+        """The picture after `steps` predictions of it; between two the state moves towards the last one, without new noise."""
+        times = torch.linspace(1.0, 0.0, self.steps + 1, device=state.device)
+        y = state
+        for number, (now, then) in enumerate(itertools.pairwise(times), start=1):
+            now, then = now.expand(batch), then.expand(batch)
+            y = picture(state, now)
+            if number < self.steps:
+                state = _between(self.config.state, y, _start_of(self.config.state, y, state, now), then)
+        return y
+
+
+def _with_task(context: torch.Tensor, task: str) -> torch.Tensor:
+    return torch.cat([context, torch.full_like(context[:, :1], float(task == SEGMENTATION))], dim=1)
+
+
+def _shares(kind: str, progress: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Of the picture and of the start in the state at ``progress`` ``(B,)``, each ``(B, 1, 1, 1)``."""
+    progress = progress[:, None, None, None]
+    return (1 - progress, progress) if kind == "signal" else cosine_schedule(progress)
+
+
+def _between(kind: str, picture: torch.Tensor, first: torch.Tensor, progress: torch.Tensor) -> torch.Tensor:
+    """The state at ``progress`` ``(B,)`` between a picture (0) and the start of decoding (1)."""
+    left, right = _shares(kind, progress)
+    return left * picture + right * first
+
+
+def _start_of(kind: str, picture: torch.Tensor, state: torch.Tensor, progress: torch.Tensor) -> torch.Tensor:
+    """The start that a state and a picture imply: the way back from `_between`."""
+    left, right = _shares(kind, progress)
+    return (state - left * picture) / right
+
+
+class TransmitterKB(nn.Module):
+    """Source knowledge base of the transmitter: features of three levels of a Swin Transformer, summed on the first one's grid.
+
+    Shapes: x ``(B, 3, H, W)`` in [-1, 1] -> ``(B, channels[0], H/8, W/8)``.
+    """
+
+    def __init__(self, config: MTGSCConfig) -> None:
+        super().__init__()
+        channels = config.channels
+        self.embedding = PatchEmbedding(3, channels[0], config.patch)
+        self.stages = nn.ModuleList(
+            SwinStage(width, depth, config.heads, config.window) for width, depth in zip(channels[:3], config.depths, strict=True)
+        )
+        self.mergings = nn.ModuleList(PatchMerging(*pair) for pair in itertools.pairwise(channels))
+        self.levels = nn.ModuleList(nn.Linear(width, channels[0]) for width in channels[1:])
+        self.apply(start)
+
+    def forward(self, x: torch.Tensor, task: str) -> torch.Tensor:
+        x = self.embedding(x)
+        total: torch.Tensor | None = None
+        grid = (0, 0)
+        for number, (stage, merging, level) in enumerate(zip(self.stages, self.mergings, self.levels, strict=True)):
+            x = merging(stage(x))
+            if not number:
+                grid = (x.shape[1], x.shape[2])
+                if task == SEGMENTATION:
+                    continue
+            feature = level(x).movedim(-1, 1).repeat_interleave(2**number, 2).repeat_interleave(2**number, 3)
+            feature = feature[:, :, : grid[0], : grid[1]]
+            total = feature if total is None else total + feature
+        assert total is not None
+        return total
+
+
+class Encoder(nn.Module):
+    """JSCC encoder of both tasks: picture and feature, a residual block with a stride, and a last convolution for each task.
+
+    The picture comes as 4x4 blocks, the feature is repeated to their grid.
+    """
+
+    def __init__(self, config: MTGSCConfig, conditions: int) -> None:
+        super().__init__()
+        inside = 3 * (STRIDE // 2) ** 2 + config.channels[0]
+        self.first = nn.Conv2d(inside, config.hidden, 3, padding=1)
+        self.second = nn.Conv2d(config.hidden, config.hidden, 3, stride=2, padding=1)
+        self.skip = nn.Conv2d(inside, config.hidden, 1, stride=2)
+        self.attention = ChannelAttention(config.hidden, conditions, config.hidden // 4) if config.told else None
+        widths = {RECONSTRUCTION: config.rates[-1], SEGMENTATION: config.rates[config.segmentation_rate]}
+        self.heads = nn.ModuleDict({task: nn.Conv2d(config.hidden, width, 3, padding=1) for task, width in widths.items()})
+
+    def forward(self, x: torch.Tensor, feature: torch.Tensor, conditions: torch.Tensor, task: str) -> torch.Tensor:
+        feature = feature.repeat_interleave(2, 2).repeat_interleave(2, 3)
+        x = torch.cat([F.pixel_unshuffle(x, STRIDE // 2), feature.to(x.dtype)], dim=1)
+        x = F.relu(self.second(F.relu(self.first(x))) + self.skip(x))
+        return self.heads[task](x if self.attention is None else self.attention(x, conditions))
+
+
+class ResidualBlock(nn.Module):
+    """Two 3x3 convolutions and the input, ReLU after the first and after the sum; a 1x1 convolution where widths differ."""
+
+    def __init__(self, channels: int, out: int, dropout: float = 0.0) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(channels, out, 3, padding=1)
+        self.second = nn.Conv2d(out, out, 3, padding=1)
+        self.skip = nn.Conv2d(channels, out, 1) if channels != out else nn.Identity()
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return F.relu(self.second(self.dropout(F.relu(self.first(x)))) + self.skip(x))
+
+
+class ReceiverKB(nn.Module):
+    """Source knowledge base of the receiver: both residual blocks' outputs for a picture, the first one's for a segmentation.
+
+    Shapes: latent ``(B, rates[-1], H/8, W/8)`` -> ``(B, hidden, H/8, W/8)``.
+    """
+
+    def __init__(self, config: MTGSCConfig, conditions: int) -> None:
+        super().__init__()
+        self.first = ResidualBlock(config.rates[-1], config.hidden)
+        self.attention = ChannelAttention(config.hidden, conditions, config.hidden // 4) if config.told else None
+        self.second = ResidualBlock(config.hidden, config.hidden)
+
+    def forward(self, latent: torch.Tensor, conditions: torch.Tensor, task: str) -> torch.Tensor:
+        x = self.first(latent)
+        x = x if self.attention is None else self.attention(x, conditions)
+        return x if task == SEGMENTATION else x + self.second(x)
+
+
+class PictureDecoder(nn.Module):
+    """JSCC decoder of pictures: a diffusion transformer on patches of the state, the received signal and the feature; what it
+    makes of them goes back to the grid, is up-sampled and passes a residual block.
+
+    Shapes: state ``(B, 3, H, W)``, latent ``(B, rates[-1], H/8, W/8)``, feature ``(B, hidden, H/8, W/8)``, time ``(B,)``,
+    conditions ``(B, K)`` -> ``(B, 3, H, W)``.
+    """
+
+    def __init__(self, config: MTGSCConfig, conditions: int) -> None:
+        super().__init__()
+        self.token = config.token
+        inside = 3 * STRIDE**2 + config.rates[-1] + config.hidden
+        self.embedding = nn.Conv2d(inside, config.width, config.token, stride=config.token)
+        self.transformer = DiT(
+            config.width, config.depth, config.decoder_heads, config.span, config.expansion, conditions, config.shared
+        )
+        self.patches = nn.Linear(config.width, config.token**2 * config.hidden)
+        self.up = nn.Conv2d(config.hidden, (STRIDE // 2) ** 2 * config.fine, 3, padding=1)
+        self.block = ResidualBlock(config.fine, config.fine)
+        self.last = nn.Conv2d(config.fine, 3 * 4, 3, padding=1)
+
+    def forward(
+        self, state: torch.Tensor, latent: torch.Tensor, feature: torch.Tensor, time: torch.Tensor, conditions: torch.Tensor
+    ) -> torch.Tensor:
+        height, width = latent.shape[-2:]
+        x = torch.cat([F.pixel_unshuffle(state, STRIDE).to(feature.dtype), latent.to(feature.dtype), feature], dim=1)
+        x = F.pad(x, (0, -width % self.token, 0, -height % self.token), mode="replicate") if self.token > 1 else x
+        x = self.transformer(self.embedding(x).movedim(1, -1), time, conditions)
+        x = F.pixel_shuffle(self.patches(x).movedim(-1, 1), self.token)[:, :, :height, :width]
+        x = F.pixel_shuffle(self.up(x + feature), STRIDE // 2)
+        return F.pixel_shuffle(self.last(self.block(x)), 2)
+
+
+class SegmentationDecoder(nn.Module):
+    """JSCC decoder of segmentations: two residual blocks, dropout, and a 1x1 convolution to class scores, before the up-sampling
+    (bilinear, so that the order does not matter).
+
+    Shapes: ``(B, hidden, H/8, W/8)`` -> ``(B, classes, H/8, W/8)``.
+    """
+
+    def __init__(self, config: MTGSCConfig) -> None:
+        super().__init__()
+        self.blocks = nn.Sequential(*(ResidualBlock(config.hidden, config.hidden, config.dropout) for _ in range(2)))
+        self.dropout = nn.Dropout(config.dropout)
+        self.scores = nn.Conv2d(config.hidden, config.classes, 1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.scores(self.dropout(self.blocks(x)))

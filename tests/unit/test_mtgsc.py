@@ -1,0 +1,235 @@
+"""MTGSC: Table I part by part, the two tasks, the diffusion decoder's states and steps, the transformer's parts."""
+
+import doctest
+import itertools
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import nn
+
+from openjscc.codec import Conditions, Received
+from openjscc.errors import UsageError
+from openjscc.link import transmit
+from openjscc.models import create, mtgsc
+from openjscc.models.layers.transformer import DiT, GridAttention, WindowedAttention, noise_level, sinusoids
+from openjscc.models.mtgsc import MTGSC, MTGSCConfig, TransmitterKB
+from openjscc.testing import check_codec
+
+TINY = MTGSCConfig(
+    rates=(4, 8), channels=(6, 8, 10, 12), depths=(1, 2, 1), heads=2, window=3, hidden=8, width=12, depth=2, decoder_heads=2,
+    expansion=2, fine=4, classes=5,
+)  # fmt: skip
+SIGNAL = replace(TINY, span=3, shared=True, told=True, state="signal", shortcut=True, send_scale=True)
+
+
+def moved(config: MTGSCConfig, by: float = 0.05) -> MTGSC:
+    torch.manual_seed(0)
+    codec = MTGSC(config).eval()
+    with torch.no_grad():
+        for parameter in codec.parameters():
+            parameter.add_(by * torch.randn_like(parameter))
+    return codec
+
+
+def pictures(batch: int, height: int, width: int) -> torch.Tensor:
+    return torch.rand(batch, 3, height, width, generator=torch.Generator().manual_seed(1))
+
+
+def test_parts_of_the_paper_configuration() -> None:
+    with torch.device("meta"):
+        codec = create("mtgsc", "paper")
+
+    def count(module: nn.Module) -> int:
+        return sum(parameter.numel() for parameter in module.parameters())
+
+    def block(width: int) -> int:
+        attention, mlp, norms = 4 * width * (width + 1), 8 * width * width + 5 * width, 4 * width
+        return attention + 13**2 * 3 + mlp + norms
+
+    widths = (96, 192, 384, 768)
+    swin = (3 * 16 + 1) * 96 + sum(2 * block(width) for width in widths[:3])
+    merging = sum(8 * width + 4 * width * out for width, out in itertools.pairwise(widths))
+    levels = sum((width + 1) * 96 for width in widths[1:])
+    assert isinstance(codec, MTGSC)
+    assert count(codec.knowledge_encoder) == swin + merging + levels
+    # A block of DiT-XL/2: attention, MLP of four times the width, six modulations from the time.
+    assert count(codec.decoder.transformer.blocks) + count(codec.decoder.transformer.modulations) == 28 * (
+        4 * 1152 * 1153 + (8 * 1152 + 5) * 1152 + 6 * 1152 * 1153
+    )
+    for name, width in (("reconstruction", 24), ("segmentation", 12)):
+        assert count(codec.encoder.heads[name]) == width * (128 * 9 + 1)  # pyright: ignore[reportArgumentType]
+
+
+@pytest.mark.parametrize("config", [TINY, SIGNAL, replace(SIGNAL, state="noise")], ids=["paper's", "signal", "noise"])
+def test_contract(config: MTGSCConfig) -> None:
+    codec = moved(config)
+    check_codec(codec, sizes=((1, 1), (17, 40), (72, 33)))
+    codec.steps = 3
+    check_codec(codec, sizes=((17, 40),))
+
+
+def test_a_segmentation_is_sent_with_fewer_symbols() -> None:
+    codec = moved(SIGNAL)
+    picture = transmit(codec, "awgn", pictures(1, 64, 48), 10.0)
+    masks = transmit(codec, "awgn", pictures(1, 64, 48), 10.0, task="segmentation")
+    assert masks.image is None
+    assert masks.reconstruction.segmentation is not None
+    assert masks.reconstruction.segmentation.shape == (1, 5, 64, 48)
+    assert picture.frame.length - masks.frame.length == 2 * 8 * 6  # 2 of 4 symbols at 8 x 6 positions
+    assert transmit(codec, "awgn", pictures(1, 64, 48), 10.0, task="segmentation", ratio=codec.ratios[0]).frame.length > 0
+    with pytest.raises(UsageError, match="one bandwidth ratio"):
+        transmit(codec, "awgn", pictures(1, 64, 48), 10.0, task="segmentation", ratio=codec.ratios[1])
+
+
+def test_the_paper_budget_of_20_kbit_holds() -> None:
+    codec = create("mtgsc", "photo").eval()
+    length = transmit(codec, "awgn", pictures(1, 224, 224), 10.0, task="segmentation").frame.length
+    assert 4000 < int(length) <= 5000  # 20,000 coded bits at 16-QAM
+
+
+def test_a_segmentation_does_not_use_the_first_level() -> None:
+    base = TransmitterKB(TINY)
+    base(pictures(1, 32, 32), "segmentation").square().sum().backward()
+    assert base.levels[0].weight.grad is None
+    base(pictures(1, 32, 32), "reconstruction").square().sum().backward()
+    assert base.levels[0].weight.grad is not None
+
+
+def test_untrained_it_transmits_as_the_block_transform_alone() -> None:
+    torch.manual_seed(0)
+    codec = MTGSC(SIGNAL).eval()
+    x = pictures(2, 40, 48)
+    image = transmit(codec, "awgn", x, 15.0).image
+    assert image is not None
+    assert -10 * float((image - x).square().mean().log10()) > 8.5
+    seen: list[torch.Tensor] = []
+    codec.decoder.register_forward_hook(lambda module, arguments, result: seen.append(arguments[0]))
+    again = transmit(codec, "awgn", x, 15.0).image
+    assert again is not None
+    assert torch.equal(again, image)
+    assert torch.allclose(((seen[0] + 1) / 2).clamp(0, 1), image)  # the state is the received signal, as a picture
+
+
+@pytest.mark.parametrize("kind", ["signal", "noise"])
+def test_states_between_picture_and_start(kind: str) -> None:
+    x, first = pictures(2, 8, 8), torch.randn(2, 3, 8, 8)
+    half = torch.tensor([0.3, 0.8])
+    state = mtgsc._between(kind, x, first, half)
+    assert torch.allclose(mtgsc._start_of(kind, x, state, half), first, atol=1e-5)
+    assert torch.allclose(mtgsc._between(kind, x, first, torch.zeros(2)), x)
+    assert torch.allclose(mtgsc._between(kind, x, first, torch.ones(2)), first, atol=1e-6)
+    if kind == "noise":  # unit power of the noise is kept
+        a, b = (float(v) for v in mtgsc.cosine_schedule(torch.tensor(0.3)))
+        assert a**2 + b**2 == pytest.approx(1)
+
+
+@pytest.mark.parametrize("kind", ["signal", "noise"])
+def test_steps_go_on_from_what_was_predicted(kind: str) -> None:
+    codec = moved(replace(SIGNAL, state=kind))
+    target, first = torch.zeros(1, 3, 8, 8), torch.ones(1, 3, 8, 8)
+    seen: list[tuple[float, torch.Tensor]] = []
+
+    def oracle(state: torch.Tensor, progress: torch.Tensor) -> torch.Tensor:
+        seen.append((float(progress), state))
+        return target
+
+    codec.steps = 4
+    assert torch.equal(codec._refined(oracle, first, 1), target)
+    assert [progress for progress, _ in seen] == pytest.approx([1, 0.75, 0.5, 0.25])
+    for progress, state in seen:  # a predictor that is right moves it straight to the picture
+        assert torch.allclose(state, mtgsc._between(kind, target, first, torch.tensor([progress])), atol=1e-5)
+
+
+def test_the_time_is_that_of_the_snr() -> None:
+    assert float(noise_level(torch.tensor(0.0))) == pytest.approx(0.5**0.5)
+    assert float(noise_level(torch.tensor(20.0))) == pytest.approx(1 / 101**0.5)
+    codec, times = moved(SIGNAL), []
+    codec.decoder.register_forward_hook(lambda module, arguments, result: times.append(float(arguments[3])))
+    codec.steps = 2
+    transmit(codec, "awgn", pictures(1, 16, 16), 10.0)
+    assert times == pytest.approx([11**-0.5, 0.5 * 11**-0.5], rel=1e-3)
+
+
+def test_noise_follows_from_the_seed_and_not_from_the_batch() -> None:
+    codec = moved(replace(SIGNAL, state="noise"))
+    x = pictures(2, 16, 24)
+    codec.steps = 3
+    both, one = transmit(codec, "awgn", x, 10.0).image, transmit(codec, "awgn", x[1:], 10.0).image
+    assert both is not None
+    assert one is not None
+    assert torch.allclose(both[1:], one, atol=1e-5)
+    codec.seed = 1
+    other = transmit(codec, "awgn", x, 10.0).image
+    assert other is not None
+    assert not torch.allclose(both, other, atol=1e-5)
+
+
+def test_training_starts_between_picture_and_signal() -> None:
+    codec = moved(SIGNAL).train()
+    x, snr_db = pictures(2, 16, 16), torch.tensor([10.0, 5.0])
+    states: list[torch.Tensor] = []
+    codec.decoder.register_forward_hook(lambda module, arguments, result: states.append(arguments[0].detach()))
+    for progress in (torch.tensor([1.0, 1.0]), torch.tensor([1.0, 0.25]), torch.tensor([0.0, 0.0])):
+        codec.progress = progress
+        frame = codec.encode(x, Conditions(snr_db))
+        noise_var = 10 ** (-snr_db / 10)
+        image = codec.decode(Received(frame.symbols, noise_var, None, frame.length, frame.side)).image
+        assert image is not None
+    image.mean().backward()
+    assert torch.allclose(states[1][0], states[0][0])
+    assert torch.allclose(states[1][1], 0.75 * (2 * x[1] - 1) + 0.25 * states[0][1], atol=1e-5)
+    assert torch.allclose(states[2], 2 * x - 1, atol=1e-6)
+
+
+def test_windowed_attention_of_one_window_is_attention_of_the_grid() -> None:
+    torch.manual_seed(0)
+    windowed, grid = WindowedAttention(12, 3, 5).eval(), GridAttention(12, 3).eval()
+    grid.load_state_dict({key: value for key, value in windowed.state_dict().items() if key != "bias"})
+    nn.init.zeros_(windowed.bias)
+    x = torch.randn(2, 4, 5, 12)
+    assert torch.allclose(windowed(x, True), grid(x, False), atol=1e-6)
+    far = x.clone()
+    far[:, 3, 4] += 1
+    assert not torch.allclose(grid(far, False)[:, 0, 0], grid(x, False)[:, 0, 0])
+    wide = torch.randn(1, 10, 5, 12)
+    changed = wide.clone()
+    changed[:, 9] += 1  # in the second window
+    assert torch.allclose(windowed(changed, False)[:, :5], windowed(wide, False)[:, :5])
+    assert not torch.allclose(windowed(changed, True)[:, :8], windowed(wide, True)[:, :8])
+
+
+@pytest.mark.parametrize("shared", [False, True])
+def test_transformer_starts_as_a_layer_normalisation(shared: bool) -> None:
+    torch.manual_seed(0)
+    transformer = DiT(12, 3, 3, 4, 2, 1, shared)
+    x = torch.randn(2, 4, 6, 12)
+    y = transformer(x, torch.tensor([0.1, 0.9]), torch.zeros(2, 1))
+    assert torch.allclose(y, nn.functional.layer_norm(x, (12,)), atol=1e-5)
+    nn.init.normal_(transformer.modulations[0].weight)  # pyright: ignore[reportArgumentType]
+    one, other = (transformer(x[:1], torch.tensor([time]), torch.zeros(1, 1)) for time in (0.1, 0.9))
+    assert not torch.allclose(one, other)
+
+
+def test_sinusoids_in_closed_form() -> None:
+    angles = torch.tensor([2.0, 0.02])
+    assert torch.allclose(sinusoids(torch.tensor(2.0), 4, 1.0, 0.01), torch.cat([angles.cos(), angles.sin()]))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"state": "signal", "shortcut": False}, "signal"),
+        ({"heads": 5}, "heads"),
+        ({"patch": 2}, "patch"),
+        ({"segmentation_rate": 2}, "segmentation_rate"),
+        ({"depths": (1, 1)}, "depths"),
+    ],
+)
+def test_configurations_that_cannot_be(changes: dict, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        replace(TINY, **changes)
+
+
+def test_examples() -> None:
+    assert doctest.testmod(mtgsc).failed == 0
