@@ -37,6 +37,20 @@ def class_gradients(network: nn.Module, x: torch.Tensor, output: Output = "logit
     Raises:
         UsageError: for another output, or a network whose outputs are no scores.
     """
+    picture, totals = _totals(network, x, output)
+    with torch.enable_grad():
+        return torch.stack([torch.autograd.grad(total, picture, retain_graph=True)[0] for total in totals])
+
+
+def _mean_gradient(network: nn.Module, x: torch.Tensor, output: Output) -> torch.Tensor:
+    """Mean over the classes of `class_gradients`, ``(B, 3, H, W)``, in one pass back: the gradient of the mean."""
+    picture, totals = _totals(network, x, output)
+    with torch.enable_grad():
+        return torch.autograd.grad(totals.mean(), picture)[0]
+
+
+def _totals(network: nn.Module, x: torch.Tensor, output: Output) -> tuple[torch.Tensor, torch.Tensor]:
+    """A copy of the pictures, and every class's output summed over them, ``(C,)``: pictures do not see one another."""
     if output not in OUTPUTS:
         raise unknown_name("output", output, OUTPUTS)
     with torch.enable_grad():
@@ -46,8 +60,7 @@ def class_gradients(network: nn.Module, x: torch.Tensor, output: Output = "logit
             raise UsageError(f"the task network gives {tuple(scores.shape)}", "expected scores (B, C) or (B, C, H, W)")
         scores = scores.float().softmax(1) if output == "softmax" else scores.float()
         each = scores.flatten(2).mean(2) if scores.ndim == 4 else scores
-        totals = each.sum(0)
-        return torch.stack([torch.autograd.grad(total, picture, retain_graph=True)[0] for total in totals])
+        return picture, each.sum(0)
 
 
 def literal(gradients: torch.Tensor) -> torch.Tensor:
@@ -90,7 +103,10 @@ def semantic_weights(network: nn.Module, x: torch.Tensor, weighting: str = "rms"
     """
     if weighting not in WEIGHTINGS:
         raise unknown_name("weighting", weighting, WEIGHTINGS)
-    importance = WEIGHTINGS[weighting](class_gradients(network, x, output))
+    if weighting == "literal":
+        importance = _mean_gradient(network, x, output).abs()
+    else:
+        importance = WEIGHTINGS[weighting](class_gradients(network, x, output))
     norm = importance.square().flatten(1).mean(1).sqrt()[:, None, None, None]
     return torch.where(norm > 0, importance / norm.clamp(min=torch.finfo(norm.dtype).tiny), torch.ones_like(importance))
 
