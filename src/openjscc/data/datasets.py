@@ -8,19 +8,19 @@ from __future__ import annotations
 
 import hashlib
 import os
-import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 
-from ..errors import IntegrityError, MissingError, UsageError, unknown_name
+from ..errors import MissingError, UsageError, unknown_name
+from .cache import TensorCache
 from .cifar import ARCHIVE_FOLDER, read_npz, read_python_archive
 from .images import picture_size, read_image, to_uint8
+from .voc import LISTS, PICTURES, is_voc, listed
 
 SPLITS = ("train", "test")
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".ppm")
@@ -104,6 +104,7 @@ class PictureDataset:
         ids: one stable name per picture: the file's path within the data set, or ``test-00042``.
         labels: int64 ``(N,)`` class numbers, or None.
         paths: the files, or None where the pictures are one array.
+        masks: the files of their masks (`openjscc.data.masks`), which need not be there; None: the data has no masks.
         note: what a reader of results must know, e.g. that this is a miniature; else empty.
     """
 
@@ -116,6 +117,7 @@ class PictureDataset:
         paths: Sequence[Path] | None = None,
         array: np.ndarray | None = None,
         labels: torch.Tensor | None = None,
+        masks: Sequence[Path] | None = None,
         note: str = "",
         cache_mib: float = 4096,
     ) -> None:
@@ -126,11 +128,10 @@ class PictureDataset:
         self.ids = tuple(ids)
         self.paths = None if paths is None else tuple(paths)
         self.labels = labels
+        self.masks = None if masks is None else tuple(masks)
         self.note = note
         self._array = array
-        self._cache: dict[int, torch.Tensor] = {}
-        self._cache_room = int(cache_mib * 2**20)
-        self._lock = threading.Lock()
+        self._cache = TensorCache(cache_mib)
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -151,17 +152,11 @@ class PictureDataset:
         index = range(len(self))[index]
         if self._array is not None:
             return torch.from_numpy(np.ascontiguousarray(self._array[index].transpose(2, 0, 1)))
+        return self._cache.get(index, self._read)
+
+    def _read(self, index: int) -> torch.Tensor:
         assert self.paths is not None
-        with self._lock:
-            picture = self._cache.get(index)
-        if picture is not None:
-            return picture
-        picture = to_uint8(read_image(self.paths[index]).pixels)
-        with self._lock:
-            if index not in self._cache and picture.numel() <= self._cache_room:
-                self._cache[index] = picture
-                self._cache_room -= picture.numel()
-        return picture
+        return to_uint8(read_image(self.paths[index]).pixels)
 
     @cached_property
     def fixed_size(self) -> tuple[int, int] | None:
@@ -188,13 +183,6 @@ class PictureDataset:
         uint8 ``(H, W, 3)`` values of an array; then the labels. Computed on first use; file names do not enter."""
         return self._fingerprint
 
-    def __getstate__(self) -> dict[str, Any]:
-        return {key: value for key, value in self.__dict__.items() if key != "_lock"}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state)
-        self._lock = threading.Lock()
-
     def __repr__(self) -> str:
         return f"PictureDataset({self.name!r}, {self.split}, {len(self)} pictures{', ' + self.note if self.note else ''})"
 
@@ -209,6 +197,8 @@ def open_dataset(
     cache_mib: float = 4096,
 ) -> PictureDataset:
     """Open a data set by name, or a folder of pictures (at any depth, sorted by path), or an npz file.
+
+    A folder in VOC's layout is opened as VOC: the pictures of the split's list, with masks.
 
     Args:
         name: a key of `DATASETS`, a folder, or an ``.npz`` file with the keys ``x_train``, ``y_train``, ``x_test``, ``y_test``.
@@ -237,7 +227,7 @@ def open_dataset(
             raise UsageError(f"no file {name}", "check the path")
         dataset = _from_arrays(name, split, Path(name), *read_npz(Path(name), split))
     elif os.path.isdir(name):
-        dataset = _from_folder(name, split, Path(name))
+        dataset = _from_voc_folder(name, split, Path(name)) if is_voc(Path(name)) else _from_folder(name, split, Path(name))
     elif os.sep in name or os.path.exists(name):
         raise UsageError(f"{name} is no folder of pictures", f"name a folder, an .npz file, or one of {', '.join(DATASETS)}")
     else:
@@ -257,6 +247,7 @@ def _selected(dataset: PictureDataset, exclude: Sequence[str], limit: int | None
         paths=None if dataset.paths is None else [dataset.paths[i] for i in keep],
         array=None if dataset._array is None else (dataset._array if len(keep) == len(names) else dataset._array[keep]),
         labels=None if dataset.labels is None else dataset.labels[keep],
+        masks=None if dataset.masks is None else [dataset.masks[i] for i in keep],
         note=dataset.note,
         cache_mib=cache_mib,
     )
@@ -291,11 +282,30 @@ def _listing(folder: Path) -> list[Path]:
     return sorted(found, key=lambda path: path.relative_to(folder).as_posix())
 
 
-def _from_folder(name: str, split: str, folder: Path, *, paths: Sequence[Path] | None = None, note: str = "") -> PictureDataset:
+def _from_folder(
+    name: str,
+    split: str,
+    folder: Path,
+    *,
+    paths: Sequence[Path] | None = None,
+    masks: Sequence[Path] | None = None,
+    note: str = "",
+) -> PictureDataset:
     paths = _listing(folder) if paths is None else paths
     if not paths:
         raise UsageError(f"{folder} holds no pictures", f"looked for {' '.join(SUFFIXES)} at any depth")
-    return PictureDataset(name, split, [path.relative_to(folder).as_posix() for path in paths], paths=paths, note=note)
+    ids = [path.relative_to(folder).as_posix() for path in paths]
+    return PictureDataset(name, split, ids, paths=paths, masks=masks, note=note)
+
+
+def _from_voc_folder(name: str, split: str, folder: Path) -> PictureDataset:
+    found = listed(folder, split)
+    if found is None:
+        raise MissingError(
+            f"{folder} is laid out as VOC, but has no list of its {split} pictures",
+            f"write their names, one a line, to {folder / 'ImageSets' / 'Segmentation' / LISTS[split]}",
+        )
+    return _from_folder(name, split, folder / PICTURES, paths=found[0], masks=found[1])
 
 
 def _from_arrays(
@@ -347,17 +357,9 @@ _CIFAR_LAYOUTS: tuple[tuple[str, Callable[[Path, str], tuple[np.ndarray, np.ndar
 
 
 def _open_voc(root: Path, split: str) -> PictureDataset:
-    list_name = "train.txt" if split == "train" else "val.txt"
     for folder in (root / "voc", root / "VOCdevkit" / "VOC2012", root / "voc" / "VOCdevkit" / "VOC2012", root / "VOC2012", root):
-        for listing in (folder / "ImageSets" / "Segmentation" / list_name, folder / "ImageSets" / list_name):
-            if not (listing.is_file() and (folder / "JPEGImages").is_dir()):
-                continue
-            paths = [folder / "JPEGImages" / f"{item}.jpg" for item in listing.read_text(encoding="utf-8").split()]
-            gone = [path for path in paths if not path.is_file()]
-            if gone:
-                message = f"{len(gone)} pictures named in {listing} are missing, the first is {gone[0].name}"
-                raise IntegrityError(message, "unpack the data set again")
-            return _from_folder("voc", split, folder / "JPEGImages", paths=paths)
+        if found := listed(folder, split):
+            return _from_folder("voc", split, folder / PICTURES, paths=found[0], masks=found[1])
     raise _not_found("voc", split, root)
 
 

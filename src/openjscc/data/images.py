@@ -101,6 +101,21 @@ def picture_size(path: str | os.PathLike[str]) -> tuple[int, int]:
     return (width, height) if turned else (height, width)
 
 
+def read_indices(path: str | os.PathLike[str]) -> torch.Tensor:
+    """The numbers that a palette or grey picture stores, uint8 ``(H, W)``; no colour is looked up, EXIF is not heeded.
+
+    Raises:
+        IntegrityError: not there, damaged, or with pixels of another type, such as RGB: the numbers are lost then.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise IntegrityError(f"{path} is missing", "get the file again")
+    with _opened(path) as image:
+        if image.mode not in ("P", "L"):
+            raise IntegrityError(f"{path} has {image.mode} pixels", "masks are palette pictures, whose pixels are class numbers")
+        return torch.from_numpy(np.array(image, dtype=np.uint8))
+
+
 def to_uint8(x: torch.Tensor) -> torch.Tensor:
     """``round(255 * clamp(x, 0, 1))`` as uint8, any shape; exact halves go to the even neighbour, as IEEE 754 rounds.
 

@@ -11,11 +11,10 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
+from ..classes import VOC, VOID
 from ..errors import UsageError
 
-VOC_CLASSES = 21
-VOID = 255
-"""Pixels of the target with this value do not count."""
+VOC_CLASSES = len(VOC)
 
 
 def class_entries(prediction: torch.Tensor, target: torch.Tensor) -> list[np.ndarray]:

@@ -1,0 +1,98 @@
+"""Masks: which class each pixel of a data set's pictures belongs to."""
+
+from __future__ import annotations
+
+import hashlib
+from functools import cached_property
+
+import torch
+
+from ..classes import VOC, VOID
+from ..errors import IntegrityError, MissingError, UsageError
+from .cache import TensorCache
+from .datasets import PictureDataset
+from .images import picture_size, read_indices
+from .voc import MASKS
+
+
+class MaskSet:
+    """The masks of a data set's pictures, by the pictures' numbers. Safe to read from several threads.
+
+    Attributes:
+        classes: names of the classes, by number.
+    """
+
+    classes = VOC
+
+    def __init__(self, dataset: PictureDataset, cache_mib: float = 1024) -> None:
+        assert dataset.masks is not None
+        assert dataset.paths is not None
+        self._pictures, self._paths = dataset.paths, dataset.masks
+        self._cache = TensorCache(cache_mib)
+
+    def __len__(self) -> int:
+        return len(self._paths)
+
+    def __getitem__(self, index: int) -> torch.Tensor:
+        """Class numbers, uint8 ``(1, H, W)`` of the picture's size, `openjscc.classes.VOID` where there is none; a copy.
+
+        Raises:
+            IndexError: outside ``-N .. N-1``.
+            IntegrityError: a file that is damaged or no mask, another size than the picture's, a number that is no class.
+        """
+        return self._cache.get(range(len(self))[index], self._read).clone()
+
+    def _read(self, index: int) -> torch.Tensor:
+        path = self._paths[index]
+        mask = read_indices(path)
+        size = picture_size(self._pictures[index])
+        if mask.shape != size:
+            message = f"mask {path} has {mask.shape[1]}x{mask.shape[0]} pixels, its picture {size[1]}x{size[0]}"
+            raise IntegrityError(message, "masks are scaled with their pictures, by nearest neighbour")
+        highest = int(mask.masked_fill(mask == VOID, 0).max())
+        if highest >= len(self.classes):
+            message = f"mask {path} has class {highest} of {len(self.classes)}"
+            raise IntegrityError(message, f"classes are 0 to {len(self.classes) - 1}, and {VOID} is void")
+        return mask[None]
+
+    @cached_property
+    def _fingerprint(self) -> str:
+        digest = hashlib.sha256()
+        for path in self._paths:
+            content = path.read_bytes()
+            digest.update(len(content).to_bytes(8, "big"))
+            digest.update(content)
+        return digest.hexdigest()
+
+    def fingerprint(self) -> str:
+        """sha256 (hex) over every mask file in order: its byte count (8 bytes, big-endian), then its bytes."""
+        return self._fingerprint
+
+
+def masks_of(dataset: PictureDataset, cache_mib: float = 1024) -> MaskSet:
+    """The masks of a data set.
+
+    Args:
+        dataset: ``voc``, or a folder in VOC's layout; with its limits and exclusions. ``dataset.masks`` is None for all others.
+        cache_mib: masks are decoded once and kept up to this much memory.
+
+    Raises:
+        UsageError: data that has no masks.
+        MissingError: VOC without the folder of its masks.
+        IntegrityError: some masks are not there.
+    """
+    if dataset.masks is None:
+        raise UsageError(
+            f"{dataset.name} has no masks",
+            f"use --data voc, or a folder with JPEGImages/, {MASKS}/ and ImageSets/Segmentation/val.txt",
+        )
+    gone = [path for path in dataset.masks if not path.is_file()]
+    if gone and not gone[0].parent.is_dir():
+        raise MissingError(
+            f"{dataset.name} is there without its masks: no folder {gone[0].parent}", f"unpack {MASKS}/ of the data set as well"
+        )
+    if gone:
+        raise IntegrityError(
+            f"{len(gone)} masks of {len(dataset)} are missing, the first is {gone[0]}", f"unpack {MASKS}/ of the data set again"
+        )
+    return MaskSet(dataset, cache_mib)
