@@ -7,6 +7,8 @@ from collections.abc import Callable
 import torch
 from torch.nn import functional as F
 
+from ..classes import VOID
+
 LOG_FLOOR = 1e-5
 """Added to the MSE inside the logarithm (50 dB), so that a flat crop does not outweigh the rest of the batch."""
 
@@ -31,6 +33,14 @@ def divergence(sent: torch.Tensor, received: torch.Tensor) -> torch.Tensor:
     p, q = sent.float().log_softmax(1), received.float().log_softmax(1)
     values = (p.exp() * (p - q)).sum(1)
     return values.flatten(1).mean(1) if values.ndim > 1 else values
+
+
+def segmentation_loss(scores: torch.Tensor, masks: torch.Tensor) -> torch.Tensor:
+    """Cross-entropy in nats of class scores ``(B, C, H, W)`` with masks ``(B, H, W)``, mean over the pixels whose class is known
+    (not `openjscc.classes.VOID`), ``(B,)``; 0 where there is none (MTGSC, eq. 6)."""
+    known = masks != VOID
+    losses = F.cross_entropy(scores.float(), masks.long(), ignore_index=VOID, reduction="none")
+    return losses.flatten(1).sum(1) / known.flatten(1).sum(1).clamp(min=1)
 
 
 def generative_loss(logits: torch.Tensor) -> torch.Tensor:

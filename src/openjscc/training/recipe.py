@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from ..codec import TASKS
 from ..configuration import build, packaged, read_toml
 from ..errors import UsageError
 from ..units import SNR_LIMIT_DB
@@ -193,6 +194,29 @@ class GanSection:
 
 
 @dataclass(frozen=True)
+class MultitaskSection:
+    """How one codec learns two tasks, by the step ``multitask``. Every crop is sent as a picture; one of data that has masks is
+    sent a second time, for a segmentation.
+
+    Attributes:
+        tasks: what is learned: ``reconstruction``, ``segmentation`` or both.
+        segmentation_weight: of the cross-entropy, beside the pictures' loss.
+        start_share: share of the crops whose decoder starts where decoding does; the others' state is anywhere between that and
+            the picture.
+    """
+
+    tasks: tuple[str, ...] = ("reconstruction", "segmentation")
+    segmentation_weight: float = 0.2
+    start_share: float = 0.5
+
+    def __post_init__(self) -> None:
+        if not self.tasks or not set(self.tasks) <= set(TASKS):
+            raise UsageError(f"tasks {list(self.tasks)}", f"one or both of {', '.join(TASKS)}")
+        _at_least("segmentation_weight", self.segmentation_weight, 0)
+        _share("start_share", self.start_share)
+
+
+@dataclass(frozen=True)
 class ClassificationSection:
     """How a classifier is trained, by the step ``classification``.
 
@@ -309,6 +333,7 @@ class Recipe:
     semantic: SemanticSection = field(default_factory=SemanticSection)
     gan: GanSection = field(default_factory=GanSection)
     classification: ClassificationSection = field(default_factory=ClassificationSection)
+    multitask: MultitaskSection = field(default_factory=MultitaskSection)
     run: RunSection = field(default_factory=RunSection)
     note: str = ""
     step: str = "reconstruction"

@@ -3,14 +3,25 @@
 from ...errors import unknown_name
 from ._base import TrainingStep
 from .classification import ClassificationStep
+from .multitask import MultitaskStep
 from .perceptual import PerceptualStep
 from .reconstruction import ReconstructionStep
 from .semantic import SemanticStep
 
-__all__ = ["STEPS", "ClassificationStep", "PerceptualStep", "ReconstructionStep", "SemanticStep", "TrainingStep", "step_class"]
+__all__ = [
+    "STEPS",
+    "ClassificationStep",
+    "MultitaskStep",
+    "PerceptualStep",
+    "ReconstructionStep",
+    "SemanticStep",
+    "TrainingStep",
+    "step_class",
+]
 
 STEPS: dict[str, type[TrainingStep]] = {
     "classification": ClassificationStep,
+    "multitask": MultitaskStep,
     "perceptual": PerceptualStep,
     "reconstruction": ReconstructionStep,
     "semantic": SemanticStep,

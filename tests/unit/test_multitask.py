@@ -1,0 +1,139 @@
+"""Training on two tasks: what each crop is sent for, states and draws, one task alone, what is refused."""
+
+from __future__ import annotations
+
+import csv
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from openjscc.classes import VOID
+from openjscc.data.datasets import open_dataset
+from openjscc.errors import UsageError
+from openjscc.models.mtgsc import MTGSC, MTGSCConfig
+from openjscc.training.batches import Batch
+from openjscc.training.losses import segmentation_loss
+from openjscc.training.recipe import Recipe, load_recipe
+from openjscc.training.steps.multitask import MultitaskStep
+from voc_data import voc_folder
+
+TINY = MTGSCConfig(
+    rates=(4, 8), channels=(6, 8, 10, 12), depths=(1, 1, 1), heads=2, window=3, hidden=8, width=12, depth=2, decoder_heads=2,
+    span=3, expansion=2, fine=4, shared=True, told=True, state="signal", shortcut=True, send_scale=True,
+)  # fmt: skip
+
+
+def recipe(*changes: str) -> Recipe:
+    return load_recipe("mtgsc-photo", list(changes))
+
+
+def step_of(recipe: Recipe, state: str = "signal") -> MultitaskStep:
+    torch.manual_seed(0)
+    network = MTGSC(replace(TINY, state=state))
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.add_(0.02 * torch.randn_like(parameter))
+    return MultitaskStep(recipe, network).train()
+
+
+def batch(known: list[bool]) -> Batch:
+    generator = torch.Generator().manual_seed(0)
+    x = torch.rand(len(known), 3, 16, 24, generator=generator)
+    masks = torch.randint(0, 21, (len(known), 1, 16, 24), generator=generator).to(torch.uint8)
+    masks[~torch.tensor(known)] = VOID
+    masks[:, :, :, 3] = VOID
+    return Batch(range(len(known)), x, maps=masks)
+
+
+def test_segmentation_loss_in_closed_form() -> None:
+    scores = torch.zeros(3, 4, 2, 2)
+    scores[1, 2] = 5.0
+    masks = torch.tensor([[[0, 1], [2, 3]], [[2, VOID], [VOID, 2]], [[VOID, VOID], [VOID, VOID]]], dtype=torch.uint8)
+    sure = -math.log(math.exp(5) / (math.exp(5) + 3))
+    assert segmentation_loss(scores, masks).tolist() == pytest.approx([math.log(4), sure, 0.0], abs=1e-6)
+
+
+@pytest.mark.parametrize("state", ["signal", "noise"])
+def test_crops_with_masks_are_sent_twice(state: str) -> None:
+    step = step_of(recipe("multitask.segmentation_weight=0.5"), state)
+    values = step("model", *step.prepare(batch([True, False, True]), 0))
+    assert values["segmentation"][1] == 0
+    assert values["segmentation"][[0, 2]].detach().min() > 1
+    alone = step_of(recipe('multitask.tasks=["reconstruction"]'), state)
+    picture = alone("model", *alone.prepare(Batch(range(3), batch([True] * 3).x), 0))["loss"]
+    assert torch.allclose(values["loss"], picture + 0.5 * values["segmentation"], atol=1e-5)
+    values["loss"].mean().backward()
+    assert all(parameter.grad is not None for parameter in step.network.parameters())
+
+
+def test_without_masks_nothing_is_sent_for_a_segmentation() -> None:
+    step = step_of(recipe())
+    values = step("model", *step.prepare(batch([False, False]), 0))
+    assert not values["segmentation"].any()
+
+
+def test_one_task_alone() -> None:
+    step = step_of(recipe('multitask.tasks=["segmentation"]', "multitask.segmentation_weight=1.0"))
+    values = step("model", *step.prepare(batch([True, True]), 0))
+    assert torch.equal(values["loss"], values["segmentation"])
+    values["loss"].mean().backward()
+    network = step.network
+    assert isinstance(network, MTGSC)
+    assert all(parameter.grad is None for parameter in network.decoder.parameters())
+
+
+def test_draws_belong_to_the_sample_and_not_to_the_batch() -> None:
+    step, whole = step_of(recipe()), batch([True, True, True])
+    together = step("model", *step.prepare(whole, 0))
+    one = Batch(range(1, 2), whole.x[1:2], maps=None if whole.maps is None else whole.maps[1:2])
+    alone = step("model", *step.prepare(one, 0))
+    assert torch.allclose(together["loss"][1:2], alone["loss"], atol=1e-4)
+
+
+def test_times_are_the_start_or_anywhere() -> None:
+    step = step_of(recipe("multitask.start_share=0.25"))
+    many = Batch(range(400), torch.zeros(400, 3, 8, 8))
+    time = step.prepare(many, 0)[-4]
+    assert time is not None
+    assert 0.18 < float((time == 1).float().mean()) < 0.32
+    rest = time[time < 1]
+    assert 0.45 < float(rest.mean()) < 0.55
+
+
+def test_masks_of_data_that_has_them(tmp_path: Path, make_picture) -> None:
+    voc_folder(tmp_path / "voc")
+    (tmp_path / "plain").mkdir()
+    make_picture(tmp_path / "plain" / "1.png", 20, 18)
+    with_masks, plain = open_dataset("voc", tmp_path, split="train"), open_dataset(tmp_path / "plain", split="train")
+    maps = step_of(recipe()).attach([plain, with_masks], torch.device("cpu"))
+    assert maps is not None
+    assert maps[0][0].shape == (1, 18, 20)
+    assert bool((maps[0][0] == VOID).all())
+    assert set(maps[1][0].unique().tolist()) == {0, 15, VOID}
+    with pytest.raises(UsageError, match="has masks"):
+        step_of(recipe()).attach([plain], torch.device("cpu"))
+
+
+def test_other_architectures_are_refused() -> None:
+    from openjscc.models import create
+
+    with pytest.raises(UsageError, match="mtgsc"):
+        MultitaskStep(recipe(), create("adjscc", "cifar10"))
+
+
+def test_a_run_learns_both(tmp_path: Path) -> None:
+    pytest.importorskip("lightning_fabric")
+    from openjscc.training.loop import RunOptions, train
+
+    voc_folder(tmp_path / "data" / "voc")
+    settings = (
+        'data.train=["voc"]', f"data.validate='{tmp_path / 'data' / 'voc' / 'JPEGImages'}'", "data.exclude=[]", "data.crop=16",
+        "data.validate_limit=1", "optimizer.steps=2", "optimizer.batch=2", "run.precision=32-true", "run.validate_every=2",
+    )  # fmt: skip
+    train(recipe(*settings), RunOptions(tmp_path / "run", str(tmp_path / "data")), say=lambda _: None)
+    rows = list(csv.DictReader((tmp_path / "run" / "log.csv").read_text().splitlines()))
+    assert any("segmentation" in row["terms"] for row in rows)
+    assert any("dB" in row["validation"] for row in rows)
