@@ -159,7 +159,7 @@ class Codec(Protocol):
         uses_gain: True where `decode` wants the raw symbols and the gain; else the link equalises first.
 
     A codec may also say ``any_ratio = True`` (`takes_any_ratio`), ``bound = True`` (`is_bound`) and ``has_policy = True``
-    (`adapts_rate`).
+    (`adapts_rate`), have a method ``task_ratios(task)`` (`ratios_for`), and name the ``classes`` of its segmentations.
     """
 
     @property
@@ -193,6 +193,20 @@ def adapts_rate(codec: Codec) -> bool:
 def is_bound(codec: Codec) -> bool:
     """Whether the codec is a theoretical bound, which hands its bits to the receiver past the channel."""
     return bool(getattr(codec, "bound", False))
+
+
+def ratios_for(codec: Codec, task: str) -> tuple[float, ...]:
+    """The bandwidth ratios at which a codec serves one of its tasks: what its ``task_ratios(task)`` says, else all of its own."""
+    of_task = getattr(codec, "task_ratios", None)
+    return codec.ratios if of_task is None else tuple(of_task(task))
+
+
+def grey_where_lost(reconstruction: Reconstruction) -> Reconstruction:
+    """With `LOST_GREY` in place of whatever a codec shows for a picture that was lost (``ok`` False)."""
+    image, ok = reconstruction.image, reconstruction.ok
+    if image is None or ok is None:
+        return reconstruction
+    return dataclasses.replace(reconstruction, image=torch.where(ok[:, None, None, None].to(image.device), image, LOST_GREY))
 
 
 def check_task(codec: Codec, task: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal
 
 import torch
@@ -13,7 +13,6 @@ from torch import nn
 
 from .channels import EQUALIZERS, Channel, equalize, generators_for, make_channel
 from .codec import (
-    LOST_GREY,
     Codec,
     Conditions,
     Frame,
@@ -21,6 +20,7 @@ from .codec import (
     Reconstruction,
     check_image,
     check_task,
+    grey_where_lost,
     is_bound,
     takes_any_ratio,
 )
@@ -176,9 +176,7 @@ def deliver(codec: Codec, sent: Encoded, *, seed: int = 0, trial: int = 0, equal
         arrived = _clock(sent.x.device)
         reconstruction = receive(codec, received, equalizer)
         decoded = _clock(sent.x.device)
-    image, ok = reconstruction.image, reconstruction.ok
-    if image is not None and ok is not None:  # whatever a codec shows for a lost picture, all are measured with the same
-        reconstruction = replace(reconstruction, image=torch.where(ok[:, None, None, None].to(image.device), image, LOST_GREY))
+    reconstruction = grey_where_lost(reconstruction)  # whatever a codec shows, all are measured with the same
     return Transmission(reconstruction, sent.frame, received, sent.snr_db, sent.encode_ms, 1e3 * (decoded - arrived))
 
 

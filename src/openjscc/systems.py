@@ -1,4 +1,5 @@
-"""Every system by the name that users write: a learned codec's weight, or a digital system with its options."""
+"""Every system by the name that users write: a learned codec's weight, a digital system with its options, or one of these with
+a task network at the receiver (``CODEC+NETWORK``)."""
 
 from __future__ import annotations
 
@@ -10,10 +11,12 @@ from importlib.metadata import EntryPoint, entry_points
 import torch
 
 from .codec import TASKS, Codec
+from .composite import SEPARATOR, CompositeCodec
 from .digital import DIGITAL_SYSTEMS, is_digital, make_digital
 from .errors import UsageError, unknown_name
 from .models import LearnedCodec, resolve
 from .models import load as load_weight
+from .tasks import TaskNetwork, load_task_network
 
 GROUP = "openjscc.systems"
 
@@ -42,7 +45,7 @@ def default_system(task: str, *, requested: bool = False) -> str:
         return DEFAULT_SYSTEM
     raise UsageError(
         f"the task {task!r} needs a codec that serves it, and none is released",
-        "the released systems serve reconstruction; name one of your own with --model",
+        "the released systems serve reconstruction; name one of your own, or CODEC+NETWORK, with --model",
     )
 
 
@@ -51,7 +54,8 @@ def load(name: str | os.PathLike[str], ratio: float | None = None, data: str | N
 
     Args:
         name: ``arch``, ``arch.tag`` or a ``.safetensors`` file (`openjscc.models.resolve`), or a digital system such as
-            ``bpg-ldpc:mcs=16qam-3/4-n1944`` (`openjscc.digital.make_digital`), or a system of another package (`other_systems`).
+            ``bpg-ldpc:mcs=16qam-3/4-n1944`` (`openjscc.digital.make_digital`), or a system of another package (`other_systems`);
+            or ``CODEC+NETWORK``: any of these, and a task network for segmentation (`openjscc.tasks.load_task_network`).
         ratio: bandwidth ratio that the weight must serve, where the name leaves the tag open.
         data: name of the data set that the weight should be for, where the name leaves the tag open.
         verify: run a weight's self-test.
@@ -62,11 +66,33 @@ def load(name: str | os.PathLike[str], ratio: float | None = None, data: str | N
         IntegrityError: a damaged weight, or one that fails its self-test.
     """
     name = os.fspath(name)
+    if (parts := composite_parts(name)) is not None:
+        network = _network(*parts)
+        return CompositeCodec(load(parts[0], ratio, data, verify=verify), network)
     if is_digital(name):
         return make_digital(name)
     if name in (others := other_systems()):
         return others[name]()
     return load_weight(resolve(name, ratio, data, also=_also()), verify=verify)
+
+
+def composite_parts(name: str) -> tuple[str, str] | None:
+    """Codec and task network of ``CODEC+NETWORK`` (the last ``+`` counts); None for another name, or a file's."""
+    if SEPARATOR not in name or os.path.exists(name) or name in {entry.name for entry in entry_points(group=GROUP)}:
+        return None
+    codec, _, network = name.rpartition(SEPARATOR)
+    return codec, network
+
+
+def has_digital_codec(name: str) -> bool:
+    """Whether a system's codec is a digital one, with a task network or without."""
+    return is_digital((composite_parts(name) or (name,))[0])
+
+
+def _network(codec: str, network: str) -> TaskNetwork:
+    if not (codec and network):
+        raise UsageError(f"the system {codec}{SEPARATOR}{network}", "write CODEC+NETWORK, e.g. jpeg-ldpc+fcn")
+    return load_task_network(network)
 
 
 def other_systems() -> dict[str, Callable[[], Codec]]:
@@ -119,6 +145,10 @@ def load_all(
     """
     systems: list[tuple[str, Codec, tuple[float | None, ...]]] = []
     for name in names:
+        if (parts := composite_parts(name)) is not None:
+            network = _network(*parts)
+            systems += [(name, CompositeCodec(codec, network), served) for _, codec, served in load_all(parts[:1], ratios, data)]
+            continue
         if is_digital(name):
             systems.append((name, make_digital(name), tuple(ratios)))
             continue

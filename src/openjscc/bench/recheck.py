@@ -9,11 +9,12 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..composite import CompositeCodec
 from ..data.datasets import DATASETS, PictureDataset, open_dataset
 from ..errors import IntegrityError, MissingError, UsageError
 from ..metrics import get_metric
 from ..models import read_info, weight_files
-from ..systems import load_all
+from ..systems import composite_parts, load, load_all
 from ..tasks import TaskNetwork, load_task_network
 from .grid import CellResult, Plan, Precision, measure_cell, plan_cells
 from .records import Record
@@ -92,7 +93,7 @@ def plan_recheck(
         raise UsageError("no record has a figure", "run the study first")
     datasets = _same_data(records, data_dir)
     for system, weight, digest in dict.fromkeys((r.system, r.weight, r.weight_sha256) for r in records):
-        if digest is not None and (found := read_info(_weight_path(system, weight)).sha256) != digest:
+        if digest is not None and (found := _sha256(system, weight)) != digest:
             raise IntegrityError(
                 f"{weight} is another weight: sha256 {found[:16]}, the records were made with {digest[:16]}",
                 "get that weight again, or run the study again in another folder",
@@ -153,6 +154,15 @@ def _same_networks(records: Sequence[Record], named: Iterable[str]) -> dict[str,
                 "get that one again, or run the study again in another folder",
             )
     return networks
+
+
+def _sha256(system: str, weight: str) -> str:
+    """Of the weight that a record's system means now."""
+    if composite_parts(system) is None:
+        return read_info(_weight_path(system, weight)).sha256
+    codec = load(system if os.sep in system else weight)
+    assert isinstance(codec, CompositeCodec)
+    return codec.weight.sha256
 
 
 def _weight_path(system: str, weight: str) -> Path:

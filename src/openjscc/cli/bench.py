@@ -227,9 +227,9 @@ def report(results: list[CellResult], folder: Path, as_json: bool) -> None:
 
 
 def _jobs(system: str) -> int:
-    from ..digital import is_digital
+    from ..systems import has_digital_codec
 
-    return (os.cpu_count() or 1) if is_digital(system) else 1
+    return (os.cpu_count() or 1) if has_digital_codec(system) else 1
 
 
 def _keeper(folder: Path, cell: Cell, files: Mapping[str, str], kept: list[KeptPicture]) -> Keep:

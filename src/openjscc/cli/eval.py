@@ -153,14 +153,14 @@ def _run(
 ) -> tuple[list[Record], bool]:
     """All records, and whether the run was not interrupted."""
     from ..bench import Interrupted, evaluate
-    from ..digital import is_digital
+    from ..systems import has_digital_codec
 
     records: list[Record] = []
     total = sum(len(dataset) * len(sweep.points(codec)) * sweep.trials for _, codec, sweep in plan)
     try:
         with progress("pictures sent", total) as advance:
             for system, codec, sweep in plan:
-                at_once = jobs or ((os.cpu_count() or 1) if is_digital(system) else 1)
+                at_once = jobs or ((os.cpu_count() or 1) if has_digital_codec(system) else 1)
                 records += evaluate(codec, dataset, sweep, system=system, networks=networks, jobs=at_once, advance=advance)
     except Interrupted as interruption:
         return records + interruption.records, False

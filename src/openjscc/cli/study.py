@@ -242,12 +242,14 @@ def _data_notes(plan: StudyPlan) -> list[str]:
 
 def _facts(study: Study, name: str, limit: int | None, looked_by: list[str], plan: StudyPlan, records: list[Record]):
     from ..bench.study_page import Facts
+    from ..composite import CompositeCodec
 
     asked = Path(name).name if name.endswith(".toml") else name
     command = f"openjscc study {shlex.quote(asked)}" + ("" if limit is None else f" --limit {limit}")
     if looked_by:
         command += f" --task-network {shlex.quote(','.join(Path(item).name for item in looked_by))}"
-    weights = {info.sha256: info for codec in plan.codecs if (info := getattr(codec, "weight", None)) is not None}
+    senders = [codec.codec if isinstance(codec, CompositeCodec) else codec for codec in plan.codecs]
+    weights = {info.sha256: info for codec in senders if (info := getattr(codec, "weight", None)) is not None}
     quick = limit is not None and any(bench.limit is None or limit < bench.limit for bench in study.bench)
     return Facts(Path(name).stem, command, quick, plan.missing, _data_notes(plan), list(weights.values()))
 
@@ -259,8 +261,8 @@ def _check(
     from ..bench.recheck import plan_recheck, recheck
     from ..bench.records import read_records
     from ..bench.study_page import stale_parts
-    from ..digital import is_digital
     from ..errors import MissingError
+    from ..systems import has_digital_codec
 
     summary = folder / "summary.json"
     if not summary.exists():
@@ -278,7 +280,7 @@ def _check(
         say(f"note: {metric} is left out: {reason}")
 
     def at_once(system: str) -> int:
-        return jobs or ((os.cpu_count() or 1) if is_digital(system) else 1)
+        return jobs or ((os.cpu_count() or 1) if has_digital_codec(system) else 1)
 
     total = sum(len(dataset) * some[0].trials for some, _, dataset in plan.cells)
     with progress("pictures sent", total) as advance:

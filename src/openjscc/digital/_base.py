@@ -6,6 +6,7 @@ import math
 import threading
 import weakref
 from abc import ABC, abstractmethod
+from typing import Self
 
 import numpy as np
 import torch
@@ -49,6 +50,10 @@ class SeparateCodec(ABC):
         self.source = source
         self.control = _shared_control(source)
         self.header = HeaderFormat(AGREED_SIZE, rates)
+
+    def __deepcopy__(self, memo: dict[int, object]) -> Self:
+        """Itself: it has nothing that changes but the cache that it shares anyway."""
+        return self
 
     @property
     def tool(self) -> str:

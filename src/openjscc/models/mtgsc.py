@@ -168,6 +168,10 @@ class MTGSC(LearnedCodec):
             for parameter in (*self.encoder.heads[RECONSTRUCTION].parameters(), *self.decoder.last.parameters()):
                 nn.init.zeros_(parameter)
 
+    def task_ratios(self, task: str) -> tuple[float, ...]:
+        """Bandwidth ratios that a task is served at: a segmentation has one."""
+        return self.ratios if task == RECONSTRUCTION else (self.ratios[self.config.segmentation_rate],)
+
     def choose(
         self, x: torch.Tensor, snr_db: torch.Tensor, ratio: float | torch.Tensor | None, task: str
     ) -> tuple[torch.Tensor, torch.Tensor]:

@@ -1,0 +1,145 @@
+"""Systems for a task out of two parts that know nothing of it and of each other: ``CODEC+NETWORK``.
+
+The codec sends the picture; a task network looks at what arrives. This is what a receiver does that has no codec made for its
+task, and what such codecs are compared with.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from .codec import Codec, Conditions, Frame, Received, Reconstruction, adapts_rate, grey_where_lost, is_bound, takes_any_ratio
+from .errors import UsageError
+from .tasks import TaskNetwork, perceive
+
+RECONSTRUCTION = "reconstruction"
+SEPARATOR = "+"
+
+
+@dataclass(frozen=True)
+class CompositeWeight:
+    """What a composite system is made of.
+
+    Attributes:
+        name: the codec's and the network's, as `openjscc.systems.load` takes them.
+        sha256: of the codec's weight (of a digital system: its name) and the network's.
+    """
+
+    name: str
+    sha256: str
+
+
+class CompositeCodec(nn.Module):
+    """A codec that serves reconstruction, and a task network that segments the pictures at the receiver.
+
+    The network looks at pictures as they are stored (8 bits, `openjscc.tasks.perceive`), and at the mid-grey picture in place of
+    a lost one. Scores of a network with an input size of its own are brought to the picture's size, bilinear. In training mode
+    nothing is rounded, and gradients reach both parts.
+
+    The frame is the codec's own, header included: channel uses, ratios and power are those of the codec.
+
+    Attributes:
+        codec: the codec.
+        network: the task network.
+    """
+
+    tasks = ("segmentation",)
+
+    def __init__(self, codec: Codec, network: TaskNetwork) -> None:
+        """
+        Raises:
+            UsageError: a codec that does not serve reconstruction, a network of another kind than segmentation.
+        """
+        super().__init__()
+        if RECONSTRUCTION not in codec.tasks:
+            raise UsageError(f"{codec.name}{SEPARATOR}{network.name}: {codec.name} gives no picture", "name a codec for pictures")
+        if network.kind != "segmentation":
+            raise UsageError(
+                f"{codec.name}{SEPARATOR}{network.name}: the task network is for {network.kind}",
+                "name one for segmentation; what a classifier sees is measured with --task-network",
+            )
+        self.codec = codec
+        self.network = network
+        self.train(isinstance(codec, nn.Module) and codec.training)
+
+    @property
+    def weight(self) -> CompositeWeight:
+        weight = getattr(self.codec, "weight", None)
+        name, identity = (self.codec.name, self.codec.name) if weight is None else (weight.name, weight.sha256)
+        digest = hashlib.sha256(f"{identity}\n{self.network.sha256}".encode()).hexdigest()
+        return CompositeWeight(f"{name}{SEPARATOR}{self.network.name}", digest)
+
+    @property
+    def name(self) -> str:
+        return f"{self.codec.name}{SEPARATOR}{self.network.name}"
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        return self.network.classes
+
+    @property
+    def ratios(self) -> tuple[float, ...]:
+        return self.codec.ratios
+
+    @property
+    def default_ratio(self) -> float:
+        return getattr(self.codec, "default_ratio", self.codec.ratios[0])
+
+    @property
+    def uses_gain(self) -> bool:
+        return self.codec.uses_gain
+
+    @property
+    def any_ratio(self) -> bool:
+        return takes_any_ratio(self.codec)
+
+    @property
+    def bound(self) -> bool:
+        return is_bound(self.codec)
+
+    @property
+    def has_policy(self) -> bool:
+        return adapts_rate(self.codec)
+
+    @property
+    def pack(self) -> int:
+        return getattr(self.codec, "pack", 1)
+
+    @property
+    def tool(self) -> str | None:
+        return getattr(self.codec, "tool", None)
+
+    @property
+    def schemes(self) -> Any:
+        return getattr(self.codec, "schemes", None)
+
+    def encode(self, x: torch.Tensor, conditions: Conditions) -> Frame:
+        """Pictures ``(B, 3, H, W)`` to the codec's frame. Raises as the codec does."""
+        frame = self.codec.encode(x, dataclasses.replace(conditions, task=RECONSTRUCTION))
+        return dataclasses.replace(frame, side=dataclasses.replace(frame.side, task=self.tasks[0]))
+
+    def decode(self, received: Received) -> Reconstruction:
+        """What arrived to class scores ``(B, classes, H, W)``, and the codec's ``ok``."""
+        side = received.side
+        arrived = grey_where_lost(self.codec.decode(received.replace(side=dataclasses.replace(side, task=RECONSTRUCTION))))
+        if arrived.image is None:
+            raise UsageError(f"{self.codec.name} gives no picture", "choose a codec whose task is reconstruction")
+        scores = self._scores(arrived.image)
+        if scores.shape[-2:] != (side.height, side.width):
+            scores = F.interpolate(scores, size=(side.height, side.width), mode="bilinear", align_corners=False)
+        return Reconstruction(segmentation=scores, ok=arrived.ok)
+
+    def _scores(self, image: torch.Tensor) -> torch.Tensor:
+        if not self.training:
+            return perceive(self.network, image)
+        size = self.network.input_size
+        if size is not None and tuple(image.shape[-2:]) != tuple(size):
+            image = F.interpolate(image, size=tuple(size), mode="bilinear", antialias=True, align_corners=False)
+        return self.network(image)
