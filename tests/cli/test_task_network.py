@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
+from openjscc.models import create, export
 from openjscc.tasks import CifarResNet, load_task_network, top_classes
 from task_networks import labelled
 
@@ -213,10 +215,169 @@ def test_a_study_with_task_networks(openjscc, data: Path, resnet: Path, tmp_path
     openjscc("study", "mine.toml", "-o", "out", "--check").assert_error(4, "tiny is another task network")
 
 
+SHOWN = """
+title = "What is seen"
+data = "{data}"
+
+[[bench]]
+systems = ["arjscc.small.safetensors"]
+snr_db = [0, 10]
+ratio = ["1/12", "1/6", "auto"]
+metrics = ["psnr", "accuracy", "f1"]
+task_network = ["classifier"]
+trials = 2
+
+[[figure]]
+file = "accuracy.svg"
+x = "cpp"
+y = "accuracy"
+facet = ["snr_db", "task_network"]
+
+[[figure]]
+file = "f1.svg"
+y = "f1"
+facet = ["ratio", "task_network"]
+
+[[figure]]
+file = "cpp.svg"
+y = "cpp"
+where = "ratio=auto"
+
+[[table]]
+metric = "cpp"
+
+[[table]]
+metric = "f1"
+facet = ["ratio", "task_network"]
+interval = "noise"
+
+[[strip]]
+file = "many.webp"
+picture = ["test-00000", "test-00001", "test-00011"]
+systems = ["arjscc.small.safetensors", "jpeg-ldpc:mcs=16qam-3/4-n1944"]
+snr_db = [0, 10]
+ratio = "1/6"
+task_network = "classifier"
+
+[[heatmap]]
+file = "weights.png"
+picture = ["test-00000", "test-00001"]
+task_network = "classifier"
+weighting = ["mean_abs", "rms"]
+output = "softmax"
+"""
+
+
+@pytest.fixture
+def policy(tmp_path: Path) -> Path:
+    """A small untrained weight that may choose its rate."""
+    torch.manual_seed(0)
+    facts = {"steps": 0, "images": 0, "seconds": 0.0, "compute": ["none"], "data": ["none"], "terms": "none", "recipe": {}}
+    path = tmp_path / "arjscc.small.safetensors"
+    export(create("arjscc", "small").eval(), path, tag="small", training=facts)
+    return path
+
+
+def test_a_study_that_shows_what_is_seen(
+    openjscc, data: Path, resnet: Path, policy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Strips and heat maps of several pictures, a policy, measured columns; and networks from the command line."""
+    pytest.importorskip("matplotlib")
+    Path("mine.toml").write_text(SHOWN.format(data=data))
+    asked = ("study", "mine.toml", "-o", "out", "--task-network", f"{resnet},classifier")
+    openjscc(*asked).assert_ok()
+    folder = Path("out")
+    first = {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
+    assert {"many.webp", "weights.png", "cpp.svg", "mine.md"} <= set(first)
+    page = first["mine.md"].decode()
+    for text in (
+        "`openjscc study mine.toml --task-network tiny.th,classifier`",
+        "Task network: `tiny` (sha256",
+        "Task network: `classifier.cifar10` (sha256",
+        "test-00000, test-00001, test-00011, awgn, CBR 1/6. PSNR is that of the whole picture.",
+        "Seen: the class that `tiny` (sha256",
+        "right where it is the data set's label",
+        "Gradients of the softmax of `tiny` (sha256",
+        "### Channel uses per pixel\n\nMean.\n",
+        "Channel uses per pixel against SNR.\n",
+        "F1 ↑ against SNR.\n",
+        "accuracy ↑ against channel uses per pixel. Bands:",
+        "CBR 1/12, task network tiny:",
+    ):
+        assert text.lower() in page.lower(), text
+    assert str(tmp_path) not in page.replace(str(data), "")
+    accuracy = first["accuracy.svg"].decode()
+    assert accuracy.count("CBR chosen for each picture") == 1, "once, in the legend"
+    assert Image.open("out/many.webp").height > 5 * 128, "sent, and two systems at two SNRs"
+
+    records = json.loads(first["summary.json"])
+    chosen = {(r["snr_db"], r["cpp"]) for r in records if r["ratio"] is None}
+    assert len(chosen) == 2
+    shutil.rmtree(folder / "pictures")
+    openjscc(*asked).assert_ok()
+    assert {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()} == first
+
+    openjscc("study", "mine.toml", "-o", "out", "--check", "--cells", "6").assert_error(2, "tiny")
+    again = openjscc(*asked, "--check", "--cells", "6")
+    again.assert_ok()
+    assert "f1 (tiny)" in again.out
+    assert "auto" in again.out
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ('"test-00011"]', '"test-00012"]', ("test-00012",)),
+        ('"test-00011"]', '"test-00001"]', ("strip[0]", "each once")),
+        ('task_network = "classifier"\nweighting', "weighting", ("no task network",)),
+        ('"mean_abs", "rms"', '"literal"', ("literal of softmax",)),
+        ('"mean_abs", "rms"', '"means"', ("means",)),
+        ('output = "softmax"', 'output = "probabilities"', ("heatmap[0]: output", "probabilities")),
+        ('file = "weights.png"', 'file = "many.webp"', ("many.webp",)),
+        ('y = "cpp"', 'y = "cp"', ("figure[2]", "cp")),
+        ('y = "cpp"', 'y = "cpp"\narrived = true', ("figure[2]", "arrived")),
+        ('metric = "cpp"', 'metric = "cpp"\nfacet = ["colour"]', ("table[0]", "colour")),
+    ],
+)
+def test_what_cannot_be_shown_is_said_before_the_work(openjscc, data: Path, policy: Path, old: str, new: str, words) -> None:
+    text = SHOWN.format(data=data)
+    assert old in text
+    Path("mine.toml").write_text(text.replace(old, new))
+    result = openjscc("study", "mine.toml", "-o", "out")
+    assert result.code == 2
+    for word in words:
+        assert word in result.err
+    assert not Path("out").exists()
+
+
+def test_times_are_those_of_one_cell(openjscc, data: Path) -> None:
+    """Metrics that are measured apart have times of their own: which is drawn must be said, before the work."""
+    text = STUDY.format(data=data).replace(', "tiny.th"', "").replace('y = "accuracy"', 'y = "decode_ms"')
+    text = text.replace('where = "task_network=tiny"', "")
+    apart = text + text[text.index("[[bench]]") : text.index("[[figure]]")].replace('["psnr", "accuracy"]', '["accuracy"]')
+    Path("mine.toml").write_text(
+        apart.replace('metrics = ["psnr", "accuracy"]\ntask_network = ["classifier"]', 'metrics = ["psnr"]')
+    )
+    result = openjscc("study", "mine.toml", "-o", "out")
+    assert result.code == 2
+    assert "several values of decode_ms" in result.err
+    assert "metric=psnr" in result.err
+
+
+def test_other_sizes_have_no_heat_maps(openjscc, tmp_path: Path, policy: Path) -> None:
+    Path("mine.toml").write_text(SHOWN.format(data=labelled(tmp_path / "small.npz", side=16)))
+    openjscc("study", "mine.toml", "-o", "out").assert_error(2, "16x16 pixels", "for 32x32")
+
+
 def test_a_study_that_asks_nobody(openjscc, data: Path) -> None:
     text = STUDY.format(data=data)
     Path("mine.toml").write_text(text.replace('metrics = ["psnr", "accuracy"]', 'metrics = ["psnr"]'))
     openjscc("study", "mine.toml", "-o", "out").assert_error(2, "task_network")
+    seldom = text.replace('metrics = ["psnr", "accuracy"]', 'metrics = ["psnr"]').replace(
+        'task_network = ["classifier", "tiny.th"]', ""
+    )
+    Path("mine.toml").write_text(seldom.replace("accuracy", "psnr").replace('where = "task_network=tiny"', ""))
+    openjscc("study", "mine.toml", "-o", "out", "--task-network", "classifier").assert_error(2, "asks none")
     Path("mine.toml").write_text(text.replace("accuracy", "miou"))
     openjscc("study", "mine.toml", "-o", "out").assert_error(2, "miou")
     Path("mine.toml").write_text(text.replace('["classifier", "tiny.th"]', "[]"))

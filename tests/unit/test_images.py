@@ -17,7 +17,7 @@ from PIL import Image
 
 from openjscc.data.bundled import probe, sample_photo
 from openjscc.data.images import check_output, picture_size, quantize, read_image, to_pil, to_uint8, write_png
-from openjscc.data.sheets import side_by_side
+from openjscc.data.sheets import heat, side_by_side
 from openjscc.errors import IntegrityError, OpenJSCCError, UsageError
 
 # Pillow warns about damaged files before it raises, and about large ones before we refuse them.
@@ -390,6 +390,32 @@ def test_side_by_side_of_large_and_unequal_pictures() -> None:
     assert max(sheet.size[0], sheet.size[1] + 800) < 2300
     with pytest.raises(UsageError):
         side_by_side([])
+
+
+def test_rows_have_names_beside_them() -> None:
+    cells = [(text, torch.full((3, 32, 32), shade)) for text, shade in (("a", 0.2), ("b", 0.4), ("c", 0.6), ("d", 0.8))]
+    plain, named = side_by_side(cells, columns=2), side_by_side(cells, columns=2, beside=["first row", "second\nrow"])
+    assert named.height == plain.height
+    margin = named.width - plain.width
+    assert margin > 30
+    values = np.asarray(named)
+    assert np.array_equal(values[:, margin:], np.asarray(plain))
+    dark = np.argwhere((values[:, :margin].sum(2) < 200).any(1))[:, 0]
+    shown = [np.argwhere((values == round(255 * shade)).all(2))[:, 0] for shade in (0.2, 0.6)]
+    for rows in shown:
+        assert ((rows.min() < dark) & (dark < rows.max())).any(), "in the middle of its row"
+
+
+def test_heat_is_ever_lighter() -> None:
+    picture = heat(torch.linspace(0, 1, 511)[None])
+    assert picture.shape == (3, 1, 511)
+    assert picture.dtype == torch.uint8
+    grey = (picture[:, 0].double() * torch.tensor([0.2126, 0.7152, 0.0722], dtype=torch.float64)[:, None]).sum(0)
+    assert (grey.diff() >= -0.1).all()
+    assert grey[-1] - grey[0] > 150
+    yellow, blue = picture[:2, 0].double().mean(0), picture[2, 0].double()
+    assert (yellow - blue).diff().mean() > 0, "from blue to yellow, which all readers tell apart"
+    assert torch.equal(heat(torch.tensor([[-1.0, 2.0]])), heat(torch.tensor([[0.0, 1.0]])))
 
 
 def test_bundled_pictures() -> None:

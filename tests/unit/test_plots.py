@@ -18,7 +18,7 @@ from openjscc.bench.labels import log_ticks, short_number
 from openjscc.bench.layout import arrange, grid, metric_label
 from openjscc.bench.pictures import KeptPicture, add_kept, read_kept
 from openjscc.bench.selection import load_records, parse_where, select
-from openjscc.bench.strips import parse_crop, strip
+from openjscc.bench.strips import parse_crop, strip, strip_of_several
 from openjscc.data.images import write_png
 from openjscc.errors import IntegrityError, MissingError, UsageError
 from openjscc.metrics import METRICS
@@ -427,6 +427,51 @@ def test_captions_of_strips_are_names(tmp_path: Path, monkeypatch: pytest.Monkey
     strip(tmp_path, "one", (0, 0, 50, 50), names={"a": "A"})
     assert [caption for caption, _ in shown] == ["A\nPSNR 30.00 dB", "b\nlost"]
     assert len(shown[1][1].unique()) == 2, "no letters in a crop that is enlarged"
+
+
+def test_several_pictures_are_columns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from openjscc.bench import strips
+
+    kept = []
+    for picture in ("one", "two"):
+        for system, snr, ok in (("a", 1, True), ("b", 1, False), ("a", 7, True), ("b", 7, True)):
+            file = keep(tmp_path, system, snr).file
+            (tmp_path / picture).mkdir(exist_ok=True)
+            moved = f"{picture}/{system}{snr}.png"
+            (tmp_path / file).rename(tmp_path / moved)
+            kept.append(dataclasses.replace(keep(tmp_path, system, snr, ok), file=moved, picture=f"{picture}.webp"))
+    add_kept(tmp_path, kept)
+    sources = [write_png(tmp_path / f"{name}.png", torch.ones(3, 150, 200)) for name in ("one", "two")]
+
+    def seen(name: str, pixels: torch.Tensor, sent: bool) -> str:
+        assert pixels.shape == (3, 150, 200), "the whole picture"
+        return f"{name} {'sent' if sent else 'received'}"
+
+    sheet = strip_of_several(tmp_path, ["one", "two"], sources, (0, 0, 100, 100), seen=seen)
+    assert sheet.width > 2 * 128
+    shown: dict[str, list] = {}
+    monkeypatch.setattr(strips, "side_by_side", lambda cells, **layout: shown.update(cells=cells, **layout))
+    strip_of_several(tmp_path, ["one", "two"], sources, (0, 0, 100, 100), names={"a": "A, long"}, seen=seen)
+    assert shown["columns"] == 2
+    assert shown["beside"] == ["sent", "A,\nlong\nSNR 1 dB", "b\nSNR 1 dB", "A,\nlong\nSNR 7 dB", "b\nSNR 7 dB"]
+    captions = [caption for caption, _ in shown["cells"]]
+    assert captions[:4] == [
+        "one\none sent",
+        "two\ntwo sent",
+        "PSNR 30.00 dB\none.webp received",
+        "PSNR 30.00 dB\ntwo.webp received",
+    ]
+    assert captions[4] == "lost\none.webp received"
+    assert len(captions) == 2 * 5
+
+    (tmp_path / "index.json").unlink()
+    add_kept(tmp_path, kept[:-1])
+    strip_of_several(tmp_path, ["one", "two"], sources)
+    assert [caption for caption, _ in shown["cells"]][-1] == "not kept"
+    (tmp_path / "index.json").unlink()
+    add_kept(tmp_path, kept[:-2])
+    with pytest.raises(UsageError, match="two and one"):
+        strip_of_several(tmp_path, ["one", "two"], sources)
 
 
 def test_strips_refuse(tmp_path: Path) -> None:

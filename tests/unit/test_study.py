@@ -8,13 +8,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from openjscc.bench.anchors import read_anchors
-from openjscc.bench.study import load_study, packaged_studies, published_points
+from openjscc.bench.study import load_study, packaged_studies, published_points, with_networks
 from openjscc.bench.study_page import _duration
-from openjscc.bench.study_plan import plan_study
-from openjscc.bench.study_sections import BenchSection
+from openjscc.bench.study_plan import plan_study, several_pictures
+from openjscc.bench.study_sections import BenchSection, HeatmapSection, StripSection
+from openjscc.data.datasets import PictureDataset
 from openjscc.errors import UsageError
+from openjscc.models import create, export
 
 
 @pytest.fixture
@@ -24,23 +27,35 @@ def data(tmp_path: Path, make_picture: Callable[..., Path]) -> Path:
     for number in (1, 23):
         make_picture(tmp_path / "kodak" / f"kodim{number:02d}.png", 768, 512, seed=number)
     (tmp_path / "cifar10").mkdir()
-    x, y = np.zeros((3, 32, 32, 3), np.uint8), np.zeros(3, np.int64)
+    x, y = np.zeros((50, 32, 32, 3), np.uint8), np.zeros(50, np.int64)
     np.savez(tmp_path / "cifar10" / "cifar10.npz", x_train=x, y_train=y, x_test=x, y_test=y)
     return tmp_path
 
 
+@pytest.fixture(scope="session")
+def semantic_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with small untrained weights of the systems of the studies of SP-JSCC."""
+    folder = tmp_path_factory.mktemp("weights")
+    facts = {"steps": 0, "images": 0, "seconds": 0.0, "compute": ["none"], "data": ["none"], "terms": "none", "recipe": {}}
+    for arch, tag in (("arjscc", "cifar10"), ("spjscc", "cifar10"), ("spjscc", "distilled")):
+        torch.manual_seed(0)
+        export(create(arch, "small").eval(), folder / f"{arch}.{tag}.safetensors", tag=tag, training=facts)
+    return folder
+
+
 @pytest.mark.parametrize("name", packaged_studies())
-def test_packaged_studies_load_and_plan(name: str, data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_packaged_studies_load_and_plan(name: str, data: Path, semantic_weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from openjscc.bench import grid, sweep
 
     for module in (grid, sweep):
         monkeypatch.setattr(module, "check_metrics", lambda names: None)
-    monkeypatch.delenv("OPENJSCC_WEIGHTS", raising=False)
+    monkeypatch.setenv("OPENJSCC_WEIGHTS", str(semantic_weights))
     study = load_study(name)
     plan = plan_study(study, data)
     asked = sum(len(bench.systems) * len(bench.channel) * len(set(bench.snr_db)) * len(bench.ratios) for bench in study.bench)
     assert len(plan.cells) == asked
     assert len(plan.strips) == len(study.strip)
+    assert len(plan.heatmaps) == len(study.heatmap)
     assert {cell.system for cell in plan.cells} >= {"adjscc", "bpg-ldpc"}
     assert set(study.names) >= {cell.system for cell in plan.cells}
     assert study.title
@@ -58,6 +73,46 @@ def test_ratios_are_texts_or_numbers() -> None:
     for wrong in (True, [1], "x", 0, "99"):
         with pytest.raises(UsageError):
             dataclasses.replace(bench, ratio=(wrong,))
+
+
+def test_the_studies_of_semantics_agree() -> None:
+    """Where both measure, they measure the same; the strip and the heat maps are the classifier's."""
+    snr, cpp = load_study("sp-jscc-snr"), load_study("sp-jscc-cpp")
+    for one, other in zip(snr.bench, cpp.bench, strict=True):
+        assert dataclasses.replace(other, snr_db=one.snr_db, ratio=one.ratio) == one
+        assert {round(value, 6) for value in one.ratios if value} <= {round(value, 6) for value in other.ratios if value}
+    assert snr.names == cpp.names
+    assert len(snr.strip[0].pictures) == 5
+    others = with_networks(snr, ["a.th", "b.th"])
+    assert {bench.task_network for bench in others.bench} == {("a.th", "b.th")}
+    assert (others.strip[0].task_network, others.heatmap[0].task_network) == ("a.th", "a.th")
+    assert others.figure == snr.figure
+    with pytest.raises(UsageError, match="asks none"):
+        with_networks(load_study("kodak-snr"), ["a.th"])
+
+
+def test_pictures_of_strips_and_heat_maps() -> None:
+    strip = StripSection("a.png", "one", ("adjscc",), (1.0,))
+    assert strip.pictures == ("one",)
+    assert dataclasses.replace(strip, picture=["one", "two"]).pictures == ("one", "two")
+    for wrong in ([], "", ["one", "one"], 3, ["one", 2], None):
+        with pytest.raises(UsageError, match="picture"):
+            dataclasses.replace(strip, picture=wrong)
+    dataset = PictureDataset("x", "test", ["one.png", "two.png"], array=np.zeros((2, 8, 8, 3), np.uint8))
+    assert [one.ids for one in several_pictures(dataset, ["two", "one.png"])] == [("two.png",), ("one.png",)]
+    with pytest.raises(UsageError, match="twice"):
+        several_pictures(dataset, ["one", "one.png"])
+    heat = HeatmapSection("a.png", "one")
+    assert heat.weighting == ("literal", "mean_abs", "rms")
+    assert dataclasses.replace(heat, output="softmax", weighting=("rms",)).output == "softmax"
+    for changes, word in (
+        ({"weighting": ()}, "empty"),
+        ({"weighting": ("rsm",)}, "rsm"),
+        ({"output": "softmax"}, "zero"),
+        ({"file": "a.svg"}, "a.svg"),
+    ):
+        with pytest.raises(UsageError, match=word):
+            dataclasses.replace(heat, **changes)
 
 
 def test_durations() -> None:

@@ -11,7 +11,7 @@ from ..files import write_atomically
 from ..models import WeightInfo
 from .anchors import Anchor, read_anchors
 from .fingerprint import carried, rows_of
-from .layout import MEASURED, Curve, arrange, in_words, metric_label, metric_name
+from .layout import MEASURED, Curve, Layout, arrange, in_words, metric_label, metric_name
 from .markdown import heading, listed, sentence, table_row
 from .plots import Chart, draw, write_figure
 from .records import Record, write_records
@@ -147,15 +147,17 @@ def _figure(folder: Path, section: FigureSection, records: Sequence[Record], lab
     write_figure(figure, folder / section.file, section.style, rows_of(chosen, chart, anchors))
     title = f"{metric_label(section.y)} against {AXIS_WORDS.get(section.x, section.x.replace('_', ' '))}"
     words = [section.caption or sentence(title), *(sentence(note) for note in notes)]
-    if section.y in MEASURED:
-        pass  # has no interval
-    elif chart.interval != section.interval:
+    if chart.interval != section.interval and section.y not in MEASURED:
         words.append(f"No bands: there are fewer than {FEWEST} pictures.")
-    elif section.interval != "none" and not section.arrived:
+    elif _has_intervals(arrange(chosen, chart.x, chart.y, chart.facets, chart.interval, chart.arrived)):
         words.append(f"Bands: 95 % interval of the mean over other {section.interval}.")
     if section.anchors and not any("no published point" in note for note in notes):
         words.append("Open grey markers are published points, with the error of reading them; the legend has their source.")
     return f"![{title}]({section.file})\n\n{' '.join(words)}"
+
+
+def _has_intervals(layout: Layout) -> bool:
+    return any(math.isfinite(half) for panel in layout.panels for curve in panel.curves for half in curve.half)
 
 
 def _page(
@@ -233,10 +235,10 @@ def _trials(records: Sequence[Record]) -> str:
 def _table(section: TableSection, records: Sequence[Record], labels: dict[str, str]) -> str:
     """One table for each panel that a figure would have."""
     chosen = select(records, section.conditions, section.systems or None)
-    layout = arrange(chosen, section.x, section.metric, None, section.interval, names=labels)
+    layout = arrange(chosen, section.x, section.metric, section.facet, section.interval, names=labels)
     label = metric_label(section.metric)
     digits = 1 if section.metric == "channel_uses" else 2 if label.endswith(("(dB)", "(ms)")) else 4
-    interval = "none" if section.metric in MEASURED else section.interval
+    interval = section.interval if _has_intervals(layout) else "none"
     parts = [f"### {section.title or sentence(label)[:-1]}", sentence(INTERVAL_WORDS[interval])]
     for panel in layout.panels:
         words = [in_words(name, value) for name, value in {**layout.constant, **panel.place}.items()]

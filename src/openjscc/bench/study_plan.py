@@ -231,10 +231,8 @@ def _check_pages(study: Study, plan: StudyPlan) -> None:
             _check_page(section.file, records, section.systems, section.conditions, section.x, section.y, section.facet)
     for section in study.table:
         if section.metric not in plan.missing:
-            _check_page(
-                f"table of {section.metric}", records, section.systems, section.conditions, section.x, section.metric, None
-            )
-
+            what = f"table of {section.metric}"
+            _check_page(what, records, section.systems, section.conditions, section.x, section.metric, section.facet)
     for section in study.gain:
         if section.metric not in plan.missing:
             check_gain(section, records)

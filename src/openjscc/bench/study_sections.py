@@ -151,6 +151,7 @@ class TableSection:
         x: a column with numbers.
         where: conditions, as ``openjscc plot --where`` takes them.
         systems: only these, in this order.
+        facet: columns that make tables; left out: those that differ, but for the task network.
         interval: what stands after the mean: over other ``pictures``, over other ``noise``, or ``none``.
         title: heading; left out: the metric.
     """
@@ -159,11 +160,14 @@ class TableSection:
     x: str = "snr_db"
     where: str = ""
     systems: tuple[str, ...] = ()
+    facet: tuple[str, ...] | None = None
     interval: str = "pictures"
     title: str = ""
 
     def __post_init__(self) -> None:
         _check_axes(self.x, self.metric)
+        for column in self.facet or ():
+            check_column(column)
         if self.interval not in INTERVALS:
             raise unknown_name("interval", self.interval, INTERVALS)
         _conditions(self.where)
