@@ -55,6 +55,8 @@ ROWS: dict[str, dict[str, Any]] = {
     "mean of absolute values, half MSE": {"weighting": "mean_abs", "mse_share": 0.5},
     "root mean square": {"weighting": "rms"},
     "root mean square, half MSE": {"weighting": "rms", "mse_share": 0.5},
+    "mean square": {"weighting": "mean_square"},
+    "mean square, half MSE": {"weighting": "mean_square", "mse_share": 0.5},
 }
 
 

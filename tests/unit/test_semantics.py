@@ -66,6 +66,7 @@ def test_weightings_in_closed_form(network: Linear, x: torch.Tensor) -> None:
         "literal": rows.mean(0).abs(),
         "mean_abs": rows.abs().mean(0),
         "rms": (rows - rows.mean(0)).square().mean(0).sqrt(),
+        "mean_square": (rows - rows.mean(0)).square().mean(0),
     }
     assert set(expected) == set(WEIGHTINGS)
     for name, values in expected.items():

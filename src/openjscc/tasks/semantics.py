@@ -78,10 +78,17 @@ def root_mean_square(gradients: torch.Tensor) -> torch.Tensor:
     return (gradients - gradients.mean(0)).square().mean(0).sqrt()
 
 
+def mean_square(gradients: torch.Tensor) -> torch.Tensor:
+    """The square of `root_mean_square`: of a small error, what each pixel alone adds to the squared change of the centred scores
+    (the diagonal of the Gauss-Newton matrix)."""
+    return (gradients - gradients.mean(0)).square().mean(0)
+
+
 WEIGHTINGS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
     "literal": literal,
     "mean_abs": mean_abs,
     "rms": root_mean_square,
+    "mean_square": mean_square,
 }
 """Gradients ``(C, B, 3, H, W)`` to importance ``(B, 3, H, W)``."""
 
