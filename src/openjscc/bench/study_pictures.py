@@ -20,6 +20,7 @@ WEIGHTING_WORDS = {
     "literal": "the absolute value of the mean over the classes",
     "mean_abs": "the mean over the classes of the absolute values",
     "rms": "the root mean square over the classes, of centred scores",
+    "mean_square": "the mean square over the classes, of centred scores",
 }
 
 SHARE = 0.99
