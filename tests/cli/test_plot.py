@@ -54,6 +54,15 @@ def test_a_figure(openjscc, run: Path, suffix: str) -> None:
     assert Path(f"figure.{suffix}").stat().st_size > 1000
 
 
+def test_a_measured_column(openjscc, run: Path) -> None:
+    openjscc(
+        "plot", run, "--y", "cpp", "--x", "macs_per_pixel", "--where", "snr_db=10,system=adjscc", "-o", "cpp.svg"
+    ).assert_ok()
+    assert "channel uses per pixel" in Path("cpp.svg").read_text()
+    openjscc("plot", run, "--y", "cpp", "--arrived", "-o", "none.svg").assert_error(2, "cpp of the pictures that arrived")
+    openjscc("plot", run, "--y", "macs_per_pixel", "-o", "none.svg").assert_error(2, "macs_per_pixel")
+
+
 def test_files_are_refused_and_replaced(openjscc, run: Path) -> None:
     Path("a.svg").write_text("mine")
     openjscc("plot", run, "-o", "a.svg").assert_error(2, "a.svg exists")
