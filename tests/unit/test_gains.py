@@ -7,7 +7,7 @@ import pytest
 from scipy.interpolate import PchipInterpolator
 
 from openjscc.bench import Record
-from openjscc.bench.gains import QualityCurve, _interpolate, bandwidth_gain, gain_between, monotone, snr_gain
+from openjscc.bench.gains import FEWEST_PICTURES, QualityCurve, _interpolate, bandwidth_gain, gain_between, monotone, snr_gain
 from openjscc.errors import UsageError
 
 SNR = np.arange(0.0, 21.0, 2.0)
@@ -92,14 +92,16 @@ def pictures(rng: np.random.Generator, shift: float, count: int = 24) -> tuple[Q
     return QualityCurve(snr, 25 + (snr[:, None] + own) / 2 + hard), QualityCurve(snr, 25 + snr[:, None] / 2 + hard)
 
 
-def test_the_interval_covers() -> None:
+@pytest.mark.parametrize("count", [FEWEST_PICTURES, 12])
+def test_the_interval_covers(count: int) -> None:
     rng = np.random.default_rng(0)
     held, runs = 0, 200
     for number in range(runs):
-        gain = snr_gain(*pictures(rng, 2.0, 12), 10.0, seed=number)
+        gain = snr_gain(*pictures(rng, 2.0, count), 10.0, seed=number)
         assert gain.low is not None
         assert gain.high is not None
-        assert gain.low < gain.value < gain.high  # pyright: ignore[reportOptionalOperand]
+        assert gain.value is not None
+        assert gain.low < gain.value < gain.high
         held += gain.low <= 2.0 <= gain.high
     assert 0.90 <= held / runs <= 0.99
 
@@ -132,8 +134,10 @@ def test_what_cannot_be_compared() -> None:
     for x, quality in (([0.0], [1.0]), ([0.0, 0.0], [1.0, 2.0]), ([0.0, 1.0], [1.0, np.nan]), ([0.0, 1.0], [1.0])):
         with pytest.raises(UsageError):
             QualityCurve(np.array(x), np.array(quality))
-    single = QualityCurve(SNR, saturating(SNR)[:, None])
-    assert snr_gain(single, single, 4.0).reason == "no interval: a single picture"
+    for few in (1, FEWEST_PICTURES - 1):
+        gain = snr_gain(*pictures(rng, 1.0, few), 10.0)
+        assert (gain.low, gain.high) == (None, None)
+        assert gain.reason == "no interval: fewer than 6 pictures"
 
 
 def test_from_records() -> None:

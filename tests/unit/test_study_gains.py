@@ -154,7 +154,7 @@ def test_lost_failed_and_infinite_points() -> None:
     single = [*along_snr("b", lambda snr: quality(snr)[:1]), *along_snr("a", lambda snr: quality(snr + 2)[:1])]
     page = gain_page(gain_table(section(), single), {})
     assert "| a | > 0 | +2.00 | " in page
-    assert "a single picture" in page
+    assert "no interval: fewer than 6 pictures" in page
 
 
 def test_the_file(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from ..errors import UsageError
+from .gains import cubic_slopes
 
 FEWEST = 4
 
@@ -71,7 +72,7 @@ def _mean_difference(curve_a: Curve, curve_b: Curve, what: str) -> float:
 
 def _integral(x: np.ndarray, y: np.ndarray, low: float, high: float) -> float:
     """Of the interpolating curve from ``low`` to ``high``, both within ``x``."""
-    width, slopes = np.diff(x), _slopes(x, y)
+    width, slopes = np.diff(x), cubic_slopes(x, y[None])[0]
     secant = np.diff(y) / width
     # on each piece y + s t + c2 t² + c3 t³, t from its left end
     c2 = (3 * secant - 2 * slopes[:-1] - slopes[1:]) / width
@@ -82,19 +83,3 @@ def _integral(x: np.ndarray, y: np.ndarray, low: float, high: float) -> float:
 
     start, stop = np.clip(low - x[:-1], 0, width), np.clip(high - x[:-1], 0, width)
     return float(np.sum(primitive(stop) - primitive(start)))
-
-
-def _slopes(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """At each point: a weighted harmonic mean of the secants beside it; at the ends a three-point formula kept monotone.
-
-    For points whose ``y`` rises.
-    """
-    width = np.diff(x)
-    secant = np.diff(y) / width
-    left, right = 2 * width[:-1] + width[1:], width[:-1] + 2 * width[1:]
-    inner = (left + right) / (right / secant[:-1] + left / secant[1:])
-    return np.concatenate([[_end(width[0], width[1], *secant[:2])], inner, [_end(width[-1], width[-2], *secant[:-3:-1])]])
-
-
-def _end(near: float, far: float, secant: float, next_secant: float) -> float:
-    return max(0.0, ((2 * near + far) * secant - near * next_secant) / (near + far))

@@ -23,6 +23,9 @@ from .statistics import student_t_975
 
 RESAMPLES = 2000
 FEWEST = 2
+FEWEST_PICTURES = 6
+"""For an interval. Where pictures differ by a normal law, the bootstrap's 95 % interval holds the truth in 51 % of all cases for
+two pictures, 77 % for three, 86 % for four and 94 % for six."""
 
 
 @dataclass(frozen=True)
@@ -140,8 +143,8 @@ def _gain(a: QualityCurve, b: QualityCurve, at: float, logarithmic: bool, higher
         return Gain(finish(difference), None, None, sign * quality, "no interval: values of single pictures are not given")
     if a.pictures != b.pictures:
         raise UsageError(f"{a.pictures} pictures of A and {b.pictures} of B", "an interval needs the same pictures for both")
-    if a.pictures < 2:
-        return Gain(finish(difference), None, None, sign * quality, "no interval: a single picture")
+    if a.pictures < FEWEST_PICTURES:
+        return Gain(finish(difference), None, None, sign * quality, f"no interval: fewer than {FEWEST_PICTURES} pictures")
     ends = _bootstrap(a, b, at, sign, seed)
     known = [finish(end) if math.isfinite(end) else None for end in ends]
     beyond = "" if None not in known else "the interval goes beyond what was measured"
@@ -188,7 +191,7 @@ def _interpolate(x: np.ndarray, rows: np.ndarray, at: float) -> np.ndarray:
     """Values of the monotone cubics through the rows at one place within ``x``."""
     piece = int(np.clip(np.searchsorted(x, at) - 1, 0, len(x) - 2))
     width = x[piece + 1] - x[piece]
-    slopes = _slopes(x, rows)
+    slopes = cubic_slopes(x, rows)
     ends = [array[:, piece + end] for array in (rows, slopes) for end in (0, 1)]
     return _hermite((at - x[piece]) / width, width, ends)
 
@@ -197,7 +200,7 @@ def _least(x: np.ndarray, rows: np.ndarray, quality: np.ndarray) -> np.ndarray:
     """The least x at which each row's curve has the quality; inf above the row, -inf below it."""
     number = np.arange(len(rows))
     piece = np.clip((rows < quality[:, None]).sum(1) - 1, 0, len(x) - 2)
-    width, slopes = x[piece + 1] - x[piece], _slopes(x, rows)
+    width, slopes = x[piece + 1] - x[piece], cubic_slopes(x, rows)
     ends = [array[number, piece + end] for array in (rows, slopes) for end in (0, 1)]
     low, high = np.zeros(len(rows)), np.ones(len(rows))
     for _ in range(40):
@@ -218,8 +221,8 @@ def _hermite(t: np.ndarray | float, width: np.ndarray | float, ends: Sequence[np
     return left + (right - left) * rise + width * t * (1 - t) * (left_slope * (1 - t) - right_slope * t)
 
 
-def _slopes(x: np.ndarray, rows: np.ndarray) -> np.ndarray:
-    """At each point: a weighted harmonic mean of the secants beside it, 0 beside a flat piece; at the ends the secant's."""
+def cubic_slopes(x: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """Of monotone cubics through each row: a weighted harmonic mean of the secants beside a point, 0 beside a flat piece."""
     width = np.diff(x)
     secant = np.diff(rows, axis=1) / width
     if len(x) == 2:

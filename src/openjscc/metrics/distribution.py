@@ -158,10 +158,10 @@ def _root(x: np.ndarray) -> np.ndarray:
 
 
 def _checked(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    if x.ndim != 2 or y.ndim != 2 or x.shape[1] != y.shape[1] or min(len(x), len(y)) < 2:
-        raise UsageError(
-            f"features of shapes {x.shape} and {y.shape}", "a distance between sets takes at least two samples of each"
-        )
+    if x.ndim != 2 or y.ndim != 2 or x.shape[1] != y.shape[1]:
+        raise UsageError(f"features of shapes {x.shape} and {y.shape}", "give (N, D) and (M, D)")
+    if min(len(x), len(y)) < 2:
+        raise UsageError("a distance between sets of a single patch", "it takes at least two of each: use more pictures")
     return x.astype(np.float64), y.astype(np.float64)
 
 
