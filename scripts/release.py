@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 from openjscc.bench import Record, Sweep, evaluate
@@ -71,9 +72,10 @@ def main() -> None:
         return
     if dataset.note:
         raise SystemExit(f"error: {data} is here a {dataset.note}; a card needs the whole test set")
-    write_records(ROOT / "results" / f"{options.name}.json", records)
     target = ROOT / "src" / "openjscc" / "weights" / f"{options.name}.safetensors"
     info = export(codec, target, tag=tag, training=facts, reference=reference)
+    records = [replace(record, weight_sha256=info.sha256) for record in records]  # the same parameters, now with their figures
+    write_records(ROOT / "results" / f"{options.name}.json", records)
     (ROOT / "results" / "training" / f"{options.name}.csv").write_bytes((options.run / "log.csv").read_bytes())
     (ROOT / "cards" / f"{options.name}.md").write_text(card(info, state, records))
 

@@ -15,7 +15,14 @@ from openjscc.units import format_ratio
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGED = [info for info in list_models() if Path(info.path).parent.name == "weights"]
-BUDGET_BYTES = {"adjscc.cifar10": 2 * 2**20, "adjscc.photo": 3.75 * 2**20, "deepjscc.photo": 2.25 * 2**20}
+BUDGET_BYTES = {
+    "adjscc.cifar10": 2 * 2**20,
+    "adjscc.photo": 3.75 * 2**20,
+    "arjscc.cifar10": 0.8 * 2**20,
+    "deepjscc.photo": 2.25 * 2**20,
+    "spjscc.cifar10": 0.8 * 2**20,
+    "spjscc.distilled": 0.8 * 2**20,
+}
 
 
 def records_of(name: str) -> list[Record]:
@@ -23,7 +30,10 @@ def records_of(name: str) -> list[Record]:
 
 
 def test_the_weights_are_there() -> None:
-    assert set(BUDGET_BYTES) <= {info.name for info in PACKAGED}
+    assert {info.name for info in PACKAGED} <= set(BUDGET_BYTES)
+    assert {"adjscc.cifar10", "adjscc.photo", "arjscc.cifar10", "deepjscc.photo", "spjscc.distilled"} <= {
+        info.name for info in PACKAGED
+    }
 
 
 @pytest.mark.parametrize("info", PACKAGED, ids=lambda info: info.name)
@@ -49,7 +59,11 @@ def test_weights_keep_their_budget(info: WeightInfo) -> None:
 
 @pytest.mark.parametrize("info", PACKAGED, ids=lambda info: info.name)
 def test_psnr_rises_with_snr_and_with_ratio(info: WeightInfo) -> None:
-    psnr = {(record.ratio, record.snr_db): record.mean or 0.0 for record in records_of(info.name) if record.metric == "psnr"}
+    psnr = {
+        (record.ratio, record.snr_db): record.mean or 0.0
+        for record in records_of(info.name)
+        if record.metric == "psnr" and record.ratio is not None
+    }
     ratios, snrs = sorted({key[0] for key in psnr}), sorted({key[1] for key in psnr})
     assert len(ratios) == len(info.ratios)
     for ratio in ratios:

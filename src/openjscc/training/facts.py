@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from .checkpoint import TrainingState
-from .recipe import Recipe
+from .recipe import Recipe, load_recipe, packaged_recipes
 
 
 def training_facts(recipe: Recipe, state: TrainingState) -> dict[str, Any]:
@@ -18,6 +18,15 @@ def training_facts(recipe: Recipe, state: TrainingState) -> dict[str, Any]:
         "exact_resume": state.exact,
         "data": list(recipe.data.train),
         "terms": recipe.data.terms,
-        "recipe_name": f"{recipe.model.arch}-{recipe.model.config}",
+        "recipe_name": _name(recipe),
         "recipe": recipe.to_dict(),
     }
+
+
+def _name(recipe: Recipe) -> str:
+    """The packaged recipe that this one is, or was changed from; else what it trains."""
+    for name in packaged_recipes():
+        known = load_recipe(name)
+        if (known.note, known.model, known.step) == (recipe.note, recipe.model, recipe.step):
+            return name
+    return f"{recipe.model.arch}-{recipe.model.config}"
