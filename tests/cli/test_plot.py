@@ -156,6 +156,8 @@ def test_a_strip(openjscc, kept: Path, name: str) -> None:
 def test_strips_that_cannot_be_made(openjscc, kept: Path, run: Path, tmp_path: Path) -> None:
     strip = ["--kind", "strip", "-o", "s.png"]
     openjscc("plot", kept, *strip).assert_error(2, "--picture")
+    for option in (["--lost"], ["--y", "ssim"], ["--log-x"], ["--title", ""], ["--width", "4"]):
+        openjscc("plot", kept, *strip, "--picture", "kodim01", *option).assert_error(2, f"{option[0]} belongs to curves")
     openjscc("plot", kept, *strip, "--picture", "kodim02").assert_error(2, "kodim02")
     openjscc("plot", kept, *strip, "--picture", "kodim01", "--crop", "60,0,40,30").assert_error(2, "80x60")
     openjscc("plot", kept, *strip, "--picture", "kodim01", "--where", "seed=1").assert_error(2, "seed")

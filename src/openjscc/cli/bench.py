@@ -75,9 +75,9 @@ def bench(
 ) -> None:
     """Measure a grid of systems, channels, ratios and SNRs, all under the same noise.
 
-    Writes DIR/summary.json (a list of records) and DIR/cells (one file per cell, with the values of every picture). The same
-    command again goes on where it was stopped; other commands may add cells to the folder. Under torchrun the processes share
-    the cells.
+    Writes DIR/summary.json (a list of this command's records) and DIR/cells (one file per cell, with the values of every
+    picture). The same command again goes on where it was stopped; other commands may add cells to the folder. Under torchrun
+    the processes share the cells.
 
     \b
     openjscc bench --systems adjscc,bpg-ldpc,bpg-capacity --data kodak --snr 0:20:2 --ratio 1/16 -o results/mine

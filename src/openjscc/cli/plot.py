@@ -82,6 +82,13 @@ def plot(
     conditions = {} if where is None else parse_where(where)
     asked = None if systems is None else names(systems, "list of systems")
     if kind == "strip":
+        curves = {
+            "x": x != "snr_db", "y": y != "psnr", "facet": facet, "style": style != "paper", "title": title is not None,
+            "interval": interval != "pictures", "arrived": arrived, "lost": lost, "log-x": log_x, "anchors": anchors,
+            "width": width,
+        }  # fmt: skip
+        if given := [name for name, value in curves.items() if value]:
+            raise UsageError(f"--{given[0]} belongs to curves", "leave it out for a strip")
         if len(sources) != 1 or picture is None:
             raise UsageError(
                 "a strip needs one folder and --picture", "openjscc plot DIR --kind strip --picture NAME -o strip.png"
