@@ -5,9 +5,12 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from importlib.metadata import EntryPoint
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -158,3 +161,16 @@ def locked_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[P
         monkeypatch.setattr(os, "access", denied)
     yield folder
     folder.chmod(0o755)
+
+
+@pytest.fixture
+def shades(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The task networks ``shades`` (segmentation) and ``brightness`` (classification), as of another package."""
+    from openjscc.tasks import _registry
+    from task_networks import Brightness, Shades
+
+    module = ModuleType("somebodys_network")
+    module.Shades, module.Brightness = Shades, Brightness  # pyright: ignore[reportAttributeAccessIssue]
+    monkeypatch.setitem(sys.modules, "somebodys_network", module)
+    entries = [EntryPoint(name.lower(), f"somebodys_network:{name}", _registry.GROUP) for name in ("Shades", "Brightness")]
+    monkeypatch.setattr(_registry, "entry_points", lambda group: entries)

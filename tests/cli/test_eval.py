@@ -23,8 +23,8 @@ from openjscc.errors import IntegrityError, UsageError
 KEYS = [
     "system", "weight", "metric", "channel", "snr_db", "ratio", "mean", "std", "ci95", "images", "trials", "bandwidth_ratio",
     "parameters", "macs_per_pixel", "data", "seed", "outage_rate", "mean_arrived", "bound", "tool", "told_snr_db",
-    "task_network", "task_network_sha256", "ci95_noise", "weight_sha256", "data_sha256", "channel_uses", "cpp",
-    "encode_ms", "decode_ms", "device", "versions", "commit", "error",
+    "task", "task_network", "task_network_sha256", "ci95_noise", "weight_sha256", "data_sha256", "masks_sha256",
+    "channel_uses", "cpp", "encode_ms", "decode_ms", "device", "versions", "commit", "error",
 ]  # fmt: skip
 
 

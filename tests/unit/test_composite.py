@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import sys
-from importlib.metadata import EntryPoint
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 import torch
 
 from helpers import PixelCodec, pictures
-from openjscc import load, tasks, transmit
+from openjscc import load, transmit
 from openjscc.classes import VOC
 from openjscc.codec import Conditions, Reconstruction, is_bound, ratios_for, takes_any_ratio
 from openjscc.composite import CompositeCodec
@@ -21,17 +18,6 @@ from openjscc.systems import composite_parts, has_digital_codec, load_all
 from openjscc.tasks import perceive
 from openjscc.testing import check_codec
 from task_networks import Brightness, Shades
-
-
-@pytest.fixture
-def shades(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The networks ``shades`` and ``brightness`` as of another package."""
-    module = ModuleType("somebodys_network")
-    module.Shades, module.Brightness = Shades, Brightness  # pyright: ignore[reportAttributeAccessIssue]
-    monkeypatch.setitem(sys.modules, "somebodys_network", module)
-    group = tasks._registry.GROUP
-    entries = [EntryPoint(name.lower(), f"somebodys_network:{name}", group) for name in ("Shades", "Brightness")]
-    monkeypatch.setattr(tasks._registry, "entry_points", lambda group: entries)
 
 
 @pytest.mark.parametrize("system", ["adjscc", "jpeg-ldpc:mcs=bpsk-1/2-n648", "jpeg-capacity"])

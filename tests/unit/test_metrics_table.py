@@ -15,7 +15,7 @@ from openjscc.metrics import KINDS, METRICS, SetMetric, get_metric
 NAMES = {
     "picture": {"psnr", "ssim", "ms_ssim", "lpips", "lpips_vgg", "dists"},
     "set": {"fid", "fd_vgg16", "kd_vgg16"},
-    "task": {"accuracy", "f1", "miou", "pixel_accuracy"},
+    "task": {"accuracy", "f1", "miou", "miou_nine", "pixel_accuracy"},
 }
 
 

@@ -103,8 +103,19 @@ def test_labels_that_do_not_fit() -> None:
         miou([np.zeros((21, 21), dtype=np.int64)], classes=(21,))
 
 
-@pytest.mark.parametrize("name", ["accuracy", "f1", "miou", "pixel_accuracy"])
+def test_nine_classes() -> None:
+    """Only these are averaged over, and what is mistaken for one of them counts against it."""
+    target = torch.randint(0, 21, (4, 9, 9), generator=torch.Generator().manual_seed(0))
+    prediction = torch.where(torch.rand(4, 9, 9, generator=torch.Generator().manual_seed(1)) < 0.7, target, 15)
+    entries = METRICS["miou_nine"].collect(prediction, target)
+    of_each = [miou(entries, classes=[number]) for number in (0, 15, 8, 12, 10, 13, 17, 9, 18)]
+    assert METRICS["miou_nine"].reduce(entries) == pytest.approx(np.mean(of_each))
+    assert of_each[1] < 0.3 < min(of_each[2:])
+    assert METRICS["miou"].reduce(entries) != METRICS["miou_nine"].reduce(entries)
+
+
+@pytest.mark.parametrize("name", ["accuracy", "f1", "miou", "miou_nine", "pixel_accuracy"])
 def test_rows(name: str) -> None:
     metric = METRICS[name]
-    target = torch.randint(0, 5, (3, 6, 6) if name in ("miou", "pixel_accuracy") else (3,))
+    target = torch.randint(0, 5, (3, 6, 6) if metric.needs == "masks" else (3,))
     assert metric.reduce(metric.collect(target, target)) == 1.0

@@ -31,11 +31,11 @@ from ..errors import IntegrityError, OpenJSCCError, UsageError
 from ..files import write_atomically
 from ..link import Transmission
 from ..tasks import TaskNetwork
-from .perception import check_networks, quantities
+from .perception import check_networks, open_masks, quantities, task_of
 from .points import Measured, Point, measure, nominal_ratio, to_records
 from .records import Record, write_records
 from .statistics import student_t_975
-from .sweep import check_metrics, enumerate_batches, in_order, until
+from .sweep import check_metrics, enumerate_batches, in_order, stacked, until
 
 FORMAT = 1
 FEWEST_TRIALS = 8
@@ -87,6 +87,7 @@ class Cell:
         precision: number of trials.
         seed: of the experiment.
         task_networks: name and sha256 of those that metrics of labels are by.
+        masks_sha256: of the masks that metrics of segmentations are measured with.
     """
 
     system: str
@@ -102,11 +103,17 @@ class Cell:
     precision: Precision
     seed: int
     task_networks: tuple[tuple[str, str], ...] = ()
+    masks_sha256: str | None = None
+
+    @property
+    def task(self) -> str:
+        """What the metrics are of."""
+        return task_of(self.metrics)
 
     @property
     def key(self) -> str:
         """16 hexadecimal digits."""
-        facts = {key: value for key, value in asdict(self).items() if key != "task_networks" or value}
+        facts = {key: value for key, value in asdict(self).items() if key not in ("task_networks", "masks_sha256") or value}
         return hashlib.sha256(json.dumps({"format": FORMAT, **facts}, sort_keys=True).encode()).hexdigest()[:16]
 
 
@@ -158,7 +165,8 @@ def plan_cells(
         networks: whose view metrics of labels (accuracy, f1) are of.
 
     Raises:
-        UsageError: an unknown channel or metric, and what `openjscc.bench.perception.check_networks` refuses.
+        UsageError: an unknown channel or metric, and what `openjscc.bench.perception.check_networks` and
+            `openjscc.bench.perception.open_masks` refuse.
         MissingError: weights of a metric that are not to be had.
     """
     check_metrics(metrics)
@@ -170,12 +178,14 @@ def plan_cells(
         weight = getattr(codec, "weight", None)
         resolved = weight.name if weight is not None else codec.name
         codecs[system, resolved] = codec
+        masks = open_masks(metrics, dataset, codec)
         for channel in dict.fromkeys(make_channel(spec).name for spec in channels):
-            for ratio in dict.fromkeys(nominal_ratio(codec, asked) for asked in ratios):
+            for ratio in dict.fromkeys(nominal_ratio(codec, asked, task_of(metrics)) for asked in ratios):
                 cells += [
                     Cell(
                         system, resolved, weight.sha256 if weight is not None else None, dataset.name, dataset.fingerprint(),
                         channel, ratio, float(snr), told_snr_db, tuple(metrics), precision, seed, tuple(named),
+                        None if masks is None else masks.fingerprint(),
                     )
                     for snr in snr_db
                 ]  # fmt: skip
@@ -239,6 +249,7 @@ def _all_pictures(
     advance: Callable[[int], None], keep: Keep | None, keep_pictures: int,
 ) -> Measured:  # fmt: skip
     numbered = enumerate_batches(dataset, getattr(codec, "pack", 1))
+    masks = open_masks(cell.metrics, dataset, codec)
     stop = threading.Event()
     advanced = until(stop, advance)
 
@@ -259,6 +270,7 @@ def _all_pictures(
             told_snr_db=cell.told_snr_db,
             labels=None if dataset.labels is None else dataset.labels[first : first + len(x)],
             networks=networks,
+            masks=None if masks is None else stacked(masks, first, len(x)),
             advance=advanced,
             keep=kept,
         )
@@ -291,7 +303,8 @@ def _failed(cell: Cell, networks: Sequence[TaskNetwork], message: str) -> tuple[
             system=cell.system, weight=cell.weight, metric=asked.metric, channel=cell.channel, snr_db=cell.snr_db,
             ratio=cell.ratio, mean=None, std=None, ci95=None, images=0, trials=0, bandwidth_ratio=cell.ratio or 0.0,
             parameters=None, macs_per_pixel=None, data=cell.data, seed=cell.seed, told_snr_db=cell.told_snr_db,
-            weight_sha256=cell.weight_sha256, data_sha256=cell.data_sha256, error=message,
+            weight_sha256=cell.weight_sha256, data_sha256=cell.data_sha256, masks_sha256=cell.masks_sha256, error=message,
+            task=cell.task,
             task_network=None if asked.network is None else asked.network.name,
             task_network_sha256=None if asked.network is None else asked.network.sha256,
         )

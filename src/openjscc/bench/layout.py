@@ -28,7 +28,9 @@ _CONDITIONS = ("data", "channel", "ratio", "snr_db", "told_snr_db", "task_networ
 """What was asked of all systems alike: never mixed in one curve, unless the x axis runs along it."""
 _RUN = ("seed", "images")
 """How it was measured: never mixed in one curve."""
-_MAKE = ("trials", "weight", "weight_sha256", "tool", "data_sha256", "task_network_sha256", "device", "commit")
+_MAKE = (
+    "trials", "weight", "weight_sha256", "tool", "task", "data_sha256", "masks_sha256", "task_network_sha256", "device", "commit",
+)  # fmt: skip
 """What may change along a curve (a ratio may have its own weight), but tells two points at one place apart."""
 _ALONG = {
     "snr_db": "snr_db",
@@ -291,7 +293,7 @@ def in_words(name: str, value: Value) -> str:
             if value != 1
             else f"1 {'picture' if name == 'images' else 'trial'}"
         )
-    if name in ("weight_sha256", "data_sha256", "task_network_sha256", "commit"):
+    if name in ("weight_sha256", "data_sha256", "masks_sha256", "task_network_sha256", "commit"):
         return f"{name.removesuffix('_sha256').replace('_', ' ')} {str(value)[:8]}"
     return f"{name.replace('_', ' ')} {shown(name, value)}"
 
@@ -309,7 +311,13 @@ def metric_name(name: str) -> str:
     return _METRIC_NAMES.get(name, name.upper().replace("_", "-")) if name in METRICS else COLUMN_LABELS.get(name, name)
 
 
-_METRIC_NAMES = {"accuracy": "accuracy", "miou": "mIoU", "ms_ssim": "MS-SSIM"}
+_METRIC_NAMES = {
+    "accuracy": "accuracy",
+    "miou": "mIoU",
+    "miou_nine": "mIoU of nine classes",
+    "pixel_accuracy": "pixel accuracy",
+    "ms_ssim": "MS-SSIM",
+}
 
 
 def grid(layout: Layout, widest: int) -> tuple[list[list[Panel | None]], bool]:

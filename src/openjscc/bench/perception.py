@@ -1,17 +1,88 @@
-"""What task networks see on received pictures, held against the labels of a data set."""
+"""Which task metrics are of, and what a data set must have for it: labels for what task networks see on received pictures,
+masks for segmentations."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
+from ..codec import Codec, check_task
 from ..data.datasets import PictureDataset
+from ..data.masks import MaskSet, masks_of
 from ..errors import UsageError
 from ..metrics import METRICS, get_metric
 from ..tasks import TaskNetwork, load_task_network
 
 DEFAULT_NETWORKS = {"cifar10": "classifier"}
 """The task network of a data set, where nobody names one."""
+
+
+RECONSTRUCTION, SEGMENTATION = "reconstruction", "segmentation"
+
+DEFAULT_METRICS = {RECONSTRUCTION: ("psnr", "ssim"), SEGMENTATION: ("miou", "miou_nine", "pixel_accuracy")}
+"""What is measured of a task, where nobody names metrics."""
+
+
+def task_of(metrics: Iterable[str]) -> str:
+    """The task whose result all these metrics are of.
+
+    Raises:
+        UsageError: they are of several, or unknown.
+    """
+    of_masks = {metric: get_metric(metric).needs == "masks" for metric in metrics}
+    if len(set(of_masks.values())) > 1:
+        first, second = (next(metric for metric, found in of_masks.items() if found is wanted) for wanted in (False, True))
+        raise UsageError(
+            f"{first} is a figure of pictures, {second} one of segmentations and masks",
+            "one task a run, each has its own channel uses: measure them one after the other",
+        )
+    return SEGMENTATION if any(of_masks.values()) else RECONSTRUCTION
+
+
+def check_asked(task: str | None, metrics: Sequence[str], networks: Sequence[str] | None) -> str:
+    """The task of a run.
+
+    Args:
+        task: as named; None: the one that the metrics are of.
+        metrics: names.
+        networks: task networks as named; None: none are.
+
+    Raises:
+        UsageError: metrics of several tasks or of another one; task networks for segmentations.
+    """
+    found = task_of(metrics)
+    if task is not None and task != found:
+        fitting = ", ".join(DEFAULT_METRICS[task])
+        raise UsageError(f"{metrics[0]} for the task {task!r}", f"it is a figure of {found}; of {task}: {fitting}")
+    if networks is not None and found == SEGMENTATION:
+        raise UsageError(
+            f"a task network ({networks[0]}), but {metrics[0]} is a figure of segmentations and masks",
+            f"name the system with it: --systems CODEC+{networks[0]}",
+        )
+    return found
+
+
+def open_masks(metrics: Iterable[str], dataset: PictureDataset, codec: Codec) -> MaskSet | None:
+    """The masks that metrics of segmentations are measured with; None where none is asked for. Refuses before the work what would
+    fail in the middle of it.
+
+    Raises:
+        UsageError: a codec that does not serve the task of the metrics, or has other classes; data without masks.
+        MissingError, IntegrityError: see `openjscc.data.masks.masks_of`.
+    """
+    task = task_of(metrics)
+    if task == SEGMENTATION:
+        masks_of(dataset)
+    check_task(codec, task)
+    if task != SEGMENTATION:
+        return None
+    masks, classes = masks_of(dataset), getattr(codec, "classes", None)
+    if classes is not None and len(classes) != len(masks.classes):
+        raise UsageError(
+            f"{codec.name} has {len(classes)} classes, the masks of {dataset.name} {len(masks.classes)}",
+            f"name a system for these: {', '.join(masks.classes[:3])}, ...",
+        )
+    return masks
 
 
 class Quantity(NamedTuple):

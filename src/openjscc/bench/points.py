@@ -14,16 +14,17 @@ import torch
 from torch import nn
 
 from ..channels import make_channel
-from ..codec import Codec, adapts_rate, is_bound, takes_any_ratio
+from ..codec import Codec, adapts_rate, is_bound, ratios_for, takes_any_ratio
 from ..data.datasets import PictureDataset
 from ..errors import UsageError
 from ..link import Transmission, deliver, encode
 from ..metrics import SetMetric, get_metric
+from ..metrics.task import confusion_entries
 from ..models import LearnedCodec
 from ..models._base import RATIO_TOLERANCE
 from ..tasks import TaskNetwork, perceive
 from ..units import format_ratio
-from .perception import metric_of, quantities
+from .perception import RECONSTRUCTION, SEGMENTATION, metric_of, open_masks, quantities, task_of
 from .provenance import commit, device_name, versions
 from .records import Record
 from .statistics import Summary, half_width_95, summarise
@@ -110,6 +111,7 @@ def measure(
     told_snr_db: float | None = None,
     labels: torch.Tensor | None = None,
     networks: Sequence[TaskNetwork] = (),
+    masks: torch.Tensor | None = None,
     advance: Callable[[int], None] = lambda count: None,
     keep: Callable[[int, Transmission], None] | None = None,
 ) -> Measured:
@@ -119,36 +121,49 @@ def measure(
         codec: the system.
         x: pictures in [0, 1].
         point: channel, ratio, SNR.
-        metrics: names.
+        metrics: names, all of one task (`openjscc.bench.perception.task_of`); that is what the codec is asked for.
         trials: numbers of the trials.
         seed: of the experiment.
         told_snr_db: the SNR that the transmitter believes in; None: the true one.
         labels: class numbers, int64 ``(B,)``, for metrics of labels.
         networks: whose view such metrics are of; a lost picture is looked at as the grey one that stands for it.
+        masks: class numbers, integers ``(B, H, W)``, for metrics of segmentations.
         advance: told B after each trial.
         keep: given the trial and what happened, to store pictures.
 
     Raises:
-        UsageError: a codec that makes no pictures, a metric of labels without a network, a network without labels.
+        UsageError: a codec that does not do the task, a metric of labels without a network, a network without labels, metrics of
+            segmentations without masks.
     """
     asked = quantities(metrics, networks)
     if networks and labels is None:
         raise UsageError(f"a task network ({networks[0].name}), but no labels", "give the class numbers of the pictures")
+    task = task_of(metrics)
+    if task == SEGMENTATION and masks is None:
+        raise UsageError(f"{metrics[0]}, but no masks", "give the class numbers of the pictures' pixels")
     columns: dict[str, list[torch.Tensor]] = {}
     entries: dict[str, list[list[np.ndarray]]] = {}
     arrived, uses, times = [], [], []
     eyes = [_Eyes(network) for network in networks]
     told = "same" if told_snr_db is None else told_snr_db
-    sent = encode(codec, point.channel, x, point.snr_db, ratio=point.ratio, told_snr_db=told)
+    sent = encode(codec, point.channel, x, point.snr_db, ratio=point.ratio, task=task, told_snr_db=told)
     for trial in trials:
         result = deliver(codec, sent, seed=seed, trial=trial)
-        if result.image is None:
-            raise UsageError(f"{codec.name} gives no picture", "choose a system whose task is reconstruction")
-        received = result.image.to(x.device)
         ok = result.reconstruction.ok
         arrived.append(torch.ones(len(x), dtype=torch.bool) if ok is None else ok.cpu())
         uses.append(result.frame.length.cpu())
         times.append((result.encode_ms / len(x), result.decode_ms / len(x)))
+        if keep is not None:
+            keep(trial, result)
+        advance(len(x))
+        if masks is not None and task == SEGMENTATION:
+            counted = confusion_entries(_scores(codec, result), masks)
+            for quantity in asked:
+                entries.setdefault(quantity.key, []).append(counted)
+            continue
+        if result.image is None:
+            raise UsageError(f"{codec.name} gives no picture", "choose a system whose task is reconstruction")
+        received = result.image.to(x.device)
         seen = {each.network.name: each.scores(received) for each in eyes}
         for quantity in asked:
             metric = get_metric(quantity.metric)
@@ -163,9 +178,6 @@ def measure(
                 columns.setdefault(quantity.key, []).append(torch.tensor([metric.single(entry) for entry in found]))
             else:
                 entries.setdefault(quantity.key, []).append(found)
-        if keep is not None:
-            keep(trial, result)
-        advance(len(x))
     return Measured(
         values={name: torch.stack(column, dim=1).tolist() for name, column in columns.items()},
         arrived=torch.stack(arrived, dim=1).tolist(),
@@ -175,6 +187,14 @@ def measure(
         decode_ms=[[decode for _, decode in times] for _ in range(len(x))],
         collected={name: [list(row) for row in zip(*trial, strict=True)] for name, trial in entries.items()},
     )
+
+
+def _scores(codec: Codec, result: Transmission) -> torch.Tensor:
+    """Class scores ``(B, classes, H, W)``."""
+    scores = result.reconstruction.segmentation
+    if scores is None:
+        raise UsageError(f"{codec.name} gives no segmentation", "choose a system whose task that is")
+    return scores
 
 
 class _Eyes:
@@ -194,8 +214,9 @@ class _Eyes:
         return torch.stack([self._known[key] for key in keys])
 
 
-def nominal_ratio(codec: Codec, asked: float | None) -> float | None:
-    """The one of the codec's ratios that ``asked`` means; of None its default, or None where it chooses for every picture.
+def nominal_ratio(codec: Codec, asked: float | None, task: str = RECONSTRUCTION) -> float | None:
+    """The one of the codec's ratios for a task that ``asked`` means; of None its default, or None where it chooses for every
+    picture.
 
     Raises:
         UsageError: it has none near that; it would be measured at another one than others.
@@ -203,13 +224,16 @@ def nominal_ratio(codec: Codec, asked: float | None) -> float | None:
     if asked is None:
         if adapts_rate(codec):
             return None
-        return getattr(codec, "default_ratio", codec.ratios[0])
+        default = getattr(codec, "default_ratio", codec.ratios[0])
+        return default if task == RECONSTRUCTION or default in ratios_for(codec, task) else ratios_for(codec, task)[-1]
     if takes_any_ratio(codec):
         return asked
-    nearest = min(codec.ratios, key=lambda known: abs(asked / known - 1))
+    ratios = ratios_for(codec, task)
+    nearest = min(ratios, key=lambda known: abs(asked / known - 1))
     if not abs(asked / nearest - 1) <= RATIO_TOLERANCE:
-        has = ", ".join(format_ratio(known) for known in codec.ratios)
-        raise UsageError(f"{codec.name} has no bandwidth ratio {format_ratio(asked)}", f"it has {has}")
+        has = ", ".join(format_ratio(known) for known in ratios)
+        of_task = "" if task == RECONSTRUCTION else f" for the task {task}"
+        raise UsageError(f"{codec.name} has no bandwidth ratio {format_ratio(asked)}{of_task}", f"it has {has}")
     return nearest
 
 
@@ -220,6 +244,7 @@ def to_records(
     """One record per metric (of labels: and network), in their order; none where nothing has been measured."""
     if not measured.arrived:
         return []
+    task, masks = task_of(metrics), open_masks(metrics, dataset, codec)
     weight = getattr(codec, "weight", None)
     learned = isinstance(codec, nn.Module)
     device = next((parameter.device for parameter in codec.parameters()), "cpu") if learned else "cpu"
@@ -247,7 +272,7 @@ def to_records(
                 metric=quantity.metric,
                 channel=make_channel(point.channel).name,
                 snr_db=point.snr_db,
-                ratio=nominal_ratio(codec, point.ratio),
+                ratio=nominal_ratio(codec, point.ratio, task),
                 mean=summary.mean,
                 std=summary.std,
                 ci95=summary.ci95,
@@ -263,11 +288,13 @@ def to_records(
                 bound=is_bound(codec),
                 tool=getattr(codec, "tool", None),
                 told_snr_db=told_snr_db,
+                task=task,
                 task_network=network.name if network is not None else None,
                 task_network_sha256=network.sha256 if network is not None else None,
                 ci95_noise=measured.noise_interval(key),
                 weight_sha256=weight.sha256 if weight is not None else None,
                 data_sha256=dataset.fingerprint(),
+                masks_sha256=None if masks is None else masks.fingerprint(),
                 channel_uses=fmean(uses),
                 cpp=cpp,
                 encode_ms=fmean(value for row in measured.encode_ms for value in row),

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from ..composite import CompositeCodec
 from ..data.datasets import DATASETS, PictureDataset, open_dataset
+from ..data.masks import masks_of
 from ..errors import IntegrityError, MissingError, UsageError
 from ..metrics import get_metric
 from ..models import read_info, weight_files
@@ -25,8 +26,8 @@ TOLERANCE = 0.002
 """Of everything that is not in dB. The same seed gives the same noise: what is left is rounding."""
 
 _CELL = (
-    "system", "weight", "weight_sha256", "data", "data_sha256", "channel", "ratio", "snr_db", "told_snr_db", "images", "trials",
-    "seed",
+    "system", "weight", "weight_sha256", "data", "data_sha256", "masks_sha256", "channel", "ratio", "snr_db", "told_snr_db",
+    "task", "images", "trials", "seed",
 )  # fmt: skip
 
 
@@ -136,6 +137,12 @@ def _same_data(records: Sequence[Record], data_dir: str | os.PathLike[str] | Non
                 "name the folder with the same pictures, or run the study again in another folder",
             )
         datasets[name, images] = dataset
+    for name, images, digest in dict.fromkeys((r.data, r.images, r.masks_sha256) for r in records if r.error is None):
+        if digest is not None and (found := masks_of(datasets[name, images]).fingerprint()) != digest:
+            raise IntegrityError(
+                f"{name}: other masks: sha256 {found[:16]}, the records were made with {digest[:16]}",
+                "name the folder with the same masks, or run the study again in another folder",
+            )
     return datasets
 
 

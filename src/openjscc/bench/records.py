@@ -41,12 +41,15 @@ class Record:
         bound: a theoretical bound, not a system.
         tool: a digital system's source coder with its version; None for learned ones.
         told_snr_db: the SNR that the transmitter believed in, where that was not ``snr_db``.
+        task: what the receiver was to get (`openjscc.codec.TASKS`); channel uses are those of this task.
         task_network: name of the network whose view of the pictures was measured; None for metrics that need none.
         task_network_sha256: what tells it from another one of that name (`openjscc.tasks.TaskNetwork.sha256`).
         ci95_noise: half width of the 95 % confidence interval of the mean over just these pictures, what other noise and fading
             may give; None for a single trial.
-        weight_sha256: of a learned system's weight file's content (`openjscc.models.WeightInfo`); None for others.
+        weight_sha256: of a learned system's weight file's content (`openjscc.models.WeightInfo`); of ``CODEC+NETWORK`` of both
+            (`openjscc.composite.CompositeWeight`); None for others.
         data_sha256: of the pictures, in order.
+        masks_sha256: of their masks, where the metric is of these.
         channel_uses: mean per picture, header included.
         cpp: mean channel uses per pixel.
         encode_ms: mean time per picture of the encoder, in milliseconds.
@@ -78,11 +81,13 @@ class Record:
     bound: bool = False
     tool: str | None = None
     told_snr_db: float | None = None
+    task: str = "reconstruction"
     task_network: str | None = None
     task_network_sha256: str | None = None
     ci95_noise: float | None = None
     weight_sha256: str | None = None
     data_sha256: str | None = None
+    masks_sha256: str | None = None
     channel_uses: float | None = None
     cpp: float | None = None
     encode_ms: float | None = None

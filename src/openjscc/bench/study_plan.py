@@ -256,6 +256,7 @@ def _expected(cell: Cell, quantity: Quantity, images: int, number: int) -> Recor
     )  # fmt: skip
     network = None if quantity.network is None else quantity.network.name
     return replace(
-        blank, weight_sha256=cell.weight_sha256, data_sha256=cell.data_sha256, ci95_noise=0.0, channel_uses=1.0,
+        blank, weight_sha256=cell.weight_sha256, data_sha256=cell.data_sha256, masks_sha256=cell.masks_sha256, task=cell.task,
+        ci95_noise=0.0, channel_uses=1.0,
         encode_ms=float(number), decode_ms=float(number), task_network=network,
     )  # fmt: skip

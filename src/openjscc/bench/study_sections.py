@@ -12,6 +12,7 @@ from ..metrics import METRICS, get_metric
 from ..tasks.semantics import WEIGHTINGS, Output
 from ..units import AUTO, SNR_LIMIT_DB, parse_ratio
 from .layout import INTERVALS, MEASURED
+from .perception import task_of
 from .plots import SUFFIXES, Chart
 from .selection import Value, check_column, columns, in_order, parse_where
 from .strips import Crop
@@ -30,7 +31,7 @@ class BenchSection:
         channel: specs.
         ratio: bandwidth ratios, as ``"1/16"`` or numbers; ``"auto"``, and where it is left out: each system's default, or its own
             choice for every picture.
-        metrics: see docs/metrics.md.
+        metrics: see docs/metrics.md; all of one task.
         task_network: whose view metrics of labels are of, as ``--task-network`` takes them; empty: the data set's own.
         trials: repetitions of every picture.
         told_snr_db: what the transmitter takes the SNR for; left out: it knows it.
@@ -55,8 +56,7 @@ class BenchSection:
                 raise UsageError(f"{name} is empty", "give at least one")
         for spec in self.channel:
             make_channel(spec)
-        for metric in self.metrics:
-            _check_metric(metric)
+        task_of(self.metrics)
         if self.task_network and not any(get_metric(metric).needs == "labels" for metric in self.metrics):
             raise UsageError(f"task_network {list(self.task_network)}, but no metric of labels", "add accuracy or f1 to metrics")
         for snr in (*self.snr_db, *(() if self.told_snr_db is None else (self.told_snr_db,))):
@@ -322,17 +322,9 @@ def _pictures(value: Any) -> tuple[str, ...]:
     return names
 
 
-def _check_metric(name: str) -> None:
-    if get_metric(name).needs == "masks":
-        known = ", ".join(metric.name for metric in METRICS.values() if metric.needs != "masks")
-        raise UsageError(f"metric {name!r} is not one of pictures", f"choose among {known}")
-
-
 def _check_axes(x: str, y: str) -> None:
     if y not in METRICS and y not in MEASURED:
         raise unknown_name("metric or column", y, [*METRICS, *MEASURED])
-    if y in METRICS:
-        _check_metric(y)
     if columns()[check_column(x)] not in (int, float):
         raise UsageError(f"column {x} holds no numbers", "choose e.g. snr_db or ratio for x")
 

@@ -15,11 +15,12 @@ import torch
 from ..channels import make_channel
 from ..codec import Codec
 from ..data.datasets import PictureDataset
+from ..data.masks import MaskSet
 from ..errors import MissingError, UsageError
 from ..metrics import get_metric
 from ..tasks import TaskNetwork
 from ..units import snr_tensor
-from .perception import check_networks
+from .perception import check_networks, open_masks, task_of
 from .points import Measured, Point, measure, nominal_ratio, to_records
 from .records import Record
 
@@ -38,7 +39,7 @@ class Sweep:
         channels: specs.
         snr_db: average SNRs in dB.
         ratios: nominal bandwidth ratios; None stands for the system's default.
-        metrics: names of `openjscc.metrics.METRICS`.
+        metrics: names of `openjscc.metrics.METRICS`, all of one task.
         trials: repetitions, each with its own fading and noise.
         seed: of the experiment.
         told_snr_db: the SNR that the transmitter believes in at every point; None: the true one.
@@ -62,7 +63,7 @@ class Sweep:
 
     def points(self, codec: Codec) -> list[Point]:
         """All of channel, ratio (the codec's own one that is meant), SNR."""
-        ratios = dict.fromkeys(nominal_ratio(codec, asked) for asked in self.ratios)
+        ratios = dict.fromkeys(nominal_ratio(codec, asked, task_of(self.metrics)) for asked in self.ratios)
         return [Point(*where) for where in itertools.product(self.channels, ratios, self.snr_db)]
 
 
@@ -70,13 +71,13 @@ def check_metrics(names: Iterable[str]) -> None:
     """Refuse before the work what would fail in the middle of it.
 
     Raises:
-        UsageError: an unknown metric, or one of segmentations.
+        UsageError: an unknown metric, or metrics of several tasks.
         MissingError: network weights that a metric needs and that are not to be had.
     """
+    names = tuple(names)
+    task_of(names)
     for name in names:
         metric = get_metric(name)
-        if metric.needs == "masks":
-            raise UsageError(f"{name} is a figure of segmentations and masks", "choose a metric of pictures, e.g. psnr")
         if metric.needs == "weights":
             picture = torch.zeros(1, 3, 64, 64)
             metric.collect(picture, picture)
@@ -139,10 +140,12 @@ def evaluate(
         One record per channel, ratio, SNR and metric (of labels: and network), in this order.
 
     Raises:
-        UsageError: for a ratio that the codec does not have, and what `openjscc.bench.perception.check_networks` refuses.
+        UsageError: for a ratio that the codec does not have, and what `openjscc.bench.perception.check_networks` and
+            `openjscc.bench.perception.open_masks` refuse.
         Interrupted: on Ctrl-C, with what there is.
     """
     check_networks(sweep.metrics, dataset, networks)
+    masks = open_masks(sweep.metrics, dataset, codec)
     points = sweep.points(codec)
     measured = [Measured() for _ in points]
     system = system or codec.name
@@ -164,6 +167,7 @@ def evaluate(
                 told_snr_db=told,
                 labels=labels,
                 networks=networks,
+                masks=None if masks is None else stacked(masks, first, len(x)),
                 advance=advanced,
             )
             for point in points
@@ -249,6 +253,11 @@ def batches(dataset: PictureDataset, pixels: int, multiple: int = 1) -> Iterator
         held.append(picture)
     if held:
         yield torch.stack(held).float().div_(255.0)
+
+
+def stacked(masks: MaskSet, first: int, count: int) -> torch.Tensor:
+    """Masks of neighbours of one size, uint8 ``(B, H, W)``."""
+    return torch.cat([masks[index] for index in range(first, first + count)])
 
 
 def enumerate_batches(dataset: PictureDataset, multiple: int, pixels: int = BATCH_PIXELS) -> Iterator[tuple[int, torch.Tensor]]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from .console import print_json, progress, say
-from .eval import INTERRUPTED, check_told, print_records
+from .eval import INTERRUPTED, asked_of, check_told, print_records
 from .options import (
     ChannelList,
     Data,
@@ -19,6 +19,7 @@ from .options import (
     Jobs,
     Json,
     Limit,
+    MeasuredTask,
     MetricList,
     RatioList,
     Seed,
@@ -44,15 +45,21 @@ if TYPE_CHECKING:
 def bench(
     output: Annotated[Path, typer.Option("-o", "--output", metavar="DIR", help="Folder of the results; it is made.")],
     systems: Annotated[
-        str,
-        typer.Option("--systems", "--model", metavar="NAMES", help="ARCH, ARCH.TAG, .safetensors files, bpg-ldpc and the like."),
-    ] = "adjscc",
+        str | None,
+        typer.Option(
+            "--systems",
+            "--model",
+            metavar="NAMES",
+            help="ARCH, ARCH.TAG, .safetensors files, bpg-ldpc and the like, CODEC+NETWORK. Default: adjscc.",
+        ),
+    ] = None,
     data: Data = "kodak",
     data_dir: DataDir = None,
     channel: ChannelList = "awgn",
     snr: SnrList = "10",
     ratio: RatioList = None,
-    metrics: MetricList = "psnr,ssim",
+    metrics: MetricList = None,
+    task: MeasuredTask = None,
     task_network: TaskNetworks = None,
     trials: Trials = 1,
     until: Annotated[
@@ -86,17 +93,20 @@ def bench(
     from ..bench.grid import plan_cells
     from ..bench.perception import open_networks
     from ..data.datasets import DATASETS, open_dataset
-    from ..systems import load_all
+    from ..errors import UsageError
+    from ..systems import default_system, load_all
     from ..units import parse_ratios
 
     check_folder(output)
     ratios = (None,) if ratio is None else parse_ratios(ratio)
-    listed = names(metrics, "metric list")
+    listed, looked_by, wanted = asked_of(metrics, task, task_network)
     precision = _precision(trials, until, max_trials, listed)
+    if keep and wanted != "reconstruction":
+        raise UsageError(f"--keep {keep} with the task {wanted}", "received pictures are kept, and none are received")
     channels, snrs = names(channel, "channel list"), snr_list(snr)
     told = None if told_snr is None else one_snr(told_snr)
-    looked_by = None if task_network is None else names(task_network, "list of task networks")
-    opened = load_all(names(systems, "list of systems"), ratios, data if data in DATASETS else None)
+    asked = names(default_system(wanted) if systems is None else systems, "list of systems")
+    opened = load_all(asked, ratios, data if data in DATASETS else None)
     check_told(opened, told)
     dataset = open_dataset(data, data_dir, split="test", limit=limit, cache_mib=1024)
     if dataset.note:
@@ -115,7 +125,7 @@ def bench(
         raise typer.Exit(1)  # by the process that waits for all others: torchrun ends them all when one fails
 
 
-def _precision(trials: int, until: str | None, most: int | None, metrics: list[str]):
+def _precision(trials: int, until: str | None, most: int | None, metrics: Sequence[str]):
     from ..bench.grid import Precision
     from ..errors import UsageError
 

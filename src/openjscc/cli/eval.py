@@ -19,11 +19,11 @@ from .options import (
     Jobs,
     Json,
     Limit,
+    MeasuredTask,
     MetricList,
     RatioList,
     Seed,
     SnrList,
-    Task,
     TaskNetworks,
     ToldSnr,
     Trials,
@@ -50,7 +50,7 @@ def evaluate(
             "--model",
             "--systems",
             metavar="NAMES",
-            help="One or several: ARCH, ARCH.TAG, .safetensors file, or bpg-ldpc and the like. Default: adjscc.",
+            help="One or several: ARCH, ARCH.TAG, .safetensors file, bpg-ldpc and the like, or CODEC+NETWORK. Default: adjscc.",
         ),
     ] = None,
     data: Data = "kodak",
@@ -58,8 +58,8 @@ def evaluate(
     channel: ChannelList = "awgn",
     snr: SnrList = "10",
     ratio: RatioList = None,
-    metrics: MetricList = "psnr,ssim",
-    task: Task = None,
+    metrics: MetricList = None,
+    task: MeasuredTask = None,
     task_network: TaskNetworks = None,
     trials: Trials = 1,
     limit: Limit = None,
@@ -81,41 +81,57 @@ def evaluate(
     openjscc eval --systems adjscc,deepjscc --data kodak --snr 0:20:5 --ratio 1/16,1/6
     openjscc eval --model adjscc --data ~/photos --channel rayleigh:block --trials 5
     openjscc eval --data cifar10 --metrics psnr,accuracy --task-network classifier,resnet20.th
+    openjscc eval --data voc --metrics miou,pixel_accuracy --systems bpg-ldpc+fcn,adjscc+fcn --ratio 1/32
     openjscc eval --systems adjscc,bpg-ldpc,bpg-ldpc:mcs=16qam-3/4-n1944,bpg-capacity --snr -2:20:2 --ratio 1/16
     """
     from ..bench import Sweep
-    from ..bench.perception import open_networks
+    from ..bench.perception import open_masks, open_networks
     from ..channels import make_channel
     from ..data.datasets import open_dataset
     from ..systems import default_system
     from ..units import parse_ratios
-    from .request import task_of
 
-    wanted = task_of(task, None).task
     if output is not None:
         check_target(output, force, ".json")
     ratios = (None,) if ratio is None else parse_ratios(ratio)
+    listed, looked_by, wanted = asked_of(metrics, task, task_network)
     sweep = Sweep(
         channels=tuple(dict.fromkeys(make_channel(spec).name for spec in names(channel, "channel list"))),
         snr_db=tuple(snr_list(snr)),
         ratios=ratios,
-        metrics=tuple(names(metrics, "metric list")),
+        metrics=listed,
         trials=trials,
         seed=seed,
         told_snr_db=None if told_snr is None else one_snr(told_snr),
     )
     asked = names(default_system(wanted) if systems is None else systems, "list of systems")
-    looked_by = None if task_network is None else names(task_network, "list of task networks")
     plan = _plan(asked, sweep, data, wanted)
     dataset = open_dataset(data, data_dir, split="test", limit=limit, cache_mib=0)
     if dataset.note:
         say(f"note: {dataset.note}")
     networks = open_networks(looked_by, sweep.metrics, dataset)
+    for _, codec, _ in plan:
+        open_masks(sweep.metrics, dataset, codec)
     records, complete = _run(plan, dataset, networks, jobs, output)
     _report(records, output, as_json)
     if not complete:
         say(f"the figures above are of the pictures that were through{' (none)' if not records else ''}")
         raise typer.Exit(INTERRUPTED)
+
+
+def asked_of(metrics: str | None, task: str | None, task_network: str | None) -> tuple[tuple[str, ...], list[str] | None, str]:
+    """Metrics, task networks (None: none are named) and task of the options ``--metrics``, ``--task-network`` and ``--task``.
+
+    Raises:
+        UsageError: an unknown task, and what `openjscc.bench.perception.check_asked` refuses.
+    """
+    from ..bench.perception import DEFAULT_METRICS, check_asked
+    from .request import task_of
+
+    default = DEFAULT_METRICS[task_of(task, None).task]
+    listed = default if metrics is None else tuple(names(metrics, "metric list"))
+    networks = None if task_network is None else names(task_network, "list of task networks")
+    return listed, networks, check_asked(task, listed, networks)
 
 
 def _plan(asked: list[str], sweep: Sweep, data: str, task: str) -> list[tuple[str, Codec, Sweep]]:
@@ -129,8 +145,6 @@ def _plan(asked: list[str], sweep: Sweep, data: str, task: str) -> list[tuple[st
     systems = load_all(asked, sweep.ratios, data if data in DATASETS else None)
     for _, codec, _ in systems:
         check_task(codec, task)
-    if task != "reconstruction":
-        raise UsageError(f"eval of the task {task!r}", "only received pictures are measured so far: --task reconstruction")
     check_told(systems, sweep.told_snr_db)
     return [(name, codec, dataclasses.replace(sweep, ratios=ratios)) for name, codec, ratios in systems]
 

@@ -58,7 +58,14 @@ SnrList = Annotated[str, typer.Option("--snr", metavar="LIST", help="In dB: 1,4,
 RatioList = Annotated[
     str | None, typer.Option("--ratio", metavar="LIST", help="Bandwidth ratios, e.g. 1/16,1/6; auto, or none: each system's own.")
 ]
-MetricList = Annotated[str, typer.Option("--metrics", metavar="LIST", help="Names, see docs/metrics.md.")]
+MetricList = Annotated[
+    str | None,
+    typer.Option(
+        "--metrics",
+        metavar="LIST",
+        help="Names, see docs/metrics.md. Default: psnr,ssim; of a segmentation miou and others.",
+    ),
+]
 TaskNetworks = Annotated[
     str | None,
     typer.Option(
@@ -66,6 +73,9 @@ TaskNetworks = Annotated[
         metavar="NAMES",
         help="Whose view accuracy and f1 are of: classifier, .safetensors, .th, .pt or .pth files. For cifar10: classifier.",
     ),
+]
+MeasuredTask = Annotated[
+    str | None, typer.Option("--task", metavar="T", help="reconstruction or segmentation; else the one that --metrics are of.")
 ]
 Task = Annotated[
     str | None, typer.Option("--task", metavar="T", help="What the receiver wants: reconstruction (default) or segmentation.")

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import threading
 from functools import cached_property
+from weakref import WeakKeyDictionary
 
 import torch
 
@@ -13,6 +15,9 @@ from .cache import TensorCache
 from .datasets import PictureDataset
 from .images import picture_size, read_indices
 from .voc import MASKS
+
+CACHE_MIB = 1024
+"""Masks are decoded once and kept up to this much memory."""
 
 
 class MaskSet:
@@ -24,11 +29,11 @@ class MaskSet:
 
     classes = VOC
 
-    def __init__(self, dataset: PictureDataset, cache_mib: float = 1024) -> None:
+    def __init__(self, dataset: PictureDataset) -> None:
         assert dataset.masks is not None
         assert dataset.paths is not None
         self._pictures, self._paths = dataset.paths, dataset.masks
-        self._cache = TensorCache(cache_mib)
+        self._cache = TensorCache(CACHE_MIB)
 
     def __len__(self) -> int:
         return len(self._paths)
@@ -69,18 +74,28 @@ class MaskSet:
         return self._fingerprint
 
 
-def masks_of(dataset: PictureDataset, cache_mib: float = 1024) -> MaskSet:
-    """The masks of a data set.
+def masks_of(dataset: PictureDataset) -> MaskSet:
+    """The masks of a data set; of the same one always the same object, which keeps what it has read.
 
     Args:
         dataset: ``voc``, or a folder in VOC's layout; with its limits and exclusions. ``dataset.masks`` is None for all others.
-        cache_mib: masks are decoded once and kept up to this much memory.
 
     Raises:
         UsageError: data that has no masks.
         MissingError: VOC without the folder of its masks.
         IntegrityError: some masks are not there.
     """
+    with _LOCK:
+        if dataset not in _OPENED:
+            _OPENED[dataset] = _opened(dataset)
+        return _OPENED[dataset]
+
+
+_OPENED: WeakKeyDictionary[PictureDataset, MaskSet] = WeakKeyDictionary()
+_LOCK = threading.Lock()
+
+
+def _opened(dataset: PictureDataset) -> MaskSet:
     if dataset.masks is None:
         raise UsageError(
             f"{dataset.name} has no masks",
@@ -95,4 +110,4 @@ def masks_of(dataset: PictureDataset, cache_mib: float = 1024) -> MaskSet:
         raise IntegrityError(
             f"{len(gone)} masks of {len(dataset)} are missing, the first is {gone[0]}", f"unpack {MASKS}/ of the data set again"
         )
-    return MaskSet(dataset, cache_mib)
+    return MaskSet(dataset)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
 
+from ..classes import VOC_NINE, class_numbers
 from ..errors import UsageError, unknown_name
 from . import distribution, task
 from .fidelity import ms_ssim, psnr, ssim
@@ -168,7 +170,16 @@ METRICS: dict[str, Metric] = {
             "masks",
             task.confusion_entries,
             task.miou,
-            "intersection over union, mean over 21 classes",
+            "intersection over union, mean over VOC's 21 classes",
+            "task",
+        ),
+        _set_metric(
+            "miou_nine",
+            True,
+            "masks",
+            task.confusion_entries,
+            partial(task.miou, classes=class_numbers(VOC_NINE)),
+            f"the same, mean over nine classes: {', '.join(VOC_NINE)}",
             "task",
         ),
         _set_metric(
