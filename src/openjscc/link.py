@@ -26,6 +26,7 @@ from .codec import (
 )
 from .errors import UsageError, unknown_name
 from .power import mean_power
+from .stopwatch import timing
 from .units import snr_tensor
 
 SNR = float | Sequence[float] | torch.Tensor
@@ -43,7 +44,8 @@ class Encoded:
         frame: what is sent.
         channel: that it was made for.
         snr_db: float32 ``(B,)``, the average SNR in dB.
-        encode_ms: time of the whole batch's `Codec.encode`, in milliseconds.
+        encode_ms: time of the whole batch's `Codec.encode`, in milliseconds. Files that a digital link kept from an earlier call
+            count with the time that they took then.
     """
 
     x: torch.Tensor
@@ -62,7 +64,8 @@ class Transmission:
         frame: what was sent.
         received: what the channel made of it, before any equalisation.
         snr_db: float32 ``(B,)``, the average SNR in dB.
-        encode_ms: time of the whole batch's `Codec.encode`, in milliseconds.
+        encode_ms: time of the whole batch's `Codec.encode`, in milliseconds. Files that a digital link kept from an earlier call
+            count with the time that they took then.
         decode_ms: time of the whole batch's equalisation and `Codec.decode`, in milliseconds.
     """
 
@@ -154,7 +157,7 @@ def encode(
     known = None if told is None else snr_tensor(told, len(x), x.device)
 
     fading = channel.fading if takes_any_ratio(codec) else None  # the learned ones have no use for it
-    with torch.no_grad():
+    with torch.no_grad(), timing() as watch:
         start = _clock(x.device)
         frame = codec.encode(x, Conditions(known, ratio, task, fading, uses))
         encoded = _clock(x.device)
@@ -165,7 +168,7 @@ def encode(
             f"{codec.name} sends symbols of mean energy {energy:.4g}",
             "it must be 1 for every image: openjscc.testing.check_codec",
         )
-    return Encoded(x, frame, channel, snr, 1e3 * (encoded - start))
+    return Encoded(x, frame, channel, snr, 1e3 * (encoded - start + watch.spared))
 
 
 def deliver(codec: Codec, sent: Encoded, *, seed: int = 0, trial: int = 0, equalizer: str = "mmse") -> Transmission:

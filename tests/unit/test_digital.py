@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import time
 from fractions import Fraction
 
 import numpy as np
@@ -17,12 +18,12 @@ from openjscc.digital import DIGITAL_SYSTEMS, make_digital
 from openjscc.digital import bler as bler_module
 from openjscc.digital.adaptation import Option, best_option, undominated
 from openjscc.digital.bler import Curve, Table, equivalent_snr
-from openjscc.digital.capacity import ergodic_capacity, outage_capacity
+from openjscc.digital.capacity import CapacityCodec, ergodic_capacity, outage_capacity
 from openjscc.digital.ldpc import LDPCCodec, budget_bytes, scrambling
 from openjscc.digital.mcs import MCS, MCS_SETS, mcs_set, parse_mcs, plan_blocks
-from openjscc.digital.source import RateControl, source_codec
+from openjscc.digital.source import Jpeg, RateControl, source_codec
 from openjscc.errors import MissingError, UsageError
-from openjscc.link import transmit
+from openjscc.link import encode, transmit
 from openjscc.power import mean_power
 from openjscc.testing import check_codec
 
@@ -154,6 +155,21 @@ def test_what_arrives_is_the_file_that_was_sent(channel: str) -> None:
     expected = codec.source.decode(fitted.data, 64, 96)
     assert result.image is not None
     assert np.array_equal((result.image[0] * 255).round().byte().permute(1, 2, 0).numpy(), expected)
+
+
+def test_the_encoders_time_does_not_depend_on_what_was_sent_before() -> None:
+    class Slow(Jpeg):
+        def encode(self, picture: np.ndarray, quality: int) -> bytes:
+            time.sleep(0.02)
+            return super().encode(picture, quality)
+
+    codec = make_digital("jpeg-capacity")
+    assert isinstance(codec, CapacityCodec)
+    codec.control = RateControl(Slow())
+    first, again = (encode(codec, "awgn", photo(1, 48, 64), 10.0, ratio=0.25).encode_ms for _ in range(2))
+    made = codec.control.encodes
+    assert made >= 3
+    assert min(first, again) >= 20 * made
 
 
 def test_channel_uses_are_exactly_those_given() -> None:

@@ -6,6 +6,7 @@ import io
 import itertools
 import math
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -16,6 +17,7 @@ from PIL import Image
 
 from openjscc.digital.source import SOURCE_CODECS, Jpeg, RateControl, SourceCodec, WebP, source_codec
 from openjscc.errors import IntegrityError, OpenJSCCError, UsageError
+from openjscc.stopwatch import timing
 
 SIZES = [(1, 1), (1, 100), (7, 5), (8, 8), (9, 16), (32, 32), (33, 17), (130, 70)]
 CODECS = [Jpeg(), WebP(), source_codec("bpg", preset="ultrafast"), source_codec("bpg", chroma="420", preset="medium")]
@@ -289,6 +291,51 @@ def test_threads_make_each_file_once() -> None:
         fitted = list(pool.map(lambda job: control.fit(pictures[job % 5], 10 * (job % 7) + 700), range(300)))
     assert all(item and len(item.data) == 10 * (job % 7) + 700 for job, item in enumerate(fitted))
     assert len(set(codec.made)) == len(codec.made) == control.encodes
+
+
+def test_what_is_found_counts_with_the_time_that_it_took() -> None:
+    class Slow(Counting):
+        def encode(self, picture: np.ndarray, quality: int) -> bytes:
+            time.sleep(0.02)
+            return super().encode(picture, quality)
+
+    codec = Slow(list(range(0, 3000, 10)))
+    control, picture = RateControl(codec), natural(4, 4)
+    with timing() as first:
+        assert control.estimate(picture, 1234) is not None
+        assert control.fit(picture, 1234) is not None
+    made = len(codec.made)
+    assert made > 4
+    assert first.spared == 0, "what it made itself is not spared"
+    with timing() as again:
+        control.estimate(picture, 1234)
+        control.fit(picture, 1234)
+        control.fit(picture, 1234)
+    assert len(codec.made) == made
+    took = sum(seconds for _, _, seconds in control._kept.values())
+    assert 0.02 * made <= again.spared <= took, "each file once"
+    control.fit(picture, 1234)  # nobody measures
+
+
+def test_waiting_for_another_thread_is_not_credited_twice() -> None:
+    begun = threading.Event()
+
+    class Slow(Counting):
+        def encode(self, picture: np.ndarray, quality: int) -> bytes:
+            begun.set()
+            time.sleep(0.4)
+            return super().encode(picture, quality)
+
+    control, picture = RateControl(Slow([10])), natural(4, 4)
+    with ThreadPoolExecutor(1) as pool:
+        other = pool.submit(control.fit, picture, 10)
+        begun.wait()
+        start = time.perf_counter()
+        with timing() as watch:
+            control.fit(picture, 10)
+        whole = time.perf_counter() - start + watch.spared
+        assert other.result() is not None
+    assert 0.2 < whole < 0.75
 
 
 def test_an_error_does_not_stay() -> None:

@@ -6,6 +6,7 @@ import bisect
 import hashlib
 import math
 import threading
+import time
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from ...stopwatch import active
 from ._base import SourceCodec, check_picture
 
 ESTIMATE_POINTS = 13
@@ -29,6 +31,8 @@ class Fitted:
 
 class RateControl:
     """Files of a codec by budget, each made once and kept. Safe to use from several threads.
+
+    What is found instead of made is credited to the `openjscc.stopwatch` of whoever measures the time.
 
     Args:
         codec: the source codec.
@@ -132,20 +136,28 @@ class RateControl:
 
     def _once(self, key: tuple[Any, ...], make: Callable[[], Any], size: Callable[[Any], int]) -> Any:
         """What is kept under ``key``, else made now; threads that ask for the same wait for the first."""
+        start, watch = time.perf_counter(), active()
         while True:
             with self._lock:
                 if key in self._kept:
                     self._kept.move_to_end(key)
-                    return self._kept[key][0]
+                    value, _, seconds = self._kept[key]
+                    if watch is not None:  # of what another thread made just now, the clock saw the waiting
+                        watch.found((id(self), key), max(0.0, seconds - (time.perf_counter() - start)))
+                    return value
                 running = self._running.get(key)
                 if running is None:
                     running = self._running[key] = threading.Event()
                     break
             running.wait()
         try:
+            start = time.perf_counter()
             value = make()
+            seconds = time.perf_counter() - start
+            if watch is not None:
+                watch.made((id(self), key))
             with self._lock:
-                self._kept[key] = (value, size(value) + 200)
+                self._kept[key] = (value, size(value) + 200, seconds)
                 self._bytes += size(value) + 200
                 while self._bytes > self.cache_bytes and self._kept:
                     self._bytes -= self._kept.popitem(last=False)[1][1]
