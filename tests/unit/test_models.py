@@ -23,6 +23,8 @@ PARAMETERS = {
     ("deepjscc", "paper-2019"): 156_467,
     ("deepjscc", "paper"): 10_690_067,
     ("deepjscc", "photo"): 815_660,
+    ("deeplab_jscc", "paper"): 44_271_776,  # see test_deeplab_jscc.py
+    ("deeplab_jscc", "photo"): 1_173_864,
     ("adjscc", "paper"): 10_758_191,
     ("adjscc", "cifar10"): 968_220,
     ("adjscc", "photo"): 1_730_156,

@@ -1,6 +1,6 @@
 """Learned codecs. ``ls`` is the model list: one file a paper."""
 
-from . import adjscc, arjscc, deepjscc, ganjscc, mtgsc, spjscc, witt
+from . import adjscc, arjscc, deepjscc, deeplab_jscc, ganjscc, mtgsc, spjscc, witt
 from ._base import CodecConfig, LearnedCodec
 from ._registry import ARCHITECTURES, Architecture, create, register
 from ._weights import WeightInfo, export, list_models, load, read_info, resolve, verify, weight_files
@@ -15,6 +15,7 @@ __all__ = [
     "arjscc",
     "create",
     "deepjscc",
+    "deeplab_jscc",
     "export",
     "ganjscc",
     "list_models",

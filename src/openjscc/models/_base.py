@@ -98,7 +98,8 @@ class LearnedCodec(nn.Module):
 
     @abstractmethod
     def synthesise(self, latent: torch.Tensor, snr_db: torch.Tensor, rate: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
-        """Received latent (zero where nothing was sent) to an image ``(B, 3, H, W)``, not yet clipped.
+        """Received latent (zero where nothing was sent) to an image ``(B, 3, H, W)``, not yet clipped, or to what else the
+        codec's first task asks for.
 
         The latent comes at the scale ``(B,)`` that it had at the transmitter, where that is sent; else scale is 1.
 
@@ -210,11 +211,12 @@ class LearnedCodec(nn.Module):
             noise_var = torch.where(sent, noise_var, 0.0).sum(1) / received.length
         return self._known_snr(snr_from_noise_var(noise_var), len(noise_var), noise_var.device)
 
-    def macs_per_pixel(self) -> float:
-        """Multiply-accumulates of encoder and decoder for one pixel, counted on 256x256 at the highest rate."""
+    def macs_per_pixel(self, task: str = "") -> float:
+        """Multiply-accumulates of encoder and decoder for one pixel, counted on 256x256, for a task (default: the first one,
+        at the highest rate)."""
         from ._complexity import macs_per_pixel
 
-        return macs_per_pixel(self)
+        return macs_per_pixel(self, task)
 
     def config_dict(self) -> dict[str, object]:
         """The configuration as plain values, as a weight file stores it."""
