@@ -31,7 +31,8 @@ def rewritten(source: Path, target: Path, about: dict | None = None, change: flo
         facts = json.loads(file.metadata()["openjscc"])
     tensors = load_file(source)
     for value in tensors.values():
-        value += change
+        if value.is_floating_point():
+            value += change
     save_file(tensors, target, {"openjscc": json.dumps(facts | (about or {}))})
     return target
 
@@ -172,6 +173,23 @@ def test_export_refuses_what_half_precision_cannot_hold(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
     with pytest.raises(UsageError, match="safetensors"):
         export(create("deepjscc", "paper-2019"), tmp_path / "t.pt", tag="t", training=FACTS)
+
+
+@pytest.mark.parametrize(("arch", "ratios"), [("deeplab_jscc", {"1/32"}), ("mtgsc", {"1/16", "1/32"})])
+def test_segmentations_are_tested_by_their_scores(
+    arch: str, ratios: set[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch.manual_seed(0)
+    path = tmp_path / f"{arch}.test.safetensors"
+    promised = export(create(arch, "photo"), path, tag="test", training=FACTS).self_test
+    assert promised["psnr_db"].keys() == (ratios if arch == "mtgsc" else set())
+    assert {ratio: len(scores) for ratio, scores in promised["scores"].items()} == {"1/32": 21}
+    assert verify(path).name == f"{arch}.test"
+    promised["scores"]["1/32"][3] += 0.1
+    monkeypatch.setattr(weights, "digest", lambda facts, tensors: "same")
+    changed = rewritten(path, tmp_path / "t.safetensors", {"self_test": promised, "sha256": "same"})
+    with pytest.raises(IntegrityError, match=r"fails its self-test: a mean score of .* for class 3 at CBR 1/32, expected"):
+        load(changed)
 
 
 def test_a_weight_serves_unseen_sizes_with_its_facts_attached(released: Path) -> None:

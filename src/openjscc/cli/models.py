@@ -77,10 +77,12 @@ def _print_codecs(infos: list[WeightInfo]) -> None:
 
 
 def _print_networks(infos: list[TaskWeight]) -> None:
-    rows = [
-        [*_size(info), info.kind, str(len(info.classes)), "x".join(map(str, info.input_size)), info.licence] for info in infos
-    ]
+    rows = [[*_size(info), info.kind, str(len(info.classes)), _made_for(info), info.licence] for info in infos]
     print_table(["task network", "parameters", "file", "task", "classes", "made for", "licence"], rows)
+
+
+def _made_for(info: TaskWeight) -> str:
+    return "x".join(map(str, info.input_size)) or "any size"
 
 
 def _size(info: WeightFacts) -> list[str]:
@@ -104,9 +106,11 @@ def info(name: Name, as_json: Json = False) -> None:
     codec = load(resolve(name, also=tasks.released_names()), verify=False)
     assert codec.weight is not None
     if as_json:
-        print_json({"role": "codec", **dataclasses.asdict(codec.weight), "macs_per_pixel": codec.macs_per_pixel()})
+        costs = {task: codec.macs_per_pixel(task) for task in codec.tasks}
+        first = costs[codec.tasks[0]]
+        print_json({"role": "codec", **dataclasses.asdict(codec.weight), "macs_per_pixel": first, "macs_per_pixel_of": costs})
     else:
-        _print_facts(codec.weight, _facts_of_codec(codec.weight, codec.macs_per_pixel()))
+        _print_facts(codec.weight, _facts_of_codec(codec.weight, {task: codec.macs_per_pixel(task) for task in codec.tasks}))
 
 
 @app.command("verify", short_help="Check that weights are intact.")
@@ -154,25 +158,26 @@ def _task_weight(name: str) -> Path | None:
     return tasks.weight_path(name) if name in tasks.released_names() else None
 
 
-def _facts_of_codec(info: WeightInfo, macs_per_pixel: float) -> tuple[list[tuple[str, str]], str]:
-    """Lines of its own, and its self-test in words."""
+def _facts_of_codec(info: WeightInfo, macs_per_pixel: dict[str, float]) -> tuple[list[tuple[str, str]], str]:
+    """Lines of its own, and its self-test in words. ``macs_per_pixel`` by task."""
     from ..units import format_ratio
 
-    promised = info.self_test.get("psnr_db")
-    promised = promised if isinstance(promised, dict) else {}
+    promised = {key: value if isinstance(value := info.self_test.get(key), dict) else {} for key in ("psnr_db", "scores")}
+    costs = ", ".join(f"{task} {macs / 1e3:.1f} kMAC" for task, macs in macs_per_pixel.items())
     lines = [
-        ("cost", f"{macs_per_pixel / 1e3:.1f} kMAC per pixel, encoder and decoder"),
+        ("cost", f"{costs} per pixel, encoder and decoder"),
         ("ratios", f"{', '.join(format_ratio(ratio) for ratio in info.ratios)} (default {format_ratio(info.default_ratio)})"),
     ]
-    decibels = ", ".join(f"CBR {ratio} {value} dB" for ratio, value in promised.items())
-    return lines, f"at {info.self_test.get('snr_db', '?')} dB: {decibels}"
+    results = [f"CBR {ratio} {value} dB" for ratio, value in promised["psnr_db"].items()]
+    results += [f"CBR {ratio} the mean score of every class" for ratio in promised["scores"]]
+    return lines, f"at {info.self_test.get('snr_db', '?')} dB: {', '.join(results)}"
 
 
 def _facts_of_network(info: TaskWeight) -> tuple[list[tuple[str, str]], str]:
     scores = info.self_test.get("scores")
     scores = scores if isinstance(scores, dict) else {}
     lines = [
-        ("task", f"{info.kind} of {'x'.join(map(str, info.input_size))} pictures"),
+        ("task", f"{info.kind} of pictures of {_made_for(info)}"),
         ("classes", ", ".join(info.classes)),
     ]
     return lines, ", ".join(f"{name} {value}" for name, value in scores.items())

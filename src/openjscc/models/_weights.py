@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from .. import weightfile
-from ..codec import Conditions, Received
+from ..codec import Conditions, Frame, Received, Reconstruction, ratios_for
 from ..configuration import build
 from ..errors import IntegrityError, MissingError, OpenJSCCError, UsageError, unknown_name
 from ..units import format_ratio, noise_var_from_snr, psnr_from_mse
@@ -24,13 +24,15 @@ from ._registry import ARCHITECTURES, create
 
 SELF_TEST_SNR_DB = 10.0
 SELF_TEST_TOLERANCE_DB = 0.02
+SELF_TEST_TOLERANCE = 0.02
+"""Of class scores, relative to those above 1."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class WeightInfo(WeightFacts):
     """The facts of a codec's weight file, as its header has them.
 
-    The ``reference`` records have data, channel, snr_db, ratio, metric, mean; ``self_test`` the PSNR at each ratio.
+    The ``reference`` records have data, channel, snr_db, ratio, metric, mean; ``self_test`` what `self_test` gives.
 
     Attributes:
         ratios: bandwidth ratios that it serves.
@@ -177,38 +179,60 @@ def read_info(path: str | os.PathLike[str]) -> WeightInfo:
 
 
 def self_test(codec: LearnedCodec) -> dict[str, Any]:
-    """PSNR in dB on the bundled probe picture at every ratio, at 10 dB on a fixed draw of noise."""
+    """What comes out of the bundled probe picture at 10 dB, on a fixed draw of noise, at every ratio of every task.
+
+    ``psnr_db``: PSNR of the picture in dB; ``scores``, for a codec that segments: every class's mean score over the pixels.
+    """
     x = weightfile.probe()
-    results: dict[str, float] = {}
-    with torch.no_grad():
-        for ratio in codec.ratios:
-            frame = codec.encode(x, Conditions(snr_db=torch.tensor([SELF_TEST_SNR_DB]), ratio=ratio))
-            noise_var = noise_var_from_snr(torch.tensor([SELF_TEST_SNR_DB]))
-            draw = torch.randn(*frame.symbols.shape, 2, generator=torch.Generator().manual_seed(0))
-            noisy = frame.symbols + torch.view_as_complex(draw) * math.sqrt(float(noise_var) / 2)
-            image = codec.decode(Received(noisy, noise_var, None, frame.length, frame.side)).image
-            assert image is not None
-            error = ((image * 255).round() / 255 - x).square().mean()
-            results[format_ratio(ratio)] = round(float(psnr_from_mse(error)), 4)
+    decibels: dict[str, float] = {}
+    scores: dict[str, list[float]] = {}
+    for task in codec.tasks:
+        for ratio in ratios_for(codec, task):
+            frame, result = _through_noise(codec, x, ratio, task)
+            assert frame.side.task == task
+            if result.image is not None:
+                error = ((result.image * 255).round() / 255 - x).square().mean()
+                decibels[format_ratio(ratio)] = round(float(psnr_from_mse(error)), 4)
+            if result.segmentation is not None:
+                scores[format_ratio(ratio)] = [round(float(score), 4) for score in result.segmentation[0].mean((1, 2))]
     return {
         "picture": "probe.png",
         "snr_db": SELF_TEST_SNR_DB,
-        "psnr_db": results,
+        "psnr_db": decibels,
+        **({"scores": scores} if scores else {}),
         "torch": torch.__version__,
         "machine": platform.machine(),
     }
 
 
+def _through_noise(codec: LearnedCodec, x: torch.Tensor, ratio: float, task: str) -> tuple[Frame, Reconstruction]:
+    noise_var = noise_var_from_snr(torch.tensor([SELF_TEST_SNR_DB]))
+    with torch.no_grad():
+        frame = codec.encode(x, Conditions(snr_db=torch.tensor([SELF_TEST_SNR_DB]), ratio=ratio, task=task))
+        draw = torch.randn(*frame.symbols.shape, 2, generator=torch.Generator().manual_seed(0))
+        noisy = frame.symbols + torch.view_as_complex(draw) * math.sqrt(float(noise_var) / 2)
+        return frame, codec.decode(Received(noisy, noise_var, None, frame.length, frame.side))
+
+
 def _run_self_test(codec: LearnedCodec, info: WeightInfo) -> None:
-    expected = info.self_test["psnr_db"]
-    measured = self_test(codec)["psnr_db"]
-    for ratio, value in expected.items():
-        if not abs(measured.get(ratio, math.nan) - value) <= SELF_TEST_TOLERANCE_DB:
-            raise IntegrityError(
-                f"{info.name} fails its self-test: {measured.get(ratio)} dB at CBR {ratio}, expected {value} dB",
-                "get the file again; if it is intact, report that this version of torch computes otherwise than "
-                f"{info.self_test['torch']}",
-            )
+    expected, measured = info.self_test, self_test(codec)
+    for ratio, value in expected["psnr_db"].items():
+        found = measured["psnr_db"].get(ratio, math.nan)
+        if not abs(found - value) <= SELF_TEST_TOLERANCE_DB:
+            raise _failed(info, f"{found} dB at CBR {ratio}, expected {value} dB")
+    for ratio, values in expected.get("scores", {}).items():
+        found = measured.get("scores", {}).get(ratio, [math.nan] * len(values))
+        for number, (one, other) in enumerate(zip(found, values, strict=True)):
+            if not abs(one - other) <= SELF_TEST_TOLERANCE * max(1.0, abs(other)):
+                raise _failed(info, f"a mean score of {one} for class {number} at CBR {ratio}, expected {other}")
+
+
+def _failed(info: WeightInfo, what: str) -> IntegrityError:
+    return IntegrityError(
+        f"{info.name} fails its self-test: {what}",
+        "get the file again; if it is intact, report that this version of torch computes otherwise than "
+        f"{info.self_test['torch']}",
+    )
 
 
 def _build(info: WeightInfo) -> LearnedCodec:
