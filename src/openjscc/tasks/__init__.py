@@ -2,20 +2,35 @@
 
 from ._base import KINDS, TaskNetwork, perceive, top_classes
 from ._registry import load_task_network, other_task_networks
-from ._weights import TaskWeight, create, export, list_weights, load, read_info, released_names, weight_files, weight_path
+from ._weights import (
+    ARCHITECTURES,
+    TaskWeight,
+    create,
+    export,
+    list_weights,
+    load,
+    read_info,
+    released_names,
+    weight_files,
+    weight_path,
+)
 from .classifier import CIFAR10_CLASSES, Classifier, ClassifierConfig
+from .fcn import FCN, FCNConfig
 from .knowledge_base import Decision, RequestRefused, TaskKB, load_task_kb
 from .resnet import CifarResNet, load_resnet
 from .sentences import DEFAULT_SENTENCE_MODEL, SentenceModel, load_sentence_model
 
 __all__ = [
+    "ARCHITECTURES",
     "CIFAR10_CLASSES",
     "DEFAULT_SENTENCE_MODEL",
+    "FCN",
     "KINDS",
     "CifarResNet",
     "Classifier",
     "ClassifierConfig",
     "Decision",
+    "FCNConfig",
     "RequestRefused",
     "SentenceModel",
     "TaskKB",

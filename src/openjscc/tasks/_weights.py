@@ -6,7 +6,7 @@ import json
 import math
 import os
 import platform
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -17,10 +17,28 @@ from .. import weightfile
 from ..configuration import build
 from ..errors import IntegrityError, MissingError, OpenJSCCError, unknown_name
 from ..weightfile import ENVIRONMENT, LICENCE, TASK, WeightFacts
-from .classifier import CONFIGS, Classifier, ClassifierConfig
+from . import classifier, fcn
+from .classifier import Classifier, ClassifierConfig
+from .fcn import FCN, FCNConfig
 
-ARCHITECTURES = {"classifier": CONFIGS}
-"""Named configurations of every architecture; its default tag is the first."""
+Config = ClassifierConfig | FCNConfig
+Network = Classifier | FCN
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """A task network of which there are released weights.
+
+    Attributes:
+        make: the network of a configuration.
+        configs: named configurations; the first one's name is the default tag.
+    """
+
+    make: Callable[[Any], Network]
+    configs: Mapping[str, Config]
+
+
+ARCHITECTURES = {"classifier": Architecture(Classifier, classifier.CONFIGS), "fcn": Architecture(FCN, fcn.CONFIGS)}
 SELF_TEST_TOLERANCE = 0.02
 
 
@@ -32,7 +50,7 @@ class TaskWeight(WeightFacts):
         role: `openjscc.weightfile.TASK`.
         kind: of the task.
         classes: names, by number.
-        input_size: ``[H, W]`` that it was trained on.
+        input_size: ``[H, W]`` that it was made for; empty: any.
     """
 
     role: str
@@ -41,15 +59,16 @@ class TaskWeight(WeightFacts):
     input_size: list[int]
 
 
-def create(arch: str, config: str | ClassifierConfig) -> Classifier:
+def create(arch: str, config: str | Config) -> Network:
     """A task network with untrained parameters. Raises UsageError for an unknown architecture or configuration."""
     if arch not in ARCHITECTURES:
         raise unknown_name("task network", arch, ARCHITECTURES)
+    known = ARCHITECTURES[arch]
     if isinstance(config, str):
-        if config not in ARCHITECTURES[arch]:
-            raise unknown_name(f"configuration of {arch}", config, ARCHITECTURES[arch])
-        config = ARCHITECTURES[arch][config]
-    return Classifier(config)
+        if config not in known.configs:
+            raise unknown_name(f"configuration of {arch}", config, known.configs)
+        config = known.configs[config]
+    return known.make(config)
 
 
 def weight_files() -> dict[str, Path]:
@@ -73,7 +92,7 @@ def read_info(path: str | os.PathLike[str]) -> TaskWeight:
 
 def released_names() -> set[str]:
     """All names that a release has or may have: bare architectures, those with a tag, and the files at hand."""
-    return {*ARCHITECTURES, *(f"{arch}.{tag}" for arch, tags in ARCHITECTURES.items() for tag in tags), *weight_files()}
+    return {*ARCHITECTURES, *(f"{arch}.{tag}" for arch, known in ARCHITECTURES.items() for tag in known.configs), *weight_files()}
 
 
 def weight_path(name: str) -> Path:
@@ -83,7 +102,7 @@ def weight_path(name: str) -> Path:
         MissingError: a known name without a file.
     """
     files = weight_files()
-    full = f"{name}.{next(iter(ARCHITECTURES[name]))}" if name in ARCHITECTURES else name
+    full = f"{name}.{next(iter(ARCHITECTURES[name].configs))}" if name in ARCHITECTURES else name
     if full not in files:
         raise MissingError(
             f"the task network {full} has no weight at hand",
@@ -93,12 +112,12 @@ def weight_path(name: str) -> Path:
     return files[full]
 
 
-def load(path: str | os.PathLike[str], verify: bool = True) -> Classifier:
+def load(path: str | os.PathLike[str], verify: bool = True) -> Network:
     """A task network from an exported ``.safetensors`` file, in evaluation mode, frozen, float32, on the CPU.
 
     Args:
         path: the file.
-        verify: run the file's self-test; other scores are an error, not a worse accuracy.
+        verify: run the file's self-test; other scores are an error, not a worse figure.
 
     Raises:
         MissingError: no such file. IntegrityError: damaged, foreign, or failing its self-test. UsageError: a codec.
@@ -108,7 +127,7 @@ def load(path: str | os.PathLike[str], verify: bool = True) -> Classifier:
     if info.arch not in ARCHITECTURES:
         raise IntegrityError(f"{path} is of an unknown architecture {info.arch!r}", f"known: {', '.join(ARCHITECTURES)}")
     try:
-        network = create(info.arch, build(ClassifierConfig, info.config, f"{path}: config"))
+        network = create(info.arch, build(_config_of(info.arch), info.config, f"{path}: config"))
         network.load_state_dict(tensors)
     except (OpenJSCCError, RuntimeError):
         raise IntegrityError(
@@ -122,7 +141,7 @@ def load(path: str | os.PathLike[str], verify: bool = True) -> Classifier:
 
 
 def export(
-    network: Classifier,
+    network: Network,
     path: str | os.PathLike[str],
     *,
     tag: str,
@@ -135,7 +154,7 @@ def export(
     Args:
         network: trained; what is stored is its parameters rounded to float16.
         path: ``.safetensors`` file to write (replaced if it exists, atomically).
-        tag: the weight's tag; its name is ``classifier.tag``.
+        tag: the weight's tag; its name is ``arch.tag``.
         training: facts of the training (see `openjscc.weightfile.WeightFacts`).
         reference: measured results.
         licence: of the weight.
@@ -144,22 +163,23 @@ def export(
         UsageError: a path without the suffix, a folder that cannot be written, or parameters that half precision cannot hold.
     """
     weightfile.weight_path(path)
+    arch = _architecture_of(network)
     tensors = weightfile.half_precision(network.state_dict())
-    rounded = Classifier(network.config).eval()
+    rounded = create(arch, network.config).eval()
     rounded.load_state_dict(weightfile.single_precision(tensors))
     about = {
         "format": weightfile.FORMAT,
         "role": TASK,
-        "name": f"classifier.{tag}",
-        "arch": "classifier",
+        "name": f"{arch}.{tag}",
+        "arch": arch,
         "tag": tag,
         "kind": network.kind,
         "classes": list(network.classes),
-        "input_size": list(network.config.input_size),
+        "input_size": list(network.input_size or ()),
         "parameters": sum(parameter.numel() for parameter in network.parameters()),
         "config": json.loads(json.dumps(asdict(network.config))),
         "training": dict(training),
-        "paper": weightfile.citation(Classifier),
+        "paper": weightfile.citation(type(network)),
         "licence": licence,
         "reference": reference or [],
         "self_test": self_test(rounded),
@@ -168,22 +188,33 @@ def export(
     return read_info(path)
 
 
-def self_test(network: Classifier) -> dict[str, Any]:
-    """The scores of every class on the middle of the bundled probe picture, cut to the network's input size."""
+def self_test(network: Network) -> dict[str, Any]:
+    """The scores of every class on the bundled probe picture, or on its middle where the network was made for smaller ones. Of a
+    segmentation, the mean over the pixels."""
     x = weightfile.probe()
-    height, width = (min(side, most) for side, most in zip(network.config.input_size, x.shape[-2:], strict=True))
+    sides = network.input_size or x.shape[-2:]
+    height, width = (min(side, most) for side, most in zip(sides, x.shape[-2:], strict=True))
     top, left = (x.shape[-2] - height) // 2, (x.shape[-1] - width) // 2
     with torch.no_grad():
-        scores = network(x[:, :, top : top + height, left : left + width])[0]
+        scores = network(x[:, :, top : top + height, left : left + width])[0].flatten(1 if network.kind == "segmentation" else 0)
+    means = scores.mean(1) if scores.ndim > 1 else scores
     return {
-        "picture": "probe.png, its middle",
-        "scores": {name: round(float(score), 4) for name, score in zip(network.classes, scores, strict=True)},
+        "picture": "probe.png, its middle" if (height, width) != tuple(x.shape[-2:]) else "probe.png",
+        "scores": {name: round(float(score), 4) for name, score in zip(network.classes, means, strict=True)},
         "torch": torch.__version__,
         "machine": platform.machine(),
     }
 
 
-def _run_self_test(network: Classifier, info: TaskWeight) -> None:
+def _architecture_of(network: Network) -> str:
+    return next(name for name, known in ARCHITECTURES.items() if type(network) is known.make)
+
+
+def _config_of(arch: str) -> type[Config]:
+    return type(next(iter(ARCHITECTURES[arch].configs.values())))
+
+
+def _run_self_test(network: Network, info: TaskWeight) -> None:
     measured = self_test(network)["scores"]
     for name, value in info.self_test["scores"].items():
         if not abs(measured.get(name, math.nan) - value) <= SELF_TEST_TOLERANCE:
