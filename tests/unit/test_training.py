@@ -74,7 +74,7 @@ def test_every_packaged_recipe_takes_two_steps(
     step, data = load_recipe(name).step, pictures
     if step_class(step).labels:
         data = labelled(tmp_path / "labelled.npz", side=32)
-    elif step == "multitask":
+    elif step in ("multitask", "segmentation"):
         data = tmp_path / "voc"
         voc_folder(data)
     plan = load_recipe(name, overrides(data, data__exclude=[], optimizer__batch=2))

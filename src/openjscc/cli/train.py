@@ -180,7 +180,7 @@ def _finish(
         facts = training_facts(plan, state)
         info = step_class(plan.step).export_network(network, export, tag=_tag(plan, export), training=facts)
         say(f"exported {info.name}: {info.parameters:,} parameters, {info.file_bytes / 2**20:.2f} MiB")
-        say(f"try it: openjscc send {step_class(plan.step).option} {export}")
+        say(f"try it: openjscc send {step_class(plan.step).arguments(plan, str(export))}")
         print(one_line(str(export)))
         return
     if through:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import io
+
+import numpy as np
 import torch
+from PIL import Image
 from torch.nn import functional as F
 
 from .draws import uniforms
 
-STREAM_AUGMENT = 7
+STREAM_AUGMENT, STREAM_JPEG = 7, 14
 
 
 def shifted_and_cut(x: torch.Tensor, index: torch.Tensor, seed: int, *, shift: int, cut: int) -> torch.Tensor:
@@ -33,6 +37,33 @@ def shifted_and_cut(x: torch.Tensor, index: torch.Tensor, seed: int, *, shift: i
     moved = padded[which, (rows + down)[:, :, None], (columns + right)[:, None, :]]
     hole = _span(rows, draws[:, 2], cut)[:, :, None] & _span(columns, draws[:, 3], cut)[:, None, :]
     return torch.where(hole[..., None], 0.5, moved).permute(0, 3, 1, 2)
+
+
+def compressed(x: torch.Tensor, index: torch.Tensor, seed: int, *, share: float, quality: tuple[int, int]) -> torch.Tensor:
+    """Pictures of which some have been through JPEG (4:2:0).
+
+    Args:
+        x: ``(B, 3, H, W)`` in [0, 1].
+        index: int64 ``(B,)``, global sample index of each.
+        seed: of the run.
+        share: of the pictures that are compressed.
+        quality: lowest and highest, 1 to 95, drawn evenly.
+
+    Returns:
+        As ``x``; what was compressed is rounded to 8 bits first.
+    """
+    draws = uniforms(seed, STREAM_JPEG, index.cpu(), 2)
+    pictures = []
+    for picture, (chosen, place) in zip(x, draws.tolist(), strict=True):
+        if chosen < share:
+            buffer = io.BytesIO()
+            pixels = (picture * 255).round().to(torch.uint8).permute(1, 2, 0).cpu().numpy()
+            Image.fromarray(pixels).save(buffer, "JPEG", quality=quality[0] + int(place * (quality[1] - quality[0] + 1)))
+            with Image.open(buffer) as file:
+                decoded = torch.from_numpy(np.array(file.convert("RGB")))
+            picture = decoded.permute(2, 0, 1).to(x) / 255.0
+        pictures.append(picture)
+    return torch.stack(pictures)
 
 
 def _span(places: torch.Tensor, draw: torch.Tensor, length: int) -> torch.Tensor:

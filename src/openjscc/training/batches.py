@@ -10,6 +10,7 @@ from typing import Protocol
 import torch
 from torch.nn import functional as F
 
+from ..classes import VOID
 from ..data.datasets import PictureDataset
 from ..errors import UsageError
 from .draws import epoch_order, uniforms
@@ -18,7 +19,10 @@ STREAM_CROP = 1
 
 
 class Maps(Protocol):
-    """What belongs to the pictures of one data set, pixel by pixel: ``(C, H, W)`` for each, of the picture's height and width."""
+    """What belongs to the pictures of one data set, pixel by pixel: ``(C, H, W)`` for each, of the picture's height and width.
+
+    uint8 values are class numbers (masks), `openjscc.classes.VOID` where there is none; all others are weights.
+    """
 
     def __getitem__(self, index: int, /) -> torch.Tensor: ...
 
@@ -50,22 +54,24 @@ class CropSource:
         seed: of the run.
         device: where batches are made. Pictures of one fixed size are kept there as one tensor.
         maps: one per data set, cut and mirrored with its pictures; None: there are none.
+        scale: smallest and largest factor by which pictures are scaled before a crop is taken; one is drawn for each crop,
+            evenly on a logarithmic scale.
     """
 
     def __init__(
         self, datasets: Sequence[PictureDataset], crop: int, flip: bool, seed: int, device: torch.device,
-        maps: Sequence[Maps] | None = None,
+        maps: Sequence[Maps] | None = None, scale: tuple[float, float] = (1.0, 1.0),
     ) -> None:  # fmt: skip
         self.datasets = list(datasets)
         self.maps = maps
-        self.crop, self.flip, self.seed, self.device = crop, flip, seed, device
+        self.crop, self.flip, self.seed, self.device, self.scale = crop, flip, seed, device, scale
         self.size = sum(len(dataset) for dataset in self.datasets)
         if not self.size:
             raise UsageError("no training pictures", "data.train names data sets or folders with pictures")
         self._orders: dict[int, torch.Tensor] = {}
         fixed = {dataset.fixed_size for dataset in self.datasets}
         self._whole: torch.Tensor | None = None
-        if fixed == {(crop, crop)}:
+        if fixed == {(crop, crop)} and scale == (1.0, 1.0):
             self._whole = torch.stack([self._picture(i) for i in range(self.size)]).to(device)
         labels = [dataset.labels for dataset in self.datasets if dataset.labels is not None]
         self._labels = torch.cat(labels) if len(labels) == len(self.datasets) else None
@@ -101,9 +107,11 @@ class CropSource:
     def batch(self, samples: range) -> Batch:
         """The crops of these global sample indices, on the device."""
         positions = [self._position(sample) for sample in samples]
-        draws = uniforms(self.seed, STREAM_CROP, torch.tensor(list(samples)), 3)
+        draws = uniforms(self.seed, STREAM_CROP, torch.tensor(list(samples)), 4)
         mirrored = ((draws[:, 2] < 0.5) & self.flip).to(self.device)[:, None, None, None]
-        cuts = draws[:, :2].tolist()
+        low, high = self.scale
+        factors = (low * (high / low) ** draws[:, 3].double()).tolist()
+        cuts = [(down, right, factor) for (down, right), factor in zip(draws[:, :2].tolist(), factors, strict=True)]
         if self._whole is not None:
             crops = self._whole[torch.tensor(positions, device=self.device)]
         else:
@@ -112,18 +120,38 @@ class CropSource:
         crops = crops.float() / 255.0
         maps = None
         if self.maps is not None:
-            maps = torch.stack([self._cut(self._map(p), *cut) for p, cut in zip(positions, cuts, strict=True)]).to(self.device)
+            maps = torch.stack([self._cut_map(p, cut) for p, cut in zip(positions, cuts, strict=True)]).to(self.device)
             maps = torch.where(mirrored, maps.flip(3), maps)
         labels = None if self._labels is None else self._labels[positions].to(self.device)
         return Batch(samples, torch.where(mirrored, crops.flip(3), crops), labels, maps)
 
-    def _cut(self, picture: torch.Tensor, down: float, right: float) -> torch.Tensor:
-        missing = [max(self.crop - side, 0) for side in picture.shape[1:]]
+    def _cut_map(self, position: int, cut: tuple[float, float, float]) -> torch.Tensor:
+        values = self._map(position)
+        return self._cut(values, *cut, mask=values.dtype == torch.uint8)
+
+    def _cut(self, picture: torch.Tensor, down: float, right: float, factor: float, mask: bool = False) -> torch.Tensor:
+        """A window of ``crop / factor`` pixels as a crop. Beyond a picture is its border, beyond a mask nothing is known."""
+        side = max(round(self.crop / factor), 1)
+        missing = [max(side - length, 0) for length in picture.shape[1:]]
         if any(missing):
-            picture = F.pad(picture[None].float(), (0, missing[1], 0, missing[0]), mode="replicate")[0].to(picture.dtype)
-        top = int(down * (picture.shape[1] - self.crop + 1))
-        left = int(right * (picture.shape[2] - self.crop + 1))
-        return picture[:, top : top + self.crop, left : left + self.crop]
+            beyond = (0, missing[1], 0, missing[0])
+            if mask:
+                picture = F.pad(picture, beyond, value=VOID)
+            else:
+                picture = F.pad(picture[None].float(), beyond, mode="replicate")[0].to(picture.dtype)
+        top = int(down * (picture.shape[1] - side + 1))
+        left = int(right * (picture.shape[2] - side + 1))
+        window = picture[:, top : top + side, left : left + side]
+        return window if side == self.crop else _resized(window, self.crop, mask)
+
+
+def _resized(window: torch.Tensor, side: int, mask: bool) -> torch.Tensor:
+    """``(C, S, S)`` to ``(C, side, side)``, of its type: bilinear, antialiased where it shrinks; a mask by the nearest pixel."""
+    if mask:
+        return F.interpolate(window[None], size=(side, side), mode="nearest-exact")[0]
+    shrinks = window.shape[-1] > side
+    scaled = F.interpolate(window[None].float(), size=(side, side), mode="bilinear", antialias=shrinks, align_corners=False)[0]
+    return scaled if window.is_floating_point() else scaled.round().clamp(0, 255).to(window.dtype)
 
 
 def prefetched(source: CropSource, batches: Iterator[range]) -> Iterator[Batch]:

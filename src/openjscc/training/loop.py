@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import hashlib
 import json
 import logging
 import math
@@ -135,7 +136,7 @@ def train(recipe: Recipe, options: RunOptions, initial: nn.Module | None = None,
     state = _previous_state(recipe, options, say if fabric.is_global_zero else _nobody)
     datasets = [open_dataset(name, options.data_dir, split="train", exclude=recipe.data.exclude) for name in recipe.data.train]
     maps = step_module.attach(datasets, fabric.device)
-    source = CropSource(datasets, recipe.data.crop, recipe.data.flip, run.seed, fabric.device, maps)
+    source = CropSource(datasets, recipe.data.crop, recipe.data.flip, run.seed, fabric.device, maps, recipe.data.scale)
     if step_module.labels and not source.labelled:
         raise UsageError(f"{', '.join(recipe.data.train)}: pictures without class numbers", "train on data with labels: cifar10")
     model, *wrapped = fabric.setup(step_module, *(make_optimizer(step_module, name) for name in names))
@@ -206,6 +207,9 @@ def train(recipe: Recipe, options: RunOptions, initial: nn.Module | None = None,
     with log, Interruption() as interruption:
         for step, batch in enumerate(prefetched(source, shares), start=start):
             batch = dataclasses.replace(batch, x=batch.x.contiguous(memory_format=torch.channels_last))
+            torch.manual_seed(
+                _seed_of(run.seed, step, fabric.global_rank)
+            )  # for layers that draw themselves, as dropout
             drawn = step_module.prepare(batch, step)
             values: dict[str, torch.Tensor] = {}
             rate = learning_rate(section, step)
@@ -271,6 +275,11 @@ def _update_average(average: nn.Module, codec: nn.Module, decay: float) -> None:
         mine.lerp_(theirs, 1.0 - decay)
     for mine, buffer in zip(average.buffers(), codec.buffers(), strict=True):
         mine.copy_(buffer)
+
+
+def _seed_of(seed: int, step: int, rank: int) -> int:
+    """Of the layers' own draws in an update, so that a resumed run has the same ones."""
+    return int.from_bytes(hashlib.sha256(f"{seed} {step} {rank}".encode()).digest()[:7], "big")
 
 
 def _optimizer_part(name: str) -> str:

@@ -133,6 +133,7 @@ class Validation:
         dataset = open_dataset(recipe.data.validate, data_dir, split="test")
         count = min(recipe.data.validate_limit, len(dataset))
         chosen = [i * len(dataset) // count for i in range(count)]
+        self.dataset, self.chosen = dataset, chosen
         self.pictures = [dataset[i] for i in chosen]
         self.labels = None if dataset.labels is None else dataset.labels[chosen].tolist()
 

@@ -45,6 +45,8 @@ class DataSection:
         validate_limit: at most so many of them, evenly spaced.
         crop: side of the square random crops; pictures that are smaller are enlarged by repeating their border.
         flip: mirror half of the crops.
+        scale: smallest and largest factor by which a picture (and its mask) is scaled before its crop is taken, drawn evenly on a
+            logarithmic scale.
         exclude: file-name prefixes that are held out of the training pictures.
         terms: under what terms the pictures may be used, for the card.
     """
@@ -54,12 +56,15 @@ class DataSection:
     validate_limit: int = 24
     crop: int = 128
     flip: bool = True
+    scale: tuple[float, float] = (1.0, 1.0)
     exclude: tuple[str, ...] = ()
     terms: str = ""
 
     def __post_init__(self) -> None:
         _at_least("crop", self.crop, 1)
         _at_least("validate_limit", self.validate_limit, 1)
+        if not 0 < self.scale[0] <= self.scale[1] <= 16:
+            raise UsageError(f"scale {list(self.scale)}", "give the smallest and the largest factor, e.g. [0.5, 2.0]")
 
 
 @dataclass(frozen=True)
@@ -145,7 +150,7 @@ class SemanticSection:
 
     task_network: str = "classifier"
     start: int = 0
-    weighting: Literal["none", "literal", "mean_abs", "rms"] = "rms"
+    weighting: Literal["none", "literal", "mean_abs", "rms", "mean_square"] = "rms"
     output: Literal["logits", "softmax"] = "logits"
     mse_share: float = 0.0
     kl: float = 0.0
@@ -214,6 +219,26 @@ class MultitaskSection:
             raise UsageError(f"tasks {list(self.tasks)}", f"one or both of {', '.join(TASKS)}")
         _at_least("segmentation_weight", self.segmentation_weight, 0)
         _share("start_share", self.start_share)
+
+
+@dataclass(frozen=True)
+class SegmentationSection:
+    """What pictures a task network for segmentation is trained on, by the step ``segmentation``. (A codec is trained on pictures
+    as they are; what degrades them is its channel.)
+
+    Attributes:
+        jpeg_share: share of the crops that are compressed as JPEG.
+        jpeg_quality: lowest and highest quality of these, 1 to 95, drawn evenly.
+    """
+
+    jpeg_share: float = 0.0
+    jpeg_quality: tuple[int, int] = (1, 50)
+
+    def __post_init__(self) -> None:
+        _share("jpeg_share", self.jpeg_share)
+        low, high = self.jpeg_quality
+        if not 1 <= low <= high <= 95:
+            raise UsageError(f"jpeg_quality {list(self.jpeg_quality)}", "give the lowest and the highest quality, from 1 to 95")
 
 
 @dataclass(frozen=True)
@@ -334,6 +359,7 @@ class Recipe:
     gan: GanSection = field(default_factory=GanSection)
     classification: ClassificationSection = field(default_factory=ClassificationSection)
     multitask: MultitaskSection = field(default_factory=MultitaskSection)
+    segmentation: SegmentationSection = field(default_factory=SegmentationSection)
     run: RunSection = field(default_factory=RunSection)
     note: str = ""
     step: str = "reconstruction"

@@ -6,6 +6,7 @@ from .classification import ClassificationStep
 from .multitask import MultitaskStep
 from .perceptual import PerceptualStep
 from .reconstruction import ReconstructionStep
+from .segmentation import SegmentationStep
 from .semantic import SemanticStep
 
 __all__ = [
@@ -14,6 +15,7 @@ __all__ = [
     "MultitaskStep",
     "PerceptualStep",
     "ReconstructionStep",
+    "SegmentationStep",
     "SemanticStep",
     "TrainingStep",
     "step_class",
@@ -24,6 +26,7 @@ STEPS: dict[str, type[TrainingStep]] = {
     "multitask": MultitaskStep,
     "perceptual": PerceptualStep,
     "reconstruction": ReconstructionStep,
+    "segmentation": SegmentationStep,
     "semantic": SemanticStep,
 }
 

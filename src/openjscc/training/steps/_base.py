@@ -41,9 +41,6 @@ class TrainingStep(nn.Module):
     labels: ClassVar[bool] = False
     """Whether the pictures must come with class numbers."""
 
-    option: ClassVar[str] = "--model"
-    """The option of ``openjscc send`` that takes the exported network."""
-
     def __init__(self, recipe: Recipe, network: nn.Module) -> None:
         super().__init__()
         self.recipe = recipe
@@ -102,6 +99,11 @@ class TrainingStep(nn.Module):
     def validation(self, data_dir: str | None, folder: Path) -> Validation:
         """What measures the averaged network now and then."""
         return Validation(self.recipe, data_dir, folder)
+
+    @classmethod
+    def arguments(cls, recipe: Recipe, name: str) -> str:
+        """What makes ``openjscc send`` use the exported network of that name."""
+        return f"--model {name}"
 
     @classmethod
     def create_network(cls, recipe: Recipe) -> nn.Module:

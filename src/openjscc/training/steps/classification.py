@@ -28,7 +28,6 @@ class ClassificationStep(TrainingStep):
     """
 
     labels = True
-    option = "--task-network"
 
     def attach(self, datasets: Sequence[PictureDataset], device: torch.device) -> Sequence[Maps] | None:
         """Refuses labels that the network has no class for (UsageError)."""
@@ -59,6 +58,10 @@ class ClassificationStep(TrainingStep):
         return ClassificationValidation(self.recipe, data_dir, folder)
 
     @classmethod
+    def arguments(cls, recipe: Recipe, name: str) -> str:
+        return f"--task-network {name}"
+
+    @classmethod
     def create_network(cls, recipe: Recipe) -> nn.Module:
         return tasks.create(recipe.model.arch, recipe.model.config)
 
@@ -70,7 +73,7 @@ class ClassificationStep(TrainingStep):
             UsageError: it is of another architecture or configuration. Others: as there.
         """
         network, fresh = tasks.load_task_network(recipe.model.init), tasks.create(recipe.model.arch, recipe.model.config)
-        if not isinstance(network, tasks.Classifier) or network.config != fresh.config:
+        if type(network) is not type(fresh) or getattr(network, "config", None) != fresh.config:
             raise UsageError(
                 f"model.init {recipe.model.init!r} is no {recipe.model.arch} in the configuration {recipe.model.config!r}",
                 "choose a weight and a recipe that fit each other: openjscc models list",
@@ -80,12 +83,18 @@ class ClassificationStep(TrainingStep):
     @classmethod
     def export_network(cls, network: nn.Module, path: Path, tag: str, training: Mapping[str, Any]) -> tasks.TaskWeight:
         """Write a release file (`openjscc.tasks.export`)."""
-        return tasks.export(cls.classifier(network), path, tag=tag, training=training)
+        assert isinstance(network, tasks.Classifier | tasks.FCN)
+        return tasks.export(network, path, tag=tag, training=training)
 
     @staticmethod
     def classifier(network: nn.Module) -> tasks.Classifier:
-        """The network, which is a classifier."""
-        assert isinstance(network, tasks.Classifier)
+        """The network, which is a classifier.
+
+        Raises:
+            UsageError: it is for another task.
+        """
+        if not isinstance(network, tasks.Classifier):
+            raise UsageError(f"step classification with {type(network).__name__}", "it trains classifiers")
         return network
 
 
