@@ -48,6 +48,7 @@ ROWS: dict[str, dict[str, Any]] = {
     "MSE + 0.0005 KL": {"weighting": "none", "kl": 0.0005},
     "MSE + 0.002 KL": {"weighting": "none", "kl": 0.002},
     "MSE + 0.008 KL": {"weighting": "none", "kl": 0.008},
+    "MSE + 0.03 KL": {"weighting": "none", "kl": 0.03},
     "as printed, softmax": {"weighting": "literal", "output": "softmax"},
     "as printed, logits": {"weighting": "literal"},
     "as printed, logits, half MSE": {"weighting": "literal", "mse_share": 0.5},
