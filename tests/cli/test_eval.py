@@ -16,7 +16,7 @@ import torch
 from helpers import PixelCodec
 from openjscc.bench import Interrupted, Record, Sweep, evaluate, read_records, summarise, write_records
 from openjscc.bench.grid import Precision, plan_cells
-from openjscc.bench.statistics import student_t_975
+from openjscc.bench.statistics import share_half_width_95, student_t_975
 from openjscc.data.datasets import open_dataset
 from openjscc.errors import IntegrityError, UsageError
 
@@ -235,6 +235,22 @@ def test_the_interval_holds_its_promise() -> None:
         assert summary.ci95 is not None
         held += abs(summary.mean) <= summary.ci95
     assert 0.93 < held / 1000 < 0.97
+
+
+def test_the_interval_of_a_share_is_wilsons() -> None:
+    assert share_half_width_95(0.5, 100) == pytest.approx(0.09617, abs=1e-5)  # from 0.4038 to 0.5962
+    for right in (0.0, 1.0):
+        assert summarise([[right]] * 3, share=True).ci95 == pytest.approx(1 - 0.438503)  # 3 of 3: from 0.4385
+        assert summarise([[right]] * 3).ci95 == 0
+    assert share_half_width_95(1.0, 1) is None
+    assert share_half_width_95(0.2, 40) == pytest.approx(share_half_width_95(0.8, 40))
+
+
+@pytest.mark.parametrize(("truth", "count"), [(0.5, 8), (0.9, 20), (0.99, 12), (0.03, 50)])
+def test_the_interval_of_a_share_holds_its_promise(truth: float, count: int) -> None:
+    right = np.random.default_rng(2).binomial(count, truth, 4000) / count
+    held = np.mean([abs(share - truth) <= (share_half_width_95(share, count) or 0) for share in right])
+    assert held >= 0.92  # of 8 pictures, the score interval itself holds 93 %
 
 
 @pytest.mark.parametrize("degrees", [1, 2, 3, 4, 5, 10, 23, 30, 99, 100, 999, 1000, 1001, 9999])

@@ -120,6 +120,17 @@ def test_mistakes(openjscc, run: Path, arguments: list[str], value: str, hint: s
     assert not Path("a.svg").exists()
 
 
+def test_few_pictures_have_no_bands(openjscc, tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    write_records(tmp_path / "few.json", [dataclasses.replace(PLAIN, images=2, snr_db=snr) for snr in (0.0, 10.0)])
+    few = openjscc("plot", tmp_path / "few.json", "-o", "few.svg")
+    few.assert_ok()
+    assert "note: no bands: there are fewer than 8 pictures" in few.err
+    none = openjscc("plot", tmp_path / "few.json", "--interval", "none", "-o", "none.svg")
+    assert "no bands" not in none.err
+    assert (tmp_path / "few.svg").read_bytes() == (tmp_path / "none.svg").read_bytes()
+
+
 def test_damaged_and_missing_records(openjscc, tmp_path: Path) -> None:
     Path("r.json").write_text("{")
     openjscc("plot", "r.json", "-o", "a.svg").assert_error(4, "r.json")

@@ -233,6 +233,24 @@ def test_bounds_bands_and_gaps(draw) -> None:
         draw(records, style="loud")
 
 
+def test_a_band_of_a_share_stays_within_0_and_1(draw) -> None:
+    figure, _ = draw(records_of(metric="accuracy", mean=0.9, ci95=0.3), y="accuracy")
+    band = figure.axes[0].collections[0].get_paths()[0].vertices[:, 1]
+    assert (band.min(), band.max()) == pytest.approx((0.6, 1.0))
+    assert figure.axes[0].get_ylim()[1] < 1.05
+    figure, _ = draw(records_of(snrs=[10], metric="accuracy", mean=0.9, ci95=0.3), y="accuracy")
+    assert figure.axes[0].get_ylim()[1] < 1.05
+
+
+def test_no_bands_of_few_pictures(draw) -> None:
+    from openjscc.bench.plots import Chart, without_wide_bands
+
+    few, enough = records_of(images=7), records_of(images=8)
+    assert without_wide_bands(Chart(), few).interval == "none"
+    assert without_wide_bands(Chart(interval="noise"), few).interval == "noise"
+    assert without_wide_bands(Chart(), [*few, *enough]).interval == "pictures"
+
+
 def test_lost_pictures(draw) -> None:
     records = records_of("a", outage_rate=0.25, mean_arrived=31.0)
     figure, _ = draw(records, lost=True)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +17,7 @@ import numpy as np
 
 from ..errors import MissingError, UsageError, unknown_name
 from ..files import write_atomically
+from ..metrics import METRICS
 from ..units import format_ratio
 from .anchors import Anchor, placed
 from .labels import COLUMN_LABELS, log_ticks, short_number, wrapped
@@ -33,6 +34,10 @@ DASHES: tuple[Any, ...] = ("-", (0, (5, 1.5)), (0, (6, 1.5, 1, 1.5)), (0, (3, 1.
 BOUND_DASHES: tuple[Any, ...] = ((0, (1, 1.3)), (0, (1, 3)), (0, (1, 1.3, 1, 3)))
 ANCHOR_MARKERS = ("o", "s", "^", "D", "v", "<", ">", "p", "h", "*", "8")
 ANCHOR_GREY = "#404040"
+
+FEWEST_PICTURES = 8
+"""For bands. Of fewer the interval over other pictures says nothing, and would hide the curves."""
+NO_BANDS = f"no bands: there are fewer than {FEWEST_PICTURES} pictures"
 
 SUFFIXES = (".svg", ".png", ".pdf")
 
@@ -101,6 +106,12 @@ class Chart:
             raise unknown_name("style", self.style, LOOKS)
         if self.interval not in INTERVALS:
             raise unknown_name("interval", self.interval, INTERVALS)
+
+
+def without_wide_bands(chart: Chart, records: Sequence[Record]) -> Chart:
+    """The chart, without bands where they would be over other pictures and there are fewer than `FEWEST_PICTURES`."""
+    few = chart.interval == "pictures" and max((record.images for record in records), default=0) < FEWEST_PICTURES
+    return replace(chart, interval="none") if few else chart
 
 
 def draw(records: Sequence[Record], chart: Chart | None = None, anchors: Iterable[Anchor] = ()) -> tuple[Figure, list[str]]:
@@ -246,10 +257,14 @@ class _Drawing:
             self.handles.setdefault(curve.label, handle)
             half, y = np.array(curve.half), np.array(curve.y)
             if np.isfinite(half).any() and not curve.bound:
+                low, high = y - half, y + half
+                if self.chart.y in METRICS and METRICS[self.chart.y].kind == "task":
+                    low, high = np.clip(low, 0, 1), np.clip(high, 0, 1)
                 if len(curve.x) > 1:
-                    pair[0].fill_between(curve.x, y - half, y + half, color=line["color"], alpha=0.13, linewidth=0)
+                    pair[0].fill_between(curve.x, low, high, color=line["color"], alpha=0.13, linewidth=0)
                 else:
-                    pair[0].errorbar(curve.x, y, half, color=line["color"], elinewidth=0.8, capsize=2, capthick=0.8, zorder=2)
+                    ends = np.stack([y - low, high - y])
+                    pair[0].errorbar(curve.x, y, ends, color=line["color"], elinewidth=0.8, capsize=2, capthick=0.8, zorder=2)
             if len(pair) > 1 and not curve.bound:
                 pair[1].plot(curve.x, [100 * share for share in curve.lost], **line)
         for x, anchor in self.anchors[id(panel)]:

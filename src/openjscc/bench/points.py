@@ -257,7 +257,7 @@ def to_records(
         key, network = quantity.key, quantity.network
         if key in measured.values:
             rows = measured.values[key]
-            summary = summarise(rows)
+            summary = summarise(rows, share=get_metric(quantity.metric).kind == "task")
             oks = measured.arrived
             kept = [value for row, ok in zip(rows, oks, strict=True) for value in itertools.compress(row, ok)]
             mean_arrived = summary.mean if arrived == images * trials else fmean(kept) if kept else None

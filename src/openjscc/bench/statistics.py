@@ -9,6 +9,9 @@ from functools import lru_cache
 
 import numpy as np
 
+NORMAL_975 = 1.959963984540054
+"""97.5 % quantile of the normal law."""
+
 
 @dataclass(frozen=True)
 class Summary:
@@ -17,7 +20,8 @@ class Summary:
     Attributes:
         mean: over all images and trials.
         std: sample standard deviation (n - 1) over all images and trials; None for a single value.
-        ci95: half width of the 95 % confidence interval of the mean; None for a single image.
+        ci95: half width of the 95 % confidence interval of the mean; None for a single image. Of a share:
+            see `share_half_width_95`.
         images: number of pictures.
         trials: repetitions of each.
     """
@@ -29,7 +33,7 @@ class Summary:
     trials: int
 
 
-def summarise(values: Sequence[Sequence[float]] | np.ndarray) -> Summary:
+def summarise(values: Sequence[Sequence[float]] | np.ndarray, *, share: bool = False) -> Summary:
     """Summary of ``(images, trials)`` values, as many trials for every image.
 
     Trials of one picture are not independent samples of the population of pictures: a hard picture is hard in each of
@@ -38,6 +42,10 @@ def summarise(values: Sequence[Sequence[float]] | np.ndarray) -> Summary:
     over *other pictures of this kind* may lie, and more trials alone do not shrink it to nothing.
 
     Infinite values (PSNR of identical pictures) make the mean infinite and leave spread and interval undefined (NaN).
+
+    Args:
+        values: the table.
+        share: they are 0 or 1 each, and their mean is a share of the pictures: the interval is `share_half_width_95`'s.
 
     Raises:
         ValueError: not a table, or an empty one.
@@ -49,7 +57,8 @@ def summarise(values: Sequence[Sequence[float]] | np.ndarray) -> Summary:
     with np.errstate(invalid="ignore"):  # inf - inf
         mean = float(table.mean())
         std = float(table.std(ddof=1)) if table.size > 1 else None
-    return Summary(mean, std, half_width_95(table.mean(axis=1)), images, trials)
+    ci95 = share_half_width_95(mean, images) if share else half_width_95(table.mean(axis=1))
+    return Summary(mean, std, ci95, images, trials)
 
 
 def half_width_95(values: Sequence[float] | np.ndarray) -> float | None:
@@ -59,6 +68,25 @@ def half_width_95(values: Sequence[float] | np.ndarray) -> float | None:
     with np.errstate(invalid="ignore"):  # inf - inf
         spread = float(np.std(values, ddof=1))
     return student_t_975(len(values) - 1) * spread / math.sqrt(len(values))
+
+
+def share_half_width_95(share: float, count: int) -> float | None:
+    """How far the 95 % Wilson score interval of a share reaches from it: to the farther of its ends. None below two pictures.
+
+    Where all (or none) of few pictures are right, their values have no spread, and ``t s / sqrt(n)`` would be 0. The score
+    interval (E. B. Wilson, Journal of the American Statistical Association 22, 1927) is never empty; it lies around
+    ``(share + z^2 / 2n) / (1 + z^2 / n)``, closer to 1/2 than the share. So ``share +- half width``, cut at 0 and 1, holds all of
+    it and some more.
+
+    Several trials of a picture are taken for one, with their mean: that has at most the spread of one trial, and the interval is
+    on the safe side.
+    """
+    if count < 2:
+        return None
+    square = NORMAL_975**2
+    middle = (share + square / (2 * count)) / (1 + square / count)
+    half = math.sqrt(square * share * (1 - share) / count + (square / (2 * count)) ** 2) / (1 + square / count)
+    return abs(middle - share) + half
 
 
 @lru_cache(maxsize=256)
@@ -71,7 +99,7 @@ def student_t_975(degrees: int) -> float:
     if degrees < 1:
         raise ValueError(f"{degrees} degrees of freedom")
     if degrees > 1000:
-        z = 1.959963984540054
+        z = NORMAL_975
         return z + (z**3 + z) / (4 * degrees) + (5 * z**5 + 16 * z**3 + 3 * z) / (96 * degrees**2)
     low, high = 0.0, math.pi / 2
     for _ in range(60):

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from ..files import write_atomically
+from ..metrics import METRICS
 from ..models import WeightInfo
 from .anchors import Anchor, read_anchors
 from .fingerprint import carried, rows_of
 from .layout import MEASURED, Curve, Layout, arrange, in_words, metric_label, metric_name
 from .markdown import heading, listed, sentence, table_row
-from .plots import Chart, draw, write_figure
+from .plots import NO_BANDS, Chart, draw, without_wide_bands, write_figure
 from .records import Record, write_records
 from .selection import in_order, select, shown
 from .study import Study, published_points
@@ -24,9 +25,6 @@ from .study_plan import HeatmapPlan, StripPlan
 from .study_sections import FigureSection, TableSection
 
 GAINS = "gains.json"
-
-FEWEST = 8
-"""Of fewer pictures the interval over other pictures says nothing, and would hide the curves."""
 
 AXIS_WORDS = {"snr_db": "SNR", "ratio": "bandwidth ratio", "bandwidth_ratio": "bandwidth ratio", "cpp": "channel uses per pixel"}
 
@@ -135,9 +133,8 @@ def _labels(study: Study) -> dict[str, str]:
 def _drawn(section: FigureSection, records: Sequence[Record], labels: dict[str, str]) -> tuple[list[Record], Chart, list[Anchor]]:
     """What it is drawn from. No bands where there are too few pictures."""
     chosen = select(records, section.conditions, section.systems or None)
-    chart = section.chart(labels)
-    few = chart.interval == "pictures" and max(record.images for record in chosen) < FEWEST
-    return chosen, replace(chart, interval="none") if few else chart, read_anchors(published_points()) if section.anchors else []
+    chart = without_wide_bands(section.chart(labels), chosen)
+    return chosen, chart, read_anchors(published_points()) if section.anchors else []
 
 
 def _figure(folder: Path, section: FigureSection, records: Sequence[Record], labels: dict[str, str]) -> str:
@@ -148,7 +145,7 @@ def _figure(folder: Path, section: FigureSection, records: Sequence[Record], lab
     title = f"{metric_label(section.y)} against {AXIS_WORDS.get(section.x, section.x.replace('_', ' '))}"
     words = [section.caption or sentence(title), *(sentence(note) for note in notes)]
     if chart.interval != section.interval and section.y not in MEASURED:
-        words.append(f"No bands: there are fewer than {FEWEST} pictures.")
+        words.append(sentence(NO_BANDS))
     elif _has_intervals(arrange(chosen, chart.x, chart.y, chart.facets, chart.interval, chart.arrived)):
         words.append(f"Bands: 95 % interval of the mean over other {section.interval}.")
     if section.anchors and not any("no published point" in note for note in notes):
@@ -239,7 +236,7 @@ def _table(section: TableSection, records: Sequence[Record], labels: dict[str, s
     label = metric_label(section.metric)
     digits = 1 if section.metric == "channel_uses" else 2 if label.endswith(("(dB)", "(ms)")) else 4
     interval = section.interval if _has_intervals(layout) else "none"
-    parts = [f"### {section.title or sentence(label)[:-1]}", sentence(INTERVAL_WORDS[interval])]
+    parts = [f"### {section.title or sentence(label)[:-1]}", sentence(_interval_words(interval, section.metric))]
     for panel in layout.panels:
         words = [in_words(name, value) for name, value in {**layout.constant, **panel.place}.items()]
         columns = sorted({x for curve in panel.curves for x in curve.x})
@@ -250,6 +247,12 @@ def _table(section: TableSection, records: Sequence[Record], labels: dict[str, s
         parts += [", ".join(word for word in words if word) + ":", "\n".join(lines)]
     parts += [sentence(note.replace("not drawn", "without a figure")) for note in layout.notes]
     return "\n\n".join(parts)
+
+
+def _interval_words(interval: str, metric: str) -> str:
+    if interval == "pictures" and metric in METRICS and METRICS[metric].kind == "task":
+        return "share ± how far its 95 % interval over other pictures of this kind reaches (Wilson's, the farther end)"
+    return INTERVAL_WORDS[interval]
 
 
 def _cell(curve: Curve, place: int, digits: int, of_column: bool) -> str:

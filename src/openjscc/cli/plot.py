@@ -99,14 +99,18 @@ def plot(
             raise UsageError(f"--{given[0]} belongs to strips", "add --kind strip")
         from ..bench.anchors import read_anchors
         from ..bench.fingerprint import rows_of
-        from ..bench.plots import Chart, draw, write_figure
+        from ..bench.layout import MEASURED
+        from ..bench.plots import NO_BANDS, Chart, draw, without_wide_bands, write_figure
         from ..bench.selection import load_records, select
 
         facets = None if facet is None else names(facet, "list of facets")
         chart = Chart(x, y, facets, interval, arrived, {}, style, title, lost, log_x, _inches(width))
         published = [] if anchors is None else read_anchors(anchors)
         chosen = select(load_records(sources), conditions, asked)
+        asked_chart, chart = chart, without_wide_bands(chart, chosen)
         figure, notes = draw(chosen, chart, published)
+        if chart != asked_chart and y not in MEASURED:
+            notes = [*notes, NO_BANDS]
         for note in notes:
             say(f"note: {note}")
         write_figure(figure, output, style, rows_of(chosen, chart, published))
