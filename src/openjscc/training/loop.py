@@ -207,9 +207,7 @@ def train(recipe: Recipe, options: RunOptions, initial: nn.Module | None = None,
     with log, Interruption() as interruption:
         for step, batch in enumerate(prefetched(source, shares), start=start):
             batch = dataclasses.replace(batch, x=batch.x.contiguous(memory_format=torch.channels_last))
-            torch.manual_seed(
-                _seed_of(run.seed, step, fabric.global_rank)
-            )  # for layers that draw themselves, as dropout
+            torch.manual_seed(_seed_of(run.seed, step, fabric.global_rank))  # for layers that draw themselves, as dropout
             drawn = step_module.prepare(batch, step)
             values: dict[str, torch.Tensor] = {}
             rate = learning_rate(section, step)
