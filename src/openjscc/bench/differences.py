@@ -1,0 +1,114 @@
+"""How much better one system is than another at one point, over the same pictures and draws, with an interval.
+
+Both systems meet the same pictures, noise and fading (C12 of docs/conventions.md). What is hard for one is hard for the other, so
+their difference is far surer than either mean.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..errors import UsageError
+from ..metrics import get_metric
+from .grid import CellResult
+from .perception import metric_of
+from .statistics import NORMAL_975, half_width_95
+
+_ALIKE = ("data", "data_sha256", "channel", "snr_db", "told_snr_db", "seed")
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A's mean less B's.
+
+    Attributes:
+        value: over all pictures and trials.
+        low, high: 95 % interval over other pictures of this kind; None for a single picture.
+        pictures: number of them.
+        trials: of each.
+    """
+
+    value: float
+    low: float | None
+    high: float | None
+    pictures: int
+    trials: int
+
+
+Table = Sequence[Sequence[float]] | np.ndarray
+
+
+def difference(a: Table, b: Table, *, share: bool = False) -> Difference:
+    """Of two tables ``(pictures, trials)`` of the same pictures and trials.
+
+    Trials of one picture are no independent samples, so the interval is over the pictures' mean differences: ``t s / sqrt(n)``
+    around their mean. Of values that are 0 or 1 these can all be alike. Their interval is that of A. Agresti and Y. Min
+    (Statistics in Medicine 24, 2005): two pictures are added, half a one to each of the four cases of right and wrong, and the
+    normal interval is taken. It is never empty, and not symmetric around the difference. For several trials it is used with the
+    pictures' means.
+
+    Args:
+        a: values of one system.
+        b: values of the other.
+        share: they are 0 or 1 each (accuracy).
+
+    Raises:
+        UsageError: tables of another form, or values that are not finite.
+    """
+    first, second = (np.asarray(table, np.float64) for table in (a, b))
+    if first.ndim != 2 or first.size == 0 or first.shape != second.shape:
+        raise UsageError(f"values of shapes {first.shape} and {second.shape}", "give (pictures, trials), the same for both")
+    if not (np.isfinite(first).all() and np.isfinite(second).all()):
+        raise UsageError(
+            "values that are not finite", "a difference of infinite values says nothing; choose another point or metric"
+        )
+    pictures, trials = first.shape
+    each = (first - second).mean(1)
+    value = float(each.mean())
+    half = half_width_95(each)
+    if half is None:
+        return Difference(value, None, None, pictures, trials)
+    if not share:
+        return Difference(value, value - half, value + half, pictures, trials)
+    count, total = pictures + 2, float(each.sum())
+    middle = total / count
+    half = NORMAL_975 * math.sqrt(float((each**2).sum()) + 1 - total**2 / count) / count
+    return Difference(value, max(-1.0, middle - half), min(1.0, middle + half), pictures, trials)
+
+
+def difference_between(a: CellResult, b: CellResult, metric: str = "psnr", network: str | None = None) -> Difference:
+    """`difference` of two measured cells of a benchmark (`openjscc.bench.grid.stored`).
+
+    Args:
+        a: one system's.
+        b: the other's.
+        metric: one with values of single pictures.
+        network: whose view a metric of labels is of; None: the only one.
+
+    Raises:
+        UsageError: cells of other pictures, channels, SNRs, seeds, ratios or trials; a metric without such values.
+    """
+    for name in _ALIKE:
+        ours, theirs = getattr(a.cell, name), getattr(b.cell, name)
+        if ours != theirs:
+            raise UsageError(f"{name} {ours} and {theirs}", "compare cells of one point: the same pictures and draws")
+    if a.cell.ratio != b.cell.ratio and None not in (a.cell.ratio, b.cell.ratio):
+        raise UsageError(f"ratio {a.cell.ratio:g} and {b.cell.ratio:g}", "compare cells of one ratio")
+    ours, theirs = (_values(cell, metric, network) for cell in (a, b))
+    return difference(ours, theirs, share=get_metric(metric).kind == "task")
+
+
+def _values(result: CellResult, metric: str, network: str | None) -> list[list[float]]:
+    get_metric(metric)
+    tables = {} if result.measured is None else result.measured.values
+    keys = [key for key in tables if metric_of(key) == metric and (network is None or key == f"{metric}:{network}")]
+    if len(keys) != 1:
+        there = ", ".join(tables) or "none"
+        raise UsageError(
+            f"{len(keys)} tables of {metric} in a cell of {result.cell.system}", f"name a metric and network; it has {there}"
+        )
+    return tables[keys[0]]
