@@ -14,7 +14,7 @@ from .codec import TASKS, Codec
 from .composite import SEPARATOR, CompositeCodec
 from .digital import DIGITAL_SYSTEMS, is_digital, make_digital
 from .errors import UsageError, unknown_name
-from .models import LearnedCodec, resolve
+from .models import ARCHITECTURES, LearnedCodec, resolve
 from .models import load as load_weight
 from .tasks import TaskNetwork, load_task_network
 
@@ -69,10 +69,10 @@ def load(name: str | os.PathLike[str], ratio: float | None = None, data: str | N
     if (parts := composite_parts(name)) is not None:
         network = _network(*parts)
         return CompositeCodec(load(parts[0], ratio, data, verify=verify), network)
+    if (other := _other(name)) is not None:
+        return other()
     if is_digital(name):
         return make_digital(name)
-    if name in (others := other_systems()):
-        return others[name]()
     return load_weight(resolve(name, ratio, data, also=_also()), verify=verify)
 
 
@@ -104,9 +104,24 @@ def other_systems() -> dict[str, Callable[[], Codec]]:
         mycodec = "mypackage:make_codec"
 
     Raises:
-        UsageError: when it is called, for an entry that cannot be imported or makes no codec.
+        UsageError: when it is called, for an entry that cannot be imported or makes no codec. `load` and `load_all` also refuse
+            one whose name has another meaning (an architecture, a digital system, another package's).
     """
     return {entry.name: partial(_make_other, entry) for entry in entry_points(group=GROUP)}
+
+
+def _other(name: str) -> Callable[[], Codec] | None:
+    """What makes the system of another package that a name means; None where it means none."""
+    own = name.split(":")[0].strip().lower() if is_digital(name) else name
+    found = {entry.value: entry for entry in entry_points(group=GROUP) if entry.name in (name, own)}
+    if not found:
+        return None
+    values = ", ".join(found)
+    if is_digital(name) or name.partition(".")[0] in ARCHITECTURES:
+        raise UsageError(f"{name!r} is a system of openjscc and of another package ({values})", "rename that entry point")
+    if len(found) > 1:
+        raise UsageError(f"{name!r} is a system of {len(found)} packages ({values})", "remove one, or rename its entry point")
+    return partial(_make_other, *found.values())
 
 
 def _make_other(entry: EntryPoint) -> Codec:
@@ -149,11 +164,11 @@ def load_all(
             network = _network(*parts)
             systems += [(name, CompositeCodec(codec, network), served) for _, codec, served in load_all(parts[:1], ratios, data)]
             continue
+        if (other := _other(name)) is not None:
+            systems.append((name, other(), tuple(ratios)))
+            continue
         if is_digital(name):
             systems.append((name, make_digital(name), tuple(ratios)))
-            continue
-        if name in (others := other_systems()):
-            systems.append((name, others[name](), tuple(ratios)))
             continue
         weights: dict[str, list[float | None]] = {}
         for ratio in ratios:

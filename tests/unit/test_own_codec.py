@@ -66,3 +66,22 @@ def test_broken_ones_are_named() -> None:
     with pytest.raises(UsageError) as error:
         systems.load("uncodet")
     assert "uncoded" in error.value.hint
+
+
+@pytest.mark.parametrize("name", ["adjscc", "adjscc.mine", "jpeg-ldpc", "mine"])
+@pytest.mark.usefixtures("installed")
+def test_a_name_has_one_meaning(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    entries = [EntryPoint("mine", "own_codec:Another", systems.GROUP), EntryPoint(name, "own_codec:Uncoded", systems.GROUP)]
+    monkeypatch.setattr(systems, "entry_points", lambda group: entries if group == systems.GROUP else [])
+    for asked in {name, f"{name}:mcs=qpsk-1/2-n1944" if name == "jpeg-ldpc" else name}:
+        for load in (systems.load, lambda system: systems.load_all([system])):
+            with pytest.raises(UsageError, match="own_codec:Uncoded"):
+                load(asked)
+    assert systems.load("webp-ldpc").name == "webp-ldpc", "others are not touched"
+
+
+@pytest.mark.usefixtures("installed")
+def test_one_entry_point_found_twice_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    entries = 2 * [EntryPoint("uncoded", "own_codec:Uncoded", systems.GROUP)]
+    monkeypatch.setattr(systems, "entry_points", lambda group: entries if group == systems.GROUP else [])
+    assert systems.load("uncoded").name == "uncoded"
