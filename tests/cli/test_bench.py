@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 import json
 import os
 import signal
@@ -22,6 +23,7 @@ from openjscc.bench.grid import Precision, _wanted, measure_cell, plan_cells
 from openjscc.bench.pictures import read_kept
 from openjscc.bench.points import Measured
 from openjscc.bench.statistics import half_width_95
+from openjscc.cli.console import progress
 from openjscc.data.datasets import open_dataset
 
 DIGITAL = "jpeg-ldpc:mcs=qpsk-1/2-n1944"
@@ -235,6 +237,35 @@ def test_trials_go_on_until_the_interval_is_narrow(openjscc, pictures: Path) -> 
     assert read_records(Path("cap/summary.json"))[0].trials == 5
 
 
+def test_added_trials_advance_the_bar(pictures: Path, make_codec) -> None:
+    dataset = open_dataset(str(pictures))
+    precision = Precision(2, 1e-9, "psnr", 5)
+    plan = plan_cells(
+        [("adjscc", make_codec(), (None,))], dataset, channels=["awgn"], snr_db=[3.0], metrics=["psnr"], precision=precision
+    )
+    done: list[int] = []
+    more: list[int] = []
+    measure_cell(plan, plan.cells[0], dataset, advance=done.append, extend=more.append)
+    assert sum(done) == 4 * 5
+    assert sum(more) == 4 * 3
+
+
+def test_the_bar_grows(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "100")
+    with progress("sent", 2) as bar:
+        bar(2)
+        bar.extend(3)
+        bar(3)
+    assert "5/5" in terminal.getvalue()
+
+
 def test_a_metric_of_all_pictures(openjscc, pictures: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The distance between the mean colours of all sources and all reconstructions, which is no mean over pictures."""
 
@@ -380,5 +411,8 @@ def test_bad_input(openjscc, pictures: Path, photo: Path) -> None:
     openjscc("bench", "--data", pictures, "-o", "out", "--until", "psnr=inf").assert_error(2, "psnr=inf")
     openjscc("bench", "--data", pictures, "-o", "out", "--max-trials", 3).assert_error(2, "--until")
     openjscc("bench", "--data", pictures, "-o", "out", "--systems", "adjscc,nothing").assert_error(2, "nothing")
+    openjscc("bench", "--data", "absent", "-o", "out").assert_error(2, "absent")
+    openjscc("bench", "--data", "absent", "-o", photo / "out").assert_error(2, "photo.png is a file")
     openjscc("bench", "--data", pictures, "-o", "out", "--metrics", "psnr,snr").assert_error(2, "snr")
     openjscc("bench", "--data", pictures, "-o", "out", "--ratio", "1/7").assert_error(2, "1/7")
+    assert not Path("out").exists(), "made once everything else is right"

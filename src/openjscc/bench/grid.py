@@ -207,7 +207,7 @@ class CellResult:
 
 def measure_cell(
     plan: Plan, cell: Cell, dataset: PictureDataset, *, jobs: int = 1, advance: Callable[[int], None] = lambda count: None,
-    keep: Keep | None = None, keep_pictures: int = 0,
+    keep: Keep | None = None, keep_pictures: int = 0, extend: Callable[[int], None] = lambda count: None,
 ) -> CellResult:  # fmt: skip
     """Send all pictures of a data set at one cell. An error becomes a record that says so.
 
@@ -219,6 +219,7 @@ def measure_cell(
         advance: told the number of pictures after each batch and trial.
         keep: given ids of pictures, the batch that they begin, and its transmission, in the first trial.
         keep_pictures: only so many pictures from the first on.
+        extend: told the number of pictures of trials beyond the least, before they are sent.
     """
     codec = plan.codec(cell)
     point = Point(cell.channel, cell.ratio, cell.snr_db)
@@ -232,7 +233,8 @@ def measure_cell(
         while (trials := _wanted(measured, cell.precision)) > 0:
             done = len(measured.arrived[0])
             more = range(done, min(done + trials, cell.precision.most))
-            measured.add_trials(sent(more, lambda count: None, None))
+            extend(len(more) * len(dataset))
+            measured.add_trials(sent(more, advance, None))
         records = to_records(
             codec, dataset, point, measured, cell.metrics, system=cell.system, seed=cell.seed, told_snr_db=cell.told_snr_db,
             networks=networks,

@@ -97,7 +97,7 @@ def bench(
     from ..systems import default_system, load_all
     from ..units import parse_ratios
 
-    check_folder(output)
+    check_folder(output, make=False)
     ratios = (None,) if ratio is None else parse_ratios(ratio)
     listed, looked_by, wanted = asked_of(metrics, task, task_network)
     precision = _precision(trials, until, max_trials, listed)
@@ -115,6 +115,7 @@ def bench(
         opened, dataset, channels=channels, snr_db=snrs, metrics=listed, precision=precision, seed=seed, told_snr_db=told,
         networks=open_networks(looked_by, listed, dataset),
     )  # fmt: skip
+    check_folder(output)
     results, complete = run_plan(plan, dataset, output, jobs=jobs, keep=keep)
     if int(os.environ.get("RANK", "0")) == 0:
         report(results, output, as_json)
@@ -143,18 +144,22 @@ def _precision(trials: int, until: str | None, most: int | None, metrics: Sequen
     return Precision(trials, value, metric, max(trials, 100) if most is None else most)
 
 
-def check_folder(folder: Path) -> None:
-    """Refuse a results folder that cannot be one, before the work. Makes it."""
+def check_folder(folder: Path, *, make: bool = True) -> None:
+    """Refuse a results folder that cannot be one, before the work. Makes it if asked."""
     from ..errors import UsageError
 
     if folder.exists() and not folder.is_dir():
         raise UsageError(f"{folder} is a file", "name a folder with -o")
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UsageError(f"{folder} cannot be made: {error.strerror}", "choose another place with -o") from None
-    if not os.access(folder, os.W_OK | os.X_OK):
-        raise UsageError(f"{folder}: no permission to write there", "choose another place with -o")
+    if make:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UsageError(f"{folder} cannot be made: {error.strerror}", "choose another place with -o") from None
+    there = next(place for place in (folder, *folder.absolute().parents) if place.exists())
+    if not there.is_dir():
+        raise UsageError(f"{folder} cannot be made: {there} is a file", "choose another place with -o")
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise UsageError(f"{there}: no permission to write there", "choose another place with -o")
 
 
 def run_plan(
@@ -178,12 +183,14 @@ def run_plan(
     complete = True
     fresh: list[tuple[CellResult, list[KeptPicture]]] = []
     try:
-        with progress("pictures sent", sum(len(dataset) * cell.precision.trials for cell in mine)) as advance:
+        with progress("pictures sent", sum(len(dataset) * cell.precision.trials for cell in mine)) as bar:
             for cell in mine:
                 at_once = jobs or _jobs(cell.system)
                 kept: list[KeptPicture] = []
                 keeper = None if keep == 0 else _keeper(folder, cell, files, kept)
-                result = measure_cell(plan, cell, dataset, jobs=at_once, advance=advance, keep=keeper, keep_pictures=keep)
+                result = measure_cell(
+                    plan, cell, dataset, jobs=at_once, advance=bar, keep=keeper, keep_pictures=keep, extend=bar.extend
+                )
                 if result.error:
                     kept.clear()
                 if team.rank == 0:

@@ -7,7 +7,7 @@ import json
 import math
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 
@@ -54,11 +54,21 @@ def print_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         print("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
 
 
+class Bar:
+    """Of `progress`. Call it with a number to advance it."""
+
+    def __call__(self, count: int) -> None:
+        """So many more are done."""
+
+    def extend(self, count: int) -> None:
+        """So many more are to be done than was said."""
+
+
 @contextlib.contextmanager
-def progress(label: str, total: int) -> Iterator[Callable[[int], None]]:
-    """A bar with rate and remaining time on stderr if that is a terminal, else nothing. Yields a function that advances it."""
+def progress(label: str, total: int) -> Iterator[Bar]:
+    """A bar with rate and remaining time on stderr if that is a terminal, else nothing."""
     if not sys.stderr.isatty():
-        yield lambda count: None
+        yield Bar()
         return
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
@@ -71,4 +81,12 @@ def progress(label: str, total: int) -> Iterator[Callable[[int], None]]:
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), Rate(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task(label, total=total)
-        yield lambda count: bar.advance(task, count)
+
+        class Shown(Bar):
+            def __call__(self, count: int) -> None:
+                bar.advance(task, count)
+
+            def extend(self, count: int) -> None:
+                bar.update(task, total=(bar.tasks[0].total or 0) + count)
+
+        yield Shown()
