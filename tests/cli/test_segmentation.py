@@ -9,14 +9,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from helpers import PixelCodec
 from openjscc import load, transmit
 from openjscc.bench import Record, Sweep, evaluate, nominal_ratio, read_records, write_records
-from openjscc.classes import VOC
+from openjscc.classes import VOC, voc_palette
+from openjscc.cli.outcomes import class_names, shares
 from openjscc.codec import Reconstruction
 from openjscc.composite import CompositeCodec
 from openjscc.data.datasets import open_dataset
+from openjscc.data.images import read_indices
 from openjscc.data.masks import masks_of
 from openjscc.digital import make_digital
 from openjscc.errors import UsageError
@@ -269,3 +272,110 @@ def test_a_study_of_both_tasks(openjscc, data: Path) -> None:
     assert "6 of 6 cells" in result.err
     save_mask(data / "SegmentationClass" / "a.png", np.zeros((16, 24), np.uint8))
     openjscc("study", "mine.toml", "-o", "out", "--check").assert_error(4, "other masks")
+
+
+def sent_to(openjscc, picture: Path, *more: object) -> dict:
+    result = openjscc("send", picture, "--task", "segmentation", "--json", *more)
+    result.assert_ok()
+    return json.loads(result.out)
+
+
+def test_send_writes_the_mask_and_an_overlay(openjscc, data: Path) -> None:
+    picture = data / "JPEGImages" / "a.jpg"
+    asked = ("send", picture, "--task", "segmentation", "--model", "jpeg-capacity+shades", "--snr", 20)
+    result = openjscc(*asked)
+    result.assert_ok()
+    assert result.out == "a-segmentation.png\n"
+    with Image.open("a-segmentation.png") as mask:
+        assert (mask.mode, mask.size) == ("P", (24, 16))
+        numbers = np.asarray(mask)
+        assert mask.getpalette() == [value for colour in voc_palette() for value in colour]
+    assert torch.equal(read_indices("a-segmentation.png"), torch.from_numpy(numbers.copy()))
+    truth = masks_of(open_dataset(data))[0][0].numpy()
+    assert (numbers == truth)[truth != 255].mean() > 0.9
+    with Image.open("a-segmentation-overlay.png") as overlay:
+        assert overlay.width > 2 * 24
+        colours = {colour for _, colour in overlay.convert("RGB").getcolors(2**24) or ()}
+    assert (192, 128, 128) in colours, "the legend has the person's colour"
+    assert re.search(r"found +background \d\d\.\d %, person \d\d\.\d %", result.err)
+    assert re.search(r"sent +k = \d+ channel uses", result.err)
+    assert "written   a-segmentation.png and a-segmentation-overlay.png" in result.err
+
+    report = json.loads(openjscc(*asked, "--json", "-f").out)
+    (system,) = report["systems"]
+    assert (report["task"], system["psnr"], system["ssim"]) == ("segmentation", None, None)
+    assert (system["ok"], system["bound"], system["output"]) == (True, True, "a-segmentation.png")
+    counts = {one["class"]: one["pixels"] for one in system["classes"]}
+    assert counts == {VOC[number]: int((numbers == number).sum()) for number in np.unique(numbers)}
+    assert sum(one["share"] for one in system["classes"]) == pytest.approx(1, abs=1e-5)
+    assert [one["number"] for one in system["classes"]] == sorted(counts_of(numbers), key=lambda n: -counts_of(numbers)[n])
+
+
+def counts_of(numbers: np.ndarray) -> dict[int, int]:
+    return dict(zip(*(part.tolist() for part in np.unique(numbers, return_counts=True)), strict=True))
+
+
+def test_send_a_segmentation_without_a_picture(openjscc, photo: Path, mtgsc: Path) -> None:
+    """By a codec that sends no picture; and what a picture takes."""
+    (system,) = sent_to(openjscc, photo, "--model", mtgsc)["systems"]
+    assert system["channel_uses"] == 6 * (40 // 8) * (24 // 8) + 44
+    assert {one["class"] for one in system["classes"]} <= set(VOC)
+    (whole,) = json.loads(openjscc("send", photo, "--model", mtgsc, "--json").out)["systems"]
+    assert whole["channel_uses"] == 12 * (40 // 8) * (24 // 8) + 44
+    assert whole["classes"] is None
+    assert {path.name for path in Path().glob("photo-*.png")} == {
+        "photo-segmentation.png",
+        "photo-segmentation-overlay.png",
+        "photo-received.png",
+        "photo-received-side-by-side.png",
+    }
+
+
+def test_send_compares_segmentations(openjscc, data: Path, mtgsc: Path) -> None:
+    picture = data / "JPEGImages" / "a.jpg"
+    asked = ("--model", mtgsc, "--compare", "jpeg-capacity+shades,jpeg-ldpc:mcs=16qam-3/4-n1944+shades", "--snr", 0)
+    report = sent_to(openjscc, picture, *asked)
+    first, bound, lost = report["systems"]
+    assert first["channel_uses"] == bound["channel_uses"] == lost["channel_uses"]
+    assert (bound["bound"], lost["ok"]) == (True, False)
+    assert [one["class"] for one in lost["classes"]] == ["sheep"]
+    again = openjscc("send", picture, "--task", "segmentation", *asked, "-f")
+    assert "lost (the grey picture: sheep 100.0 %)" in again.err
+    assert again.err.count(f" {first['channel_uses']}  ") == 3
+
+
+def test_a_lost_segmentation_is_exit_code_1_with_a_mask(openjscc, data: Path) -> None:
+    asked = ("send", data / "JPEGImages" / "a.jpg", "--task", "segmentation", "--model", "jpeg-ldpc:mcs=16qam-3/4-n1944+shades")
+    result = openjscc(*asked, "--snr", -10)
+    assert result.code == 1
+    assert "the frame was lost" in result.err
+    assert set(read_indices("a-segmentation.png").unique().tolist()) == {VOC.index("sheep")}
+
+
+def test_send_refuses_before_the_work(openjscc, data: Path, mtgsc: Path) -> None:
+    picture = data / "JPEGImages" / "a.jpg"
+    asked = ("send", picture, "--task", "segmentation", "--model", "jpeg-ldpc+shades")
+    openjscc(*asked, "-o", "mask.jpg").assert_error(2, "mask.jpg")
+    openjscc(*asked, "-o", "mask.webp").assert_error(2, "mask.webp")
+    network = openjscc(*asked, "--task-network", "classifier")
+    network.assert_error(2, "classifier", "segmentation")
+    openjscc("send", picture, "--task", "segmentation").assert_error(2, "none is released")
+    openjscc("send", picture, "--model", "jpeg-ldpc+shades").assert_error(2, "does not serve the task 'reconstruction'")
+    openjscc(*asked, "--compare", "adjscc").assert_error(2, "adjscc.photo does not serve the task 'segmentation'")
+    by_ratio = ("send", picture, "--task", "segmentation", "--model", mtgsc, "--ratio", "1/16")
+    openjscc(*by_ratio).assert_error(2, "one bandwidth ratio")
+    assert not list(Path().glob("*.png"))
+    Path("a-segmentation-overlay.png").touch()
+    openjscc(*asked).assert_error(2, "a-segmentation-overlay.png exists")
+    assert not Path("a-segmentation.png").exists()
+    openjscc(*asked, "-f", "--snr", 30).assert_ok()
+    assert Path("a-segmentation-overlay.png").stat().st_size
+
+
+def test_classes_without_names_have_numbers() -> None:
+    assert class_names(PixelCodec(), 21) == VOC
+    assert class_names(PixelCodec(), 2) == ("class 0", "class 1")
+    assert class_names(CompositeCodec(PixelCodec(), Shades()), 21) == Shades.classes
+    many = [{"class": f"c{n}", "share": share} for n, share in enumerate((0.9, 0.0994, 0.0006))]
+    assert shares(many) == "c0 90.0 %, c1 9.9 %, c2 <0.1 %"
+    assert shares(many, 1) == "c0 90.0 %, 2 more"

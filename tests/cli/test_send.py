@@ -14,8 +14,8 @@ from PIL import Image
 
 KEYS = ["image", "channel", "snr_db", "seed", "task", "request", "task_network", "systems"]
 SYSTEM_KEYS = [
-    "system", "weight", "ok", "bound", "tool", "scheme", "psnr", "ssim", "channel_uses", "bandwidth_ratio", "encode_ms",
-    "decode_ms", "seen", "output",
+    "system", "weight", "ok", "bound", "tool", "scheme", "psnr", "ssim", "classes", "channel_uses", "bandwidth_ratio",
+    "encode_ms", "decode_ms", "seen", "output",
 ]  # fmt: skip
 
 
@@ -147,7 +147,7 @@ def test_webp_and_jpeg_outputs(openjscc, photo: Path) -> None:
 
 
 def test_identical_pictures_have_null_psnr(openjscc, photo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("openjscc.cli.send._shown", lambda result, x: x.clone())
+    monkeypatch.setattr("openjscc.cli.outcomes.received", lambda result, x: x.clone())
     result = openjscc("send", photo, "--json")
     result.assert_ok()
     system = json.loads(result.out)["systems"][0]

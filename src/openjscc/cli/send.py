@@ -13,10 +13,14 @@ import typer
 from ..errors import UsageError, unknown_name
 from .console import print_json, say
 from .options import Force, Json, Seed, Task, figure, names, one_snr
+from .outcomes import Outcome, outcome_of, shares
 from .request import Request, SentenceModelName, task_of
+
+SEGMENTATION = "segmentation"
 
 if TYPE_CHECKING:
     import torch
+    from PIL import Image
 
     from ..codec import Codec
     from ..link import Transmission
@@ -44,7 +48,7 @@ def send(
         typer.Option(
             "--model",
             metavar="M",
-            help="ARCH, ARCH.TAG, a .safetensors file, or a digital system such as bpg-ldpc. Default: adjscc.",
+            help="ARCH, ARCH.TAG, a .safetensors file, a digital system such as bpg-ldpc, or CODEC+NETWORK. Default: adjscc.",
         ),
     ] = None,
     compare: Annotated[
@@ -76,20 +80,27 @@ def send(
     equalizer: Annotated[str, typer.Option("--equalizer", metavar="E", help="Under fading: mmse or zf.")] = "mmse",
     output: Annotated[
         Path | None,
-        typer.Option("-o", "--output", metavar="OUT", help="Received picture (or a folder). Default: NAME-received.png here."),
+        typer.Option(
+            "-o",
+            "--output",
+            metavar="OUT",
+            help="What is received (or a folder). Default: NAME-received.png, or -segmentation.png.",
+        ),
     ] = None,
     force: Force = False,
     as_json: Json = False,
 ) -> None:
     """Send pictures over a noisy channel and write what arrives.
 
-    Writes the received picture and, beside it, OUT-side-by-side.png with the sent one and those of --compare. The report goes to
-    stderr, the path of the received picture to stdout. All get the ratio of the first learned one, digital systems its uses.
+    Writes the received picture and, beside it, OUT-side-by-side.png with the sent one and those of --compare. Of a segmentation:
+    the mask, a palette PNG of class numbers, and OUT-overlay.png, the segments on the sent picture. The report goes to stderr,
+    the path of what was received to stdout. All get the ratio of the first learned one, digital systems its uses.
 
     \b
     openjscc send photo.jpg --channel rayleigh:block --snr 7 --ratio 1/12 -o received.png
     openjscc send photo.jpg --snr 5 --compare bpg-ldpc,bpg-capacity
     openjscc send plane.png --snr 3 --model adjscc.cifar10 --task-network classifier
+    openjscc send dog.jpg --task segmentation --model bpg-ldpc+fcn --ratio 1/32
     openjscc send photo.jpg --request "please restore the photo as sharp as you can"
     """
     from ..channels import EQUALIZERS, make_channel
@@ -103,10 +114,15 @@ def send(
     if equalizer not in EQUALIZERS:
         raise unknown_name("equalizer", equalizer, EQUALIZERS)
     paths = images or [sample_photo()]
-    targets = _targets(paths, output, force)
     for path in paths:
         picture_size(path)
     wanted = task_of(task, request, sentence_model)
+    targets = _targets(paths, output, wanted.task, force)
+    if task_network is not None and wanted.task == SEGMENTATION:
+        raise UsageError(
+            f"a task network ({task_network}) with the task {SEGMENTATION}",
+            f"it looks at received pictures, and none is: --model CODEC+{task_network}, if it is a network for segmentation",
+        )
     link = Link(channel, snr_db, asked_ratio, wanted.task, seed, equalizer)
     first = default_system(link.task, requested=request is not None) if model is None else model
     asked = [first, *(names(compare, "list of systems to compare") if compare is not None else [])]
@@ -132,7 +148,7 @@ def send(
         raise typer.Exit(1)
 
 
-def _targets(paths: list[Path], output: Path | None, force: bool) -> list[Path]:
+def _targets(paths: list[Path], output: Path | None, task: str, force: bool) -> list[Path]:
     """One output path per picture, each known to be free and writable, and no picture among them that is sent."""
     from ..data.images import check_output
 
@@ -141,8 +157,11 @@ def _targets(paths: list[Path], output: Path | None, force: bool) -> list[Path]:
     if output is not None and not os.path.isdir(output):
         targets = [output]
     else:
-        targets = [(output or Path()) / f"{path.stem}-received.png" for path in paths]
-    everything = [item for target in targets for item in (target, side_by_side_path(target))]
+        what = "segmentation" if task == SEGMENTATION else "received"
+        targets = [(output or Path()) / f"{path.stem}-{what}.png" for path in paths]
+    if task == SEGMENTATION and targets[0].suffix.lower() not in ("", ".png"):
+        raise UsageError(f"{targets[0]}: a mask is no {targets[0].suffix} file", "its pixels are class numbers: write .png")
+    everything = [item for target in targets for item in (target, sheet_path(target, task))]
     for item in everything:
         check_output(item, force)
         if everything.count(item) > 1:
@@ -152,9 +171,9 @@ def _targets(paths: list[Path], output: Path | None, force: bool) -> list[Path]:
     return targets
 
 
-def side_by_side_path(target: Path) -> Path:
-    """Where the picture of both goes: ``OUT-side-by-side.png`` beside ``OUT.png``."""
-    return target.parent / f"{target.stem}-side-by-side.png"
+def sheet_path(target: Path, task: str) -> Path:
+    """Where the picture of both goes: ``OUT-side-by-side.png`` beside ``OUT.png``; of a segmentation ``OUT-overlay.png``."""
+    return target.parent / f"{target.stem}-{'overlay' if task == SEGMENTATION else 'side-by-side'}.png"
 
 
 def _classifier(name: str) -> TaskNetwork:
@@ -174,7 +193,6 @@ def _send_one(
     from ..bench import nominal_ratio
     from ..codec import takes_any_ratio
     from ..data.images import read_image, write_png
-    from ..data.sheets import side_by_side, stamped
 
     picture = read_image(path)
     x = picture.pixels[None]
@@ -185,7 +203,7 @@ def _send_one(
         name, codec = systems[number]
         results[number] = _transmit(name, codec, x, link, ratio, uses if takes_any_ratio(codec) else None)
         if uses is None:
-            ratio, uses = nominal_ratio(codec, ratio), results[number].report["channel_uses"]
+            ratio, uses = nominal_ratio(codec, ratio, link.task), results[number].report["channel_uses"]
 
     first = results[0]
     notes = [*picture.notes]
@@ -197,16 +215,10 @@ def _send_one(
     seen = None if network is None else _look(network, x, [results[number] for number in range(len(systems))])
     if seen is not None and seen["resized_to"] is not None:
         notes.append(f"{seen['name']} looked at the pictures resized to {'x'.join(map(str, seen['resized_to'][::-1]))} pixels")
-    write_png(target, first.picture, overwrite=force)
-    sheet = [("sent", x[0])]
-    below = None if seen is None else [f"seen as {_share(seen['seen'][0])}"]
-    for number in range(len(systems)):
-        sent = results[number]
-        if below is not None:
-            below.append(("" if sent.report["ok"] else "lost; grey ") + f"seen as {_share(sent.report['seen'][0])}")
-        sheet.append((sent.caption, sent.picture if sent.report["ok"] else stamped(sent.picture, "frame lost")))
-    across = None if len(sheet) <= 3 else math.ceil(math.sqrt(len(sheet)))
-    write_png(side_by_side_path(target), side_by_side(sheet, across, below), overwrite=force)
+    write_png(target, first.outcome.file, overwrite=force)
+    write_png(
+        sheet_path(target, link.task), _sheet(x[0], [results[number] for number in range(len(systems))], seen), overwrite=force
+    )
 
     height, width = x.shape[-2:]
     say(
@@ -220,8 +232,31 @@ def _send_one(
         say(f"  note      {note}")
     if len(systems) > 1:
         _say_comparison([results[number].report for number in range(len(systems))])
-    say(f"  written   {target} and {side_by_side_path(target).name}")
+    say(f"  written   {target} and {sheet_path(target, link.task).name}")
     return seen, [results[number].report for number in range(len(systems))]
+
+
+def _sheet(x: torch.Tensor, sent: list[_Sent], seen: dict[str, Any] | None) -> Image.Image:
+    """The sent picture ``(3, H, W)`` and what each system made of it, with what was found under them."""
+    from ..classes import voc_palette
+    from ..data.sheets import side_by_side, stamped, with_legend
+
+    pictures = [("sent", x)]
+    below = [""] if seen is None else [f"seen as {_share(seen['seen'][0])}"]
+    names: dict[int, str] = {}
+    for one in sent:
+        report, shown = one.report, one.outcome.shown
+        pictures.append((one.caption, shown if report["ok"] else stamped(shown, "frame lost")))
+        classes = report["classes"] or []
+        names |= {found["number"]: found["class"] for found in classes}
+        if seen is not None:
+            below.append(("" if report["ok"] else "lost; grey ") + f"seen as {_share(report['seen'][0])}")
+        else:
+            below.append(shares(classes, 3))
+    across = None if len(pictures) <= 3 else math.ceil(math.sqrt(len(pictures)))
+    sheet = side_by_side(pictures, across, below if any(below) else None)
+    colours = voc_palette()
+    return with_legend(sheet, [(names[number], colours[number]) for number in sorted(names) if number])
 
 
 def _look(network: TaskNetwork, x: torch.Tensor, sent: list[_Sent]) -> dict[str, Any]:
@@ -235,7 +270,7 @@ def _look(network: TaskNetwork, x: torch.Tensor, sent: list[_Sent]) -> dict[str,
         return [{"class": name, "probability": round(share, 4)} for name, share in classes]
 
     for one in sent:
-        one.report["seen"] = seen(one.picture[None].to(torch.float32))
+        one.report["seen"] = seen(one.outcome.shown[None].to(torch.float32))
     size = network.input_size
     resized = size is not None and tuple(size) != tuple(x.shape[-2:])
     return {
@@ -263,21 +298,18 @@ def _seen(report: dict[str, Any]) -> str:
 
 @dataclass
 class _Sent:
-    """What one system made of a picture: ``picture`` ``(3, H, W)``, caption, report for JSON, lines for people."""
+    """What one system made of a picture: outcome, caption, report for JSON, lines for people."""
 
-    picture: torch.Tensor
+    outcome: Outcome
     caption: str
     report: dict[str, Any]
     lines: list[str]
 
 
 def _transmit(name: str, codec: Codec, x: torch.Tensor, link: Link, ratio: float | None, uses: int | None) -> _Sent:
-    import torch
-
     from ..bench import nominal_ratio
     from ..codec import is_bound
     from ..link import transmit
-    from ..metrics import psnr, ssim
     from ..units import bandwidth_ratio, format_ratio
 
     result = transmit(
@@ -285,20 +317,18 @@ def _transmit(name: str, codec: Codec, x: torch.Tensor, link: Link, ratio: float
     )
     sent = int(result.frame.length[0])
     exact = bandwidth_ratio(sent, *x.shape[-2:])
-    known, rate = nominal_ratio(codec, ratio), result.frame.side.rate
+    known, rate = nominal_ratio(codec, ratio, link.task), result.frame.side.rate
     chosen = codec.ratios[int(rate[0])] if known is None and rate is not None else known
     nominal = format_ratio(exact if uses is not None else chosen)
     encode_ms, decode_ms = result.encode_ms, result.decode_ms
     arrived = result.reconstruction.ok is None or bool(result.reconstruction.ok[0])
     scheme = _scheme(codec, result)
-    y = _shown(result, x)
+    outcome = outcome_of(codec, result, x, arrived)
     del result  # the symbols of a large photograph are large too
-    quality = (psnr(x, y).item(), ssim(x, y).item()) if arrived else (None, None)
 
     resolved = _resolved(codec)
     shown = resolved + (" (bound)" if is_bound(codec) else "")
-    caption = f"received: {shown}, {link.channel} {link.snr_db:g} dB, CBR {nominal}"
-    caption += f", {figure(quality[0], 1)} dB" if arrived else ", lost"
+    caption = f"received: {shown}, {link.channel} {link.snr_db:g} dB, CBR {nominal}{outcome.caption}"
     report = {
         "system": name,
         "weight": resolved,
@@ -306,8 +336,7 @@ def _transmit(name: str, codec: Codec, x: torch.Tensor, link: Link, ratio: float
         "bound": is_bound(codec),
         "tool": getattr(codec, "tool", None),
         "scheme": scheme,
-        "psnr": quality[0],
-        "ssim": quality[1],
+        **outcome.facts,
         "channel_uses": sent,
         "bandwidth_ratio": exact,
         "encode_ms": round(encode_ms, 3),
@@ -317,12 +346,12 @@ def _transmit(name: str, codec: Codec, x: torch.Tensor, link: Link, ratio: float
     }
     lines = [
         f"sent      k = {sent} channel uses, CBR {nominal} ({exact:.6f} with header and padding)",
-        f"received  PSNR {figure(quality[0], 2)} dB, SSIM {figure(quality[1], 4)}",
+        outcome.line,
         f"time      encode {encode_ms:.0f} ms, decode {decode_ms:.0f} ms",
     ]
     if scheme is not None:
         lines.insert(1, f"scheme    {scheme}")
-    return _Sent(torch.nan_to_num(y[0]), caption, report, lines)
+    return _Sent(outcome, caption, report, lines)
 
 
 def _resolved(codec: Codec) -> str:
@@ -340,6 +369,13 @@ def _scheme(codec: Codec, result: Transmission) -> str | None:
 def _say_comparison(reports: list[dict[str, Any]]) -> None:
     """A line per system: what it sent and what arrived."""
     width = max(len(report["weight"]) for report in reports)
+    if reports[0]["classes"] is not None:
+        say(f"  {'system':<{width}}  {'k':>8}  found")
+        for report in reports:
+            lost = "" if report["ok"] else "frame lost (the grey picture: "
+            found = f"{lost}{shares(report['classes'], 5)}{')' if lost else ''}"
+            say(f"  {report['weight']:<{width}}  {report['channel_uses']:>8}  {found}")
+        return
     seen = {report["weight"]: _seen(report) for report in reports if report["seen"] is not None}
     column = max((len(text) for text in seen.values()), default=0)
     head = f"{'seen as':<{column}}  " if seen else ""
@@ -352,14 +388,3 @@ def _say_comparison(reports: list[dict[str, Any]]) -> None:
         if seen:
             figures += f"  {seen[report['weight']]:<{column}}"
         say(f"  {report['weight']:<{width}}  {report['channel_uses']:>8}  {figures}  {', '.join(remarks)}".rstrip())
-
-
-def _shown(result: Transmission, x: torch.Tensor) -> torch.Tensor:
-    """The received picture ``(1, 3, H, W)`` on the CPU; grey where the receiver made none."""
-    import torch
-
-    from ..codec import LOST_GREY
-
-    if result.image is None and result.reconstruction.ok is None:
-        raise UsageError(f"the task {result.frame.side.task!r} gives no picture", "send shows received pictures only")
-    return torch.full_like(x, LOST_GREY) if result.image is None else result.image.float().cpu()

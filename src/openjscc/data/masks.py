@@ -8,8 +8,9 @@ from functools import cached_property
 from weakref import WeakKeyDictionary
 
 import torch
+from PIL import Image
 
-from ..classes import VOC, VOID
+from ..classes import VOC, VOID, voc_palette
 from ..errors import IntegrityError, MissingError, UsageError
 from .cache import TensorCache
 from .datasets import PictureDataset
@@ -72,6 +73,14 @@ class MaskSet:
     def fingerprint(self) -> str:
         """sha256 (hex) over every mask file in order: its byte count (8 bytes, big-endian), then its bytes."""
         return self._fingerprint
+
+
+def mask_picture(numbers: torch.Tensor) -> Image.Image:
+    """Class numbers, integers ``(H, W)`` from 0 to 255, as a palette picture in VOC's colours: what `MaskSet` reads."""
+    image = Image.fromarray(numbers.to(torch.uint8).cpu().numpy()).convert("L")
+    image = Image.frombytes("P", image.size, image.tobytes())
+    image.putpalette([value for colour in voc_palette() for value in colour])
+    return image
 
 
 def masks_of(dataset: PictureDataset) -> MaskSet:

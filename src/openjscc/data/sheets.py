@@ -9,8 +9,9 @@ import numpy as np
 import torch
 from PIL import Image, ImageDraw, ImageFont
 
+from ..classes import voc_palette
 from ..errors import UsageError
-from .images import to_pil
+from .images import to_pil, to_uint8
 
 
 def side_by_side(
@@ -73,6 +74,46 @@ def heat(values: torch.Tensor) -> torch.Tensor:
     stops = np.linspace(0, 1, len(HEAT))
     channels = [np.interp(places, stops, HEAT[:, channel]) for channel in range(3)]
     return torch.from_numpy(np.rint(np.stack(channels)).astype(np.uint8))
+
+
+OVERLAY = 0.6
+"""Share of the classes' colours in an overlay; the rest is the picture."""
+
+
+def overlay(pixels: torch.Tensor, numbers: torch.Tensor) -> torch.Tensor:
+    """A picture ``(3, H, W)`` with its segments (class numbers, uint8 ``(H, W)``) in VOC's colours and white edges between them;
+    class 0, the background, keeps the picture, in grey. uint8."""
+    shown = to_uint8(pixels).double()
+    colours = torch.tensor(voc_palette(), dtype=torch.float64)[numbers.long()].permute(2, 0, 1)
+    grey = shown.mean(0, keepdim=True)
+    mixed = torch.where(numbers == 0, 0.5 * grey + 64, (1 - OVERLAY) * grey + OVERLAY * colours)
+    edge = torch.zeros_like(numbers, dtype=torch.bool)
+    edge[:, 1:] |= numbers[:, 1:] != numbers[:, :-1]
+    edge[1:] |= numbers[1:] != numbers[:-1]
+    return mixed.masked_fill(edge, 255.0).round().to(torch.uint8)
+
+
+def with_legend(sheet: Image.Image, entries: Sequence[tuple[str, tuple[int, int, int]]]) -> Image.Image:
+    """A sheet with rows of names and their colours under it."""
+    if not entries:
+        return sheet
+    font = _font(max(12, min(20, sheet.width // 48)))
+    line = max(_box(name, font)[1] for name, _ in entries) + 8
+    places, left, row = [], 0, 0
+    for name, _ in entries:
+        wide = 2 * line + _box(name, font)[0]
+        if left and left + wide > sheet.width:
+            left, row = 0, row + 1
+        places.append((left, sheet.height + 8 + row * line))
+        left += wide
+    width = max(sheet.width, *(2 * line + _box(name, font)[0] for name, _ in entries))
+    whole = Image.new("RGB", (width, sheet.height + 8 + (row + 1) * line), "white")
+    whole.paste(sheet, (0, 0))
+    draw = ImageDraw.Draw(whole)
+    for (name, colour), (x, y) in zip(entries, places, strict=True):
+        draw.rectangle((x, y + 2, x + line - 6, y + line - 4), fill=colour, outline="black")
+        draw.text((x + line, y), name, fill="black", font=font)
+    return whole
 
 
 def stamped(pixels: torch.Tensor, text: str) -> torch.Tensor:
