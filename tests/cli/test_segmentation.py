@@ -266,7 +266,9 @@ def test_a_study_of_both_tasks(openjscc, data: Path) -> None:
     pytest.importorskip("matplotlib")
     Path("mine.toml").write_text(STUDY.format(data=data))
     openjscc("study", "mine.toml", "-o", "out").assert_ok()
-    assert "pixel accuracy" in Path("out/mine.md").read_text()
+    page = Path("out/mine.md").read_text()
+    assert "pixel accuracy" in page
+    assert f"Masks: small-voc (sha256 `{masks_of(open_dataset(data)).fingerprint()[:16]}`)" in page
     result = openjscc("study", "mine.toml", "-o", "out", "--check", "--cells", "6")
     result.assert_ok()
     assert "6 of 6 cells" in result.err

@@ -188,6 +188,8 @@ def _measured(records: Sequence[Record], facts: Facts) -> list[str]:
     lines = []
     for data, images, digest in dict.fromkeys((r.data, r.images, r.data_sha256) for r in records if r.error is None):
         lines.append(f"Data: {in_words('data', data)}, {in_words('images', images)} (sha256 `{(digest or '')[:16]}`)")
+    for data, digest in dict.fromkeys((r.data, r.masks_sha256) for r in records if r.error is None and r.masks_sha256):
+        lines.append(f"Masks: {in_words('data', data)} (sha256 `{(digest or '')[:16]}`); systems are asked for the segmentation")
     lines += [f"Note on the data: {note}" for note in facts.data_notes]
     lines.append(f"Systems: {listed(f'`{r.system}`' + (' (a bound)' if r.bound else '') for r in records)}")
     if tools := listed(r.tool for r in records if r.tool):
