@@ -103,7 +103,7 @@ def test_pictures_of_strips_and_heat_maps() -> None:
     with pytest.raises(UsageError, match="twice"):
         several_pictures(dataset, ["one", "one.png"])
     heat = HeatmapSection("a.png", "one")
-    assert heat.weighting == ("literal", "mean_abs", "rms")
+    assert heat.weighting == ("literal", "mean_abs", "rms", "mean_square")
     assert dataclasses.replace(heat, output="softmax", weighting=("rms",)).output == "softmax"
     for changes, word in (
         ({"weighting": ()}, "empty"),
