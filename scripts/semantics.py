@@ -5,7 +5,7 @@
     python scripts/semantics.py page                         # the tables of docs/papers/sp-jscc.md, from the records
 
 For each seed one network is trained with the plain error for the first ``semantic.start`` updates of the recipe
-spjscc-small; every row goes on from that same state, with the same pictures, SNRs and noise. Writes results/spjscc-ablation.json,
+spjscc-small; every row but one goes on from that same state, all with the same pictures, SNRs and noise. Writes results/spjscc-ablation.json,
 and `cost` results/spjscc-cost.json.
 """
 
@@ -56,6 +56,7 @@ ROWS: dict[str, dict[str, Any]] = {
     "mean of absolute values, half MSE": {"weighting": "mean_abs", "mse_share": 0.5},
     "root mean square": {"weighting": "rms"},
     "root mean square, half MSE": {"weighting": "rms", "mse_share": 0.5},
+    "root mean square, from the first update": {"weighting": "rms", "start": 0},
     "mean square": {"weighting": "mean_square"},
     "mean square, half MSE": {"weighting": "mean_square", "mse_share": 0.5},
 }
@@ -105,10 +106,12 @@ def trained(options: argparse.Namespace, row: str, seed: int) -> tuple[LearnedCo
         steps = plain.semantic.start - _step(base)
         train(plain, RunOptions(base, options.data_dir, resume=(base / "last.ckpt").exists(), max_steps=steps))
         (base / "done").touch()
-    if not folder.exists():
+    whole = ROWS[row].get("start") == 0
+    if not folder.exists() and not whole:
         shutil.copytree(base, folder)
     changes = [f"semantic.{key}={json.dumps(value)}" for key, value in ROWS[row].items()]
-    result = train(load_recipe(RECIPE, [*fixed, *changes]), RunOptions(folder, options.data_dir, resume=True))
+    resume = (folder / "last.ckpt").exists()
+    result = train(load_recipe(RECIPE, [*fixed, *changes]), RunOptions(folder, options.data_dir, resume=resume))
     assert isinstance(result.network, LearnedCodec)
     return result.network.eval(), {"training_seconds": round(result.state.seconds, 1), "semantic": ROWS[row]}
 
