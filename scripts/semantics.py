@@ -5,8 +5,8 @@
     python scripts/semantics.py page                         # the tables of docs/papers/sp-jscc.md, from the records
 
 For each seed one network is trained with the plain error for the first ``semantic.start`` updates of the recipe
-spjscc-small; every row but one goes on from that same state, all with the same pictures, SNRs and noise. Writes results/spjscc-ablation.json,
-and `cost` results/spjscc-cost.json.
+spjscc-small; every row but one goes on from that same state, all with the same pictures, SNRs and noise. Writes
+results/spjscc-ablation.json, and `cost` results/spjscc-cost.json.
 """
 
 from __future__ import annotations
