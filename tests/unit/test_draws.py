@@ -17,6 +17,7 @@ from openjscc.channels._base import CHUNK, normals
 from openjscc.codec import Conditions, Frame, Received, Reconstruction
 from openjscc.errors import UsageError
 from openjscc.link import transmit
+from openjscc.power import normalize_power
 
 SPECS = ("awgn", "rayleigh:block", "rayleigh:fast", "rician:4", "rician:4:fast")
 
@@ -38,7 +39,8 @@ class ShortCodec(PixelCodec):
     def encode(self, x: torch.Tensor, conditions: Conditions) -> Frame:
         frame = super().encode(x, conditions)
         k = frame.symbols.shape[1] // 2
-        return Frame(frame.symbols[:, :k], torch.full_like(frame.length, k), frame.side)
+        length = torch.full_like(frame.length, k)
+        return Frame(normalize_power(frame.symbols[:, :k], length), length, frame.side)
 
     def decode(self, received: Received) -> Reconstruction:
         return Reconstruction()
