@@ -280,7 +280,7 @@ def to_records(
                 trials=trials,
                 bandwidth_ratio=cpp / 3,
                 parameters=sum(parameter.numel() for parameter in codec.parameters()) if learned else None,
-                macs_per_pixel=codec.macs_per_pixel() if isinstance(codec, LearnedCodec) else None,
+                macs_per_pixel=codec.macs_per_pixel(task) if isinstance(codec, LearnedCodec) else None,
                 data=dataset.name,
                 seed=seed,
                 outage_rate=1 - arrived / (images * trials),
