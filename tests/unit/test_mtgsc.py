@@ -12,8 +12,9 @@ from openjscc.codec import Conditions, Received
 from openjscc.errors import UsageError
 from openjscc.link import transmit
 from openjscc.models import create, mtgsc
+from openjscc.models.layers.multitask import TransmitterKB
 from openjscc.models.layers.transformer import DiT, GridAttention, WindowedAttention, noise_level, sinusoids
-from openjscc.models.mtgsc import MTGSC, MTGSCConfig, TransmitterKB
+from openjscc.models.mtgsc import MTGSC, MTGSCConfig
 from openjscc.testing import check_codec
 
 TINY = MTGSCConfig(

@@ -1,0 +1,163 @@
+"""Networks of MTGSC (`openjscc.models.mtgsc`): source knowledge bases of both ends, the JSCC encoder, a decoder for each task.
+
+W. Yuan, J. Ren, C. Wang, R. Zhang, J. Wei, D. I. Kim, S. Cui: Generative semantic communication for joint image transmission and
+segmentation, 2024, sections III and IV.
+"""
+
+from __future__ import annotations
+
+import itertools
+from typing import TYPE_CHECKING
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from .attention import ChannelAttention
+from .swin import PatchEmbedding, PatchMerging, SwinStage, start
+from .transformer import DiT
+
+if TYPE_CHECKING:
+    from ..mtgsc import MTGSCConfig
+
+RECONSTRUCTION, SEGMENTATION = "reconstruction", "segmentation"
+STRIDE = 8
+
+
+class TransmitterKB(nn.Module):
+    """Source knowledge base of the transmitter: features of three levels of a Swin Transformer, summed on the first one's grid.
+
+    Shapes: x ``(B, 3, H, W)`` in [-1, 1] -> ``(B, channels[0], H/8, W/8)``.
+    """
+
+    def __init__(self, config: MTGSCConfig) -> None:
+        super().__init__()
+        channels = config.channels
+        self.embedding = PatchEmbedding(3, channels[0], config.patch)
+        self.stages = nn.ModuleList(
+            SwinStage(width, depth, config.heads, config.window) for width, depth in zip(channels[:3], config.depths, strict=True)
+        )
+        self.mergings = nn.ModuleList(PatchMerging(*pair) for pair in itertools.pairwise(channels))
+        self.levels = nn.ModuleList(nn.Linear(width, channels[0]) for width in channels[1:])
+        self.apply(start)
+
+    def forward(self, x: torch.Tensor, task: str) -> torch.Tensor:
+        x = self.embedding(x)
+        total: torch.Tensor | None = None
+        grid = (0, 0)
+        for number, (stage, merging, level) in enumerate(zip(self.stages, self.mergings, self.levels, strict=True)):
+            x = merging(stage(x))
+            if not number:
+                grid = (x.shape[1], x.shape[2])
+                if task == SEGMENTATION:
+                    continue
+            feature = level(x).movedim(-1, 1).repeat_interleave(2**number, 2).repeat_interleave(2**number, 3)
+            feature = feature[:, :, : grid[0], : grid[1]]
+            total = feature if total is None else total + feature
+        assert total is not None
+        return total
+
+
+class Encoder(nn.Module):
+    """JSCC encoder of both tasks: picture and feature, a residual block with a stride, and a last convolution for each task.
+
+    The picture comes as 4x4 blocks, the feature is repeated to their grid.
+    """
+
+    def __init__(self, config: MTGSCConfig, conditions: int) -> None:
+        super().__init__()
+        inside = 3 * (STRIDE // 2) ** 2 + config.channels[0]
+        self.first = nn.Conv2d(inside, config.hidden, 3, padding=1)
+        self.second = nn.Conv2d(config.hidden, config.hidden, 3, stride=2, padding=1)
+        self.skip = nn.Conv2d(inside, config.hidden, 1, stride=2)
+        self.attention = ChannelAttention(config.hidden, conditions, config.hidden // 4) if config.told else None
+        widths = {RECONSTRUCTION: config.rates[-1], SEGMENTATION: config.rates[config.segmentation_rate]}
+        self.heads = nn.ModuleDict({task: nn.Conv2d(config.hidden, width, 3, padding=1) for task, width in widths.items()})
+
+    def forward(self, x: torch.Tensor, feature: torch.Tensor, conditions: torch.Tensor, task: str) -> torch.Tensor:
+        feature = feature.repeat_interleave(2, 2).repeat_interleave(2, 3)
+        x = torch.cat([F.pixel_unshuffle(x, STRIDE // 2), feature.to(x.dtype)], dim=1)
+        x = F.relu(self.second(F.relu(self.first(x))) + self.skip(x))
+        return self.heads[task](x if self.attention is None else self.attention(x, conditions))
+
+
+class ResidualBlock(nn.Module):
+    """Two 3x3 convolutions and the input, ReLU after the first and after the sum; a 1x1 convolution where widths differ."""
+
+    def __init__(self, channels: int, out: int, dropout: float = 0.0) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(channels, out, 3, padding=1)
+        self.second = nn.Conv2d(out, out, 3, padding=1)
+        self.skip = nn.Conv2d(channels, out, 1) if channels != out else nn.Identity()
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return F.relu(self.second(self.dropout(F.relu(self.first(x)))) + self.skip(x))
+
+
+class ReceiverKB(nn.Module):
+    """Source knowledge base of the receiver: both residual blocks' outputs for a picture, the first one's for a segmentation.
+
+    Shapes: latent ``(B, rates[-1], H/8, W/8)`` -> ``(B, hidden, H/8, W/8)``.
+    """
+
+    def __init__(self, config: MTGSCConfig, conditions: int) -> None:
+        super().__init__()
+        self.first = ResidualBlock(config.rates[-1], config.hidden)
+        self.attention = ChannelAttention(config.hidden, conditions, config.hidden // 4) if config.told else None
+        self.second = ResidualBlock(config.hidden, config.hidden)
+
+    def forward(self, latent: torch.Tensor, conditions: torch.Tensor, task: str) -> torch.Tensor:
+        x = self.first(latent)
+        x = x if self.attention is None else self.attention(x, conditions)
+        return x if task == SEGMENTATION else x + self.second(x)
+
+
+class PictureDecoder(nn.Module):
+    """JSCC decoder of pictures: a diffusion transformer on patches of the state, the received signal and the feature; what it
+    makes of them goes back to the grid, is up-sampled and passes a residual block.
+
+    Shapes: state ``(B, 3, H, W)``, latent ``(B, rates[-1], H/8, W/8)``, feature ``(B, hidden, H/8, W/8)``, time ``(B,)``,
+    conditions ``(B, K)`` -> ``(B, 3, H, W)``.
+    """
+
+    def __init__(self, config: MTGSCConfig, conditions: int) -> None:
+        super().__init__()
+        self.token = config.token
+        inside = 3 * STRIDE**2 + config.rates[-1] + config.hidden
+        self.embedding = nn.Conv2d(inside, config.width, config.token, stride=config.token)
+        self.transformer = DiT(
+            config.width, config.depth, config.decoder_heads, config.span, config.expansion, conditions, config.shared
+        )
+        self.patches = nn.Linear(config.width, config.token**2 * config.hidden)
+        self.up = nn.Conv2d(config.hidden, (STRIDE // 2) ** 2 * config.fine, 3, padding=1)
+        self.block = ResidualBlock(config.fine, config.fine)
+        self.last = nn.Conv2d(config.fine, 3 * 4, 3, padding=1)
+
+    def forward(
+        self, state: torch.Tensor, latent: torch.Tensor, feature: torch.Tensor, time: torch.Tensor, conditions: torch.Tensor
+    ) -> torch.Tensor:
+        height, width = latent.shape[-2:]
+        x = torch.cat([F.pixel_unshuffle(state, STRIDE).to(feature.dtype), latent.to(feature.dtype), feature], dim=1)
+        x = F.pad(x, (0, -width % self.token, 0, -height % self.token), mode="replicate") if self.token > 1 else x
+        x = self.transformer(self.embedding(x).movedim(1, -1), time, conditions)
+        x = F.pixel_shuffle(self.patches(x).movedim(-1, 1), self.token)[:, :, :height, :width]
+        x = F.pixel_shuffle(self.up(x + feature), STRIDE // 2)
+        return F.pixel_shuffle(self.last(self.block(x)), 2)
+
+
+class SegmentationDecoder(nn.Module):
+    """JSCC decoder of segmentations: two residual blocks, dropout, and a 1x1 convolution to class scores, before the up-sampling
+    (bilinear, so that the order does not matter).
+
+    Shapes: ``(B, hidden, H/8, W/8)`` -> ``(B, classes, H/8, W/8)``.
+    """
+
+    def __init__(self, config: MTGSCConfig) -> None:
+        super().__init__()
+        self.blocks = nn.Sequential(*(ResidualBlock(config.hidden, config.hidden, config.dropout) for _ in range(2)))
+        self.dropout = nn.Dropout(config.dropout)
+        self.scores = nn.Conv2d(config.hidden, config.classes, 1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.scores(self.dropout(self.blocks(x)))
