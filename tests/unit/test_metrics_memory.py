@@ -7,9 +7,10 @@ import math
 import pytest
 import torch
 
+from openjscc.errors import UsageError
 from openjscc.metrics import DISTS, LPIPS, dists, lpips, lpips_vgg, perceptual
 from openjscc.metrics.backbones import Backbone, find_weights
-from openjscc.metrics.memory import SourceMemory
+from openjscc.metrics.memory import SourceMemory, bytes_from_environment
 
 
 def picture(seed: int, side: int = 40) -> torch.Tensor:
@@ -95,3 +96,13 @@ def test_metrics_look_at_a_source_once(metric, make, weights: tuple[str, ...], m
     network = make()
     rounded = [(255 * z).round() / 255 for z in (x[:1], second[:1])]
     assert torch.equal(network(*rounded), values[1][:1]), "as without memory, bit for bit"
+
+
+def test_the_environment_allows_more_or_less(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OPENJSCC_SOURCE_MEMORY", raising=False)
+    assert bytes_from_environment(7) == 7
+    monkeypatch.setenv("OPENJSCC_SOURCE_MEMORY", "3")
+    assert bytes_from_environment(7) == 3 * 2**20
+    monkeypatch.setenv("OPENJSCC_SOURCE_MEMORY", "much")
+    with pytest.raises(UsageError, match="OPENJSCC_SOURCE_MEMORY"):
+        bytes_from_environment(7)

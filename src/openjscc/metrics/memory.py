@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterable, Iterator
@@ -10,7 +11,24 @@ from collections.abc import Callable, Hashable, Iterable, Iterator
 import numpy as np
 import torch
 
+from ..errors import UsageError
 from .fidelity import eight_bits
+
+ENVIRONMENT = "OPENJSCC_SOURCE_MEMORY"
+
+
+def bytes_from_environment(default: int) -> int:
+    """What ``OPENJSCC_SOURCE_MEMORY`` (MiB) allows to remember.
+
+    Raises:
+        UsageError: it is no whole number from 0 on.
+    """
+    given = os.environ.get(ENVIRONMENT)
+    if not given:
+        return default
+    if not given.isdecimal():
+        raise UsageError(f"{ENVIRONMENT} is {given!r}", "give a whole number of MiB, e.g. 5000")
+    return int(given) * 2**20
 
 
 class SourceMemory:

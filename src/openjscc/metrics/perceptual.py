@@ -17,7 +17,7 @@ from torch.nn import functional as F
 from ..errors import UsageError, unknown_name
 from .backbones import ALEXNET, VGG16, Backbone, frozen, load_weights
 from .fidelity import check_pair, eight_bits, finite
-from .memory import SourceMemory
+from .memory import SourceMemory, bytes_from_environment
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 """Of pictures in [0, 1], as torchvision's networks were trained with."""
@@ -28,8 +28,9 @@ LPIPS_SHIFT, LPIPS_SCALE = (-0.030, -0.088, -0.188), (0.458, 0.448, 0.450)
 DISTS_SMALLEST = 32
 """Below so many pixels on a side, the last stage is one value per channel and has no structure to compare."""
 
-SOURCES = SourceMemory(2**29)
-"""Features of 24 Kodak pictures on AlexNet (16 MB each), or of two on VGG16 (192 MB each)."""
+SOURCES = SourceMemory(bytes_from_environment(2**29))
+"""Features of 24 Kodak pictures on AlexNet (16 MB each), or of two on VGG16 (192 MB each). ``OPENJSCC_SOURCE_MEMORY`` allows
+more: with 5000 (MiB) all of Kodak is remembered on VGG16, and a sweep's DISTS takes half the time."""
 
 
 class LPIPS(nn.Module):
