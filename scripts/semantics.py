@@ -2,7 +2,8 @@
 
     python scripts/semantics.py run RUNS --data-dir DATA     # trains and measures what is missing, hours on a CPU; may be stopped
     python scripts/semantics.py cost --data-dir DATA         # how long an update takes with each loss, a minute or two
-    python scripts/semantics.py page                         # the tables of docs/papers/sp-jscc.md, from the records
+    python scripts/semantics.py page                         # tables and figure of docs/papers/sp-jscc.md, from the records
+    python scripts/semantics.py page --check                 # exit 1 if they show other records
 
 For each seed one network is trained with the plain error for the first ``semantic.start`` updates of the recipe
 spjscc-small; every row but one goes on from that same state, all with the same pictures, SNRs and noise. Writes
@@ -21,6 +22,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import semantics_figures
 import torch
 
 from openjscc.bench import Record, Sweep, evaluate
@@ -36,6 +38,8 @@ from openjscc.training.recipe import load_recipe
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "results" / "spjscc-ablation.json"
 COSTS = ROOT / "results" / "spjscc-cost.json"
+FIGURE = ROOT / "results" / "figures" / "spjscc-kl.svg"
+PAGE = ROOT / "docs" / "papers" / "sp-jscc.md"
 RECIPE = "spjscc-small"
 SEEDS = (0, 1, 2)
 SNR_DB = 5.0
@@ -44,7 +48,7 @@ DRAWS = 2
 COST_ROUNDS, COST_STEPS = 5, 30
 
 ROWS: dict[str, dict[str, Any]] = {
-    "MSE (AR-JSCC)": {"weighting": "none"},
+    semantics_figures.PLAIN: {"weighting": "none"},
     "MSE + 0.0005 KL": {"weighting": "none", "kl": 0.0005},
     "MSE + 0.002 KL": {"weighting": "none", "kl": 0.002},
     "MSE + 0.008 KL": {"weighting": "none", "kl": 0.008},
@@ -56,9 +60,7 @@ ROWS: dict[str, dict[str, Any]] = {
     "mean of absolute values, half MSE": {"weighting": "mean_abs", "mse_share": 0.5},
     "root mean square": {"weighting": "rms"},
     "root mean square, half MSE": {"weighting": "rms", "mse_share": 0.5},
-    "root mean square, from the first update": {"weighting": "rms", "start": 0},
     "mean square": {"weighting": "mean_square"},
-    "mean square, half MSE": {"weighting": "mean_square", "mse_share": 0.5},
 }
 
 
@@ -73,10 +75,16 @@ def main() -> None:
     run.add_argument("--limit", type=int, help="only the first test pictures, to try the command out: writes nothing")
     time_it = verbs.add_parser("cost", help="measure how long an update takes")
     time_it.add_argument("--data-dir", help="where the data sets lie; else OPENJSCC_DATA")
-    verbs.add_parser("page", help="print the tables")
+    page = verbs.add_parser("page", help="fill the page from the records, and draw its figure")
+    page.add_argument("--check", action="store_true", help="write nothing; exit 1 if page or figure show other records")
     options = parser.parse_args()
     if options.verb == "page":
-        print(table(json.loads(RESULTS.read_text())), cost_table(json.loads(COSTS.read_text())), sep="\n\n")
+        entries = json.loads(RESULTS.read_text())
+        if options.check:
+            old = [str(path.relative_to(ROOT)) for path in stale(entries)]
+            raise SystemExit(f"{', '.join(old)}: shows other records; run python scripts/semantics.py page" if old else 0)
+        PAGE.write_text(filled(PAGE.read_text(), entries))
+        semantics_figures.draw(entries, FIGURE)
         return
     if options.verb == "cost":
         costs = cost(options.data_dir)
@@ -94,6 +102,21 @@ def main() -> None:
                 print(table(done))
                 return
             RESULTS.write_text(json.dumps(done, indent=1, allow_nan=False) + "\n")
+
+
+def filled(text: str, entries: list[dict[str, Any]]) -> str:
+    """The page with the tables of the records between their markers."""
+    for name, content in (("ablation", table(entries)), ("cost", cost_table(json.loads(COSTS.read_text())))):
+        before, rest = text.split(f"<!-- {name}: scripts/semantics.py page -->")
+        _, after = rest.split(f"<!-- end of {name} -->")
+        text = f"{before}<!-- {name}: scripts/semantics.py page -->\n{content}\n<!-- end of {name} -->{after}"
+    return text
+
+
+def stale(entries: list[dict[str, Any]]) -> list[Path]:
+    """Which of page and figure show other records."""
+    found = [PAGE] if filled(PAGE.read_text(), entries) != PAGE.read_text() else []
+    return [*found, FIGURE] if semantics_figures.stale(entries, FIGURE) else found
 
 
 def trained(options: argparse.Namespace, row: str, seed: int) -> tuple[LearnedCodec, dict[str, Any]]:
@@ -139,7 +162,7 @@ def table(entries: list[dict[str, Any]]) -> str:
     head = [f"{metric} {name or ''}".strip() for metric, name in columns]
     lines = ["| CBR | loss | " + " | ".join(head) + " |", "|---" * (len(columns) + 2) + "|"]
     for ratio in sorted({entry["ratio"] for entry in entries}):
-        plain = _by_seed(entries, ratio, "MSE (AR-JSCC)")
+        plain = _by_seed(entries, ratio, semantics_figures.PLAIN)
         for row in dict.fromkeys(entry["row"] for entry in entries):
             mine = _by_seed(entries, ratio, row)
             cells = []
@@ -148,7 +171,7 @@ def table(entries: list[dict[str, Any]]) -> str:
                 values = [scale * values[column] for values in mine.values() if column in values]
                 text = f"{sum(values) / len(values):.{places}f}" if values else "-"
                 shifts = [scale * (mine[seed][column] - plain[seed][column]) for seed in mine if seed in plain]
-                if row != "MSE (AR-JSCC)" and len(shifts) > 1:
+                if row != semantics_figures.PLAIN and len(shifts) > 1:
                     text += f" ({sum(shifts) / len(shifts):+.{places}f} ± {half_width_95(shifts):.{places}f})"
                 cells.append(text)
             lines.append(f"| 1/{round(1 / ratio)} | {row} | " + " | ".join(cells) + " |")
