@@ -27,12 +27,17 @@ MULTI_TASK_SYSTEM: str | None = None
 """The same, where the task is asked for in words, or is another than reconstruction. None: there is no such system yet."""
 
 
-def default_system(task: str, *, requested: bool = False) -> str:
+CLASSIFIED_SYSTEM = "spjscc.distilled"
+"""The same, where a task network looks at received pictures, and they have the size that it was made for."""
+
+
+def default_system(task: str, *, requested: bool = False, classified: bool = False) -> str:
     """The system for a task, where nobody names one.
 
     Args:
         task: one of `openjscc.codec.TASKS`.
         requested: the task KB decided for it.
+        classified: a task network looks at the received pictures, at their own size.
 
     Raises:
         UsageError: no system that comes with the package serves the task.
@@ -42,7 +47,7 @@ def default_system(task: str, *, requested: bool = False) -> str:
     if MULTI_TASK_SYSTEM is not None and (requested or task != "reconstruction"):
         return MULTI_TASK_SYSTEM
     if task == "reconstruction":
-        return DEFAULT_SYSTEM
+        return CLASSIFIED_SYSTEM if classified else DEFAULT_SYSTEM
     raise UsageError(
         f"the task {task!r} needs a codec that serves it, and none is released",
         "the released systems serve reconstruction; name one of your own, or CODEC+NETWORK, with --model",

@@ -142,7 +142,9 @@ def test_the_classes_stand_under_the_pictures(openjscc, photo: Path) -> None:
 def test_a_picture_of_the_right_size_is_not_resized(openjscc, make_picture, tmp_path: Path) -> None:
     picture = make_picture(tmp_path / "small.png", 32, 32)
     result = openjscc("send", picture, "--task-network", "classifier", "--json")
-    assert json.loads(result.out)["task_network"]["resized_to"] is None
+    report = json.loads(result.out)
+    assert report["task_network"]["resized_to"] is None
+    assert [system["system"] for system in report["systems"]] == ["spjscc.distilled"]
 
 
 def test_a_lost_frame_is_said_to_be_lost(openjscc, photo: Path) -> None:

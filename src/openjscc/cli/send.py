@@ -48,7 +48,8 @@ def send(
         typer.Option(
             "--model",
             metavar="M",
-            help="ARCH, ARCH.TAG, a .safetensors file, a digital system such as bpg-ldpc, or CODEC+NETWORK. Default: adjscc.",
+            help="ARCH, ARCH.TAG, a .safetensors file, a digital system such as bpg-ldpc, or CODEC+NETWORK. "
+            "Default: adjscc; with --task-network and pictures of its size spjscc.distilled.",
         ),
     ] = None,
     compare: Annotated[
@@ -99,7 +100,7 @@ def send(
     \b
     openjscc send photo.jpg --channel rayleigh:block --snr 7 --ratio 1/12 -o received.png
     openjscc send photo.jpg --snr 5 --compare bpg-ldpc,bpg-capacity
-    openjscc send plane.png --snr 3 --model adjscc.cifar10 --task-network classifier
+    openjscc send plane.png --snr 3 --compare adjscc.cifar10 --task-network classifier
     openjscc send dog.jpg --task segmentation --model bpg-ldpc+fcn --ratio 1/32
     openjscc send photo.jpg --request "please restore the photo as sharp as you can"
     """
@@ -114,8 +115,7 @@ def send(
     if equalizer not in EQUALIZERS:
         raise unknown_name("equalizer", equalizer, EQUALIZERS)
     paths = images or [sample_photo()]
-    for path in paths:
-        picture_size(path)
+    sizes = [picture_size(path) for path in paths]
     wanted = task_of(task, request, sentence_model)
     targets = _targets(paths, output, wanted.task, force)
     if task_network is not None and wanted.task == SEGMENTATION:
@@ -124,15 +124,15 @@ def send(
             f"it looks at received pictures, and none is: --model CODEC+{task_network}, if it is a network for segmentation",
         )
     link = Link(channel, snr_db, asked_ratio, wanted.task, seed, equalizer)
-    first = default_system(link.task, requested=request is not None) if model is None else model
+    looked_by = None if task_network is None else _classifier(task_network)
+    classified = looked_by is not None and all(size == looked_by.input_size for size in sizes)
+    first = default_system(link.task, requested=request is not None, classified=classified) if model is None else model
     asked = [first, *(names(compare, "list of systems to compare") if compare is not None else [])]
     systems: dict[str, tuple[str, Codec]] = {}
     for name in asked:
         codec = load(name, link.ratio)
         check_task(codec, link.task)
         systems.setdefault(_resolved(codec), (name, codec))
-
-    looked_by = None if task_network is None else _classifier(task_network)
 
     reports = []
     for path, target in zip(paths, targets, strict=True):
