@@ -31,7 +31,7 @@ def records_of(name: str) -> list[Record]:
 
 def test_the_weights_are_there() -> None:
     assert {info.name for info in PACKAGED} <= set(BUDGET_BYTES)
-    assert {"adjscc.cifar10", "adjscc.photo", "arjscc.cifar10", "deepjscc.photo", "spjscc.distilled"} <= {
+    assert {"adjscc.cifar10", "adjscc.photo", "arjscc.cifar10", "deepjscc.photo", "spjscc.cifar10", "spjscc.distilled"} <= {
         info.name for info in PACKAGED
     }
 
