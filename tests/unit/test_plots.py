@@ -492,6 +492,29 @@ def test_several_pictures_are_columns(tmp_path: Path, monkeypatch: pytest.Monkey
         strip_of_several(tmp_path, ["one", "two"], sources)
 
 
+def test_systems_at_ratios_of_their_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from openjscc.bench import strips
+
+    kept = [
+        keep(tmp_path, "a", 1, ratio=1 / 48, bandwidth_ratio=0.0210),
+        keep(tmp_path, "b", 1, ratio=1 / 48, bandwidth_ratio=0.0210),
+        dataclasses.replace(keep(tmp_path, "b", 2, ratio=1 / 24, bandwidth_ratio=0.0420), snr_db=1.0),
+    ]
+    add_kept(tmp_path, kept)
+    shown: dict[str, list] = {}
+    monkeypatch.setattr(strips, "side_by_side", lambda cells, **layout: shown.update(cells=cells, **layout))
+    senders = {"systems": ["a", "b", "b"], "ratios": [1 / 48, 1 / 48, 1 / 24]}
+    expected = ["CBR 0.0210\nPSNR 30.00 dB", "CBR 0.0210 (the same)\nPSNR 30.00 dB", "CBR 0.0420 (+100 %)\nPSNR 30.00 dB"]
+    strip(tmp_path, "one", **senders)
+    assert [caption for caption, _ in shown["cells"]] == [f"{name}\n{words}" for name, words in zip("abb", expected, strict=True)]
+    source = write_png(tmp_path / "one.png", torch.ones(3, 150, 200))
+    strip_of_several(tmp_path, ["one"], [source], **senders)
+    assert shown["beside"] == ["sent", "a", "b", "b"]
+    assert [caption for caption, _ in shown["cells"]] == ["one", *expected]
+    with pytest.raises(UsageError, match="kept picture of a with ratio=1/24"):
+        strip(tmp_path, "one", systems=["a", "b"], ratios=[1 / 24, 1 / 24])
+
+
 def test_strips_refuse(tmp_path: Path) -> None:
     add_kept(tmp_path, [keep(tmp_path, "a", 1)])
     for problem, arguments in {

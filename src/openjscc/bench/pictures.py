@@ -30,6 +30,7 @@ class KeptPicture:
         psnr: in dB; None for identical pictures.
         ok: whether it arrived; what is in the file otherwise is the grey picture.
         told_snr_db: what the transmitter took the SNR for; None: the truth.
+        bandwidth_ratio: what was really sent, header included; None where an older version did not note it.
     """
 
     file: str
@@ -41,6 +42,7 @@ class KeptPicture:
     psnr: float | None
     ok: bool
     told_snr_db: float | None = None
+    bandwidth_ratio: float | None = None
 
 
 def picture_files(ids: Sequence[str]) -> dict[str, str]:

@@ -25,6 +25,8 @@ SMALLEST_STAMPED = 96
 Crop = tuple[int, int, int, int]
 Seen = Callable[[str, torch.Tensor, bool], str]
 """What is said of a picture besides its PSNR, given its name, all its pixels ``(3, H, W)``, and whether it is the sent one."""
+Sender = tuple[str, Value]
+"""A system, and the nominal ratio that it alone has (None where all have the same ones)."""
 
 
 def parse_crop(text: str) -> Crop:
@@ -42,6 +44,7 @@ def strip(
     crop: Crop | None = None,
     *,
     systems: Sequence[str] | None = None,
+    ratios: Sequence[float | None] = (),
     where: Mapping[str, Sequence[Value]] | None = None,
     source: Path | None = None,
     names: Mapping[str, str] | None = None,
@@ -54,6 +57,8 @@ def strip(
         picture: which one; the suffix may be left out.
         crop: what part is shown; None: all.
         systems: which, in this order; None: all.
+        ratios: nominal, of each of the systems, which may then be named repeatedly; each caption says the bandwidth ratio that
+            was sent, and how much more that is than the first system's. Empty: systems have the same ratios.
         where: conditions on channel, snr_db, ratio and told_snr_db.
         source: file of the sent picture, shown first.
         names: of systems, for the captions.
@@ -63,15 +68,15 @@ def strip(
         UsageError: unknown picture or system, conditions that nothing meets, a crop outside the picture.
         MissingError: no pictures were kept. IntegrityError: a damaged file.
     """
-    kept = _Kept.of(folder, picture, systems, where or {})
+    kept = _Kept.of(folder, picture, systems, ratios, where or {})
     cells: list[tuple[str, torch.Tensor]] = []
     for place in kept.places:
         condition = "".join(f"\n{word}" for word in [kept.condition(place)] if word)
         if source is not None:
             cells.append(_sent("sent", picture, source, crop, seen))
-        for system in kept.systems:
-            cells.append(kept.cell(place, system, f"{(names or {}).get(system, system)}{condition}\n", crop, seen))
-    return side_by_side(cells, columns=len(kept.systems) + (source is not None))
+        for sender in kept.senders:
+            cells.append(kept.cell(place, sender, f"{(names or {}).get(sender[0], sender[0])}{condition}\n", crop, seen))
+    return side_by_side(cells, columns=len(kept.senders) + (source is not None))
 
 
 def strip_of_several(
@@ -81,6 +86,7 @@ def strip_of_several(
     crop: Crop | None = None,
     *,
     systems: Sequence[str] | None = None,
+    ratios: Sequence[float | None] = (),
     where: Mapping[str, Sequence[Value]] | None = None,
     names: Mapping[str, str] | None = None,
     seen: Seen | None = None,
@@ -88,25 +94,25 @@ def strip_of_several(
     """Several pictures, a column each: the sent ones first, then a row per condition and system, each under its PSNR.
 
     Args:
-        folder, crop, systems, where, names, seen: as for `strip`.
+        folder, crop, systems, ratios, where, names, seen: as for `strip`.
         pictures: which.
         sources: files of the sent pictures.
 
     Raises:
         As `strip`, and UsageError for pictures that were not kept under the same conditions.
     """
-    kept = [_Kept.of(folder, picture, systems, where or {}) for picture in pictures]
+    kept = [_Kept.of(folder, picture, systems, ratios, where or {}) for picture in pictures]
     first = kept[0]
     for one, picture in zip(kept, pictures, strict=True):
-        if one.places != first.places or set(one.systems) != set(first.systems):
+        if one.places != first.places or set(one.senders) != set(first.senders):
             raise UsageError(f"{picture} and {pictures[0]} were not kept under the same conditions", "send both once more")
     cells = [_sent(picture, picture, source, crop, seen) for picture, source in zip(pictures, sources, strict=True)]
     beside = ["sent"]
     for place in first.places:
-        for system in first.systems:
-            words = [(names or {}).get(system, system).replace(", ", ",\n"), first.condition(place).replace(", ", "\n")]
+        for sender in first.senders:
+            words = [(names or {}).get(sender[0], sender[0]).replace(", ", ",\n"), first.condition(place).replace(", ", "\n")]
             beside.append("\n".join(word for word in words if word))
-            cells += [one.cell(place, system, "", crop, seen) for one in kept]
+            cells += [one.cell(place, sender, "", crop, seen) for one in kept]
     return side_by_side(cells, columns=len(pictures), beside=beside)
 
 
@@ -116,20 +122,28 @@ class _Kept:
 
     Attributes:
         folder: with the files.
-        systems: in order.
-        places: values of `CONDITIONS`, in order.
-        items: by place and system.
-        varying: the conditions that differ.
+        senders: in order.
+        places: values of ``conditions``, in order.
+        items: by place and sender.
+        conditions: of `CONDITIONS`, those that senders have in common.
+        varying: those of them that differ.
     """
 
     folder: Path
-    systems: tuple[str, ...]
+    senders: tuple[Sender, ...]
     places: tuple[tuple, ...]
-    items: Mapping[tuple, Mapping[str, KeptPicture]]
+    items: Mapping[tuple, Mapping[Sender, KeptPicture]]
+    conditions: tuple[str, ...]
     varying: tuple[str, ...]
 
     @staticmethod
-    def of(folder: Path, picture: str, systems: Sequence[str] | None, where: Mapping[str, Sequence[Value]]) -> _Kept:
+    def of(
+        folder: Path,
+        picture: str,
+        systems: Sequence[str] | None,
+        ratios: Sequence[float | None],
+        where: Mapping[str, Sequence[Value]],
+    ) -> _Kept:
         """Raises as `strip`."""
         everything = read_kept(folder)
         kept = [item for item in everything if picture in (item.picture, Path(item.picture).stem)]
@@ -143,33 +157,50 @@ class _Kept:
         for system in systems or ():
             if system not in known:
                 raise unknown_name("system", system, known)
-        rows: dict[tuple, dict[str, KeptPicture]] = {}
-        for item in kept:
-            row = rows.setdefault(tuple(getattr(item, name) for name in CONDITIONS), {})
-            if item.system in row:
-                hint = f"files: {row[item.system].file}, {item.file}"
-                raise UsageError(f"{item.system} has several pictures {picture!r} at one condition", hint)
-            row[item.system] = item
-        orders = {name: in_order(getattr(item, name) for item in kept) for name in CONDITIONS}
-        places = sorted(rows, key=lambda key: [orders[name].index(value) for name, value in zip(CONDITIONS, key, strict=True)])
+        senders: list[Sender] = (
+            list(zip(systems or (), ratios, strict=True)) if ratios else [(name, None) for name in systems or known]
+        )
+        conditions = tuple(name for name in CONDITIONS if not (ratios and name == "ratio"))
+        rows: dict[tuple, dict[Sender, KeptPicture]] = {}
+        for sender in senders:
+            theirs = [item for item in kept if item.system == sender[0]]
+            for item in matching(theirs, "ratio", [sender[1]], f"kept picture of {sender[0]}") if ratios else theirs:
+                row = rows.setdefault(tuple(getattr(item, name) for name in conditions), {})
+                if sender in row:
+                    hint = f"files: {row[sender].file}, {item.file}"
+                    raise UsageError(f"{item.system} has several pictures {picture!r} at one condition", hint)
+                row[sender] = item
+        orders = {name: in_order(getattr(item, name) for item in kept) for name in conditions}
+        places = sorted(rows, key=lambda key: [orders[name].index(value) for name, value in zip(conditions, key, strict=True)])
         varying = tuple(name for name, values in orders.items() if len(values) > 1)
-        return _Kept(folder, tuple(systems or known), tuple(places), rows, varying)
+        return _Kept(folder, tuple(senders), tuple(places), rows, conditions, varying)
 
     def condition(self, place: tuple) -> str:
         """What tells a place from the others, in words."""
-        words = [in_words(name, value) for name, value in zip(CONDITIONS, place, strict=True) if name in self.varying]
+        words = [in_words(name, value) for name, value in zip(self.conditions, place, strict=True) if name in self.varying]
         return ", ".join(word for word in words if word)
 
-    def cell(self, place: tuple, system: str, head: str, crop: Crop | None, seen: Seen | None) -> tuple[str, torch.Tensor]:
-        """Caption (``head``, PSNR, what is seen) and pixels."""
-        item = self.items[place].get(system)
+    def cell(self, place: tuple, sender: Sender, head: str, crop: Crop | None, seen: Seen | None) -> tuple[str, torch.Tensor]:
+        """Caption (``head``, bandwidth, PSNR, what is seen) and pixels."""
+        item = self.items[place].get(sender)
         if item is None:
             return f"{head}not kept", torch.full((3, 1, 1), 255, dtype=torch.uint8)
         whole = read_image(self.folder / item.file).pixels
         pixels = _cropped(whole, crop)
         large = min(pixels.shape[1:]) >= SMALLEST_STAMPED
+        bandwidth = "" if "ratio" in self.conditions else _bandwidth(item, self.items[place].get(self.senders[0]))
         more = "" if seen is None else f"\n{seen(item.picture, whole, False)}"
-        return f"{head}{_value(item)}{more}", pixels if item.ok or not large else stamped(pixels, "lost")
+        return f"{head}{bandwidth}{_value(item)}{more}", pixels if item.ok or not large else stamped(pixels, "lost")
+
+
+def _bandwidth(item: KeptPicture, first: KeptPicture | None) -> str:
+    """A line: what was sent, headers included, and how much more that is than for the first one."""
+    if item.bandwidth_ratio is None:
+        return ""
+    words = f"CBR {item.bandwidth_ratio:.4f}"
+    if first is not None and first.bandwidth_ratio and first is not item:
+        words += f" ({round(100 * (item.bandwidth_ratio / first.bandwidth_ratio - 1)):+d} %)"
+    return words.replace("(+0 %)", "(the same)") + "\n"
 
 
 def _sent(head: str, picture: str, source: Path, crop: Crop | None, seen: Seen | None) -> tuple[str, torch.Tensor]:

@@ -48,19 +48,23 @@ def write_strip(folder: Path, plan: StripPlan, names: Mapping[str, str]) -> str:
     seen = None if network is None else partial(_seen, network, plan.labels)
     if len(ids) == 1:
         sheet = strip(
-            kept, ids[0], section.crop, systems=section.systems, where=where, source=sources[0], names=names, seen=seen
+            kept, ids[0], section.crop, systems=section.systems, ratios=section.ratios, where=where, source=sources[0],
+            names=names, seen=seen,
         )  # fmt: skip
     else:
         sheet = strip_of_several(
-            kept, ids, sources, section.crop, systems=section.systems, where=where, names=names, seen=seen
+            kept, ids, sources, section.crop, systems=section.systems, ratios=section.ratios, where=where, names=names, seen=seen
         )  # fmt: skip
     write_png(folder / section.file, sheet, overwrite=True)
     what = ", ".join(section.pictures)
     part = "" if section.crop is None else ", {2}x{3} pixels from ({0}, {1})".format(*section.crop)
     sent = [in_words("snr_db", section.snr_db[0])] if len(section.snr_db) == 1 else []
-    sent += [in_words("ratio", ratio) for ratio in section.bench.ratios if section.ratio is not None]
+    if section.ratio is not None and not section.ratios:
+        sent += [in_words("ratio", ratio) for ratio in section.benches[0].ratios]
     where = ", ".join([f"{what}{part}", section.channel, *sent])
     words = [section.caption or f"{where}. PSNR is that of the whole picture."]
+    if section.ratios:
+        words.append("CBR: what was sent for it, headers included; in brackets how much more than for the first system.")
     if network is not None:
         by = f"the class that `{network.name}` (sha256 `{network.sha256[:16]}`) finds most likely in the whole picture"
         words.append(f"Seen: {by}" + ("; right where it is the data set's label." if plan.labels else "."))

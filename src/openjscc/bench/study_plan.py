@@ -150,7 +150,9 @@ def plan_study(study: Study, data_dir: str | os.PathLike[str] | None = None, lim
         for dataset in shown:
             _check_crop(section, dataset)
         network = open_classifier(section.task_network, pictures(None)) if section.task_network else None
-        grids = tuple(Grid(dataset, planned(section.bench, dataset, section.bench.metrics)) for dataset in shown)
+        grids = tuple(
+            Grid(dataset, _merged([planned(bench, dataset, bench.metrics) for bench in section.benches])) for dataset in shown
+        )
         strips.append(StripPlan(section, grids, network, _true_classes(pictures(None), shown, network)))
     for section in study.heatmap:
         shown = several_pictures(pictures(None), section.pictures)

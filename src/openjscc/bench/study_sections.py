@@ -227,7 +227,8 @@ class StripSection:
         systems: names.
         snr_db: average SNRs in dB.
         channel: spec.
-        ratio: bandwidth ratio, as ``"1/16"`` or a number; left out: each system's default.
+        ratio: bandwidth ratio, as ``"1/16"`` or a number; left out: each system's default. A list: one for each of the systems,
+            which may then be named repeatedly, and captions say who sends how much.
         crop: x, y, width and height in pixels; left out: all.
         told_snr_db: what the transmitter takes the SNR for; left out: it knows it.
         seed: of fading and noise.
@@ -252,7 +253,9 @@ class StripSection:
         _ = self.pictures
         if self.crop is not None and (min(self.crop) < 0 or not all(self.crop[2:])):
             raise UsageError(f"crop {list(self.crop)}", "x, y, width and height in pixels, e.g. [100, 50, 128, 128]")
-        _ = self.bench
+        if isinstance(self.ratio, (list, tuple)) and len(self.ratio) != len(self.systems):
+            raise UsageError(f"ratio {list(self.ratio)} for {len(self.systems)} systems", "give one for each, or one for all")
+        _ = self.benches
 
     @property
     def pictures(self) -> tuple[str, ...]:
@@ -260,12 +263,23 @@ class StripSection:
         return _pictures(self.picture)
 
     @property
-    def bench(self) -> BenchSection:
-        """What has to be sent."""
-        ratio = () if self.ratio is None else (self.ratio,)
-        return BenchSection(
-            self.systems, self.snr_db, (self.channel,), ratio, ("psnr",), told_snr_db=self.told_snr_db, seed=self.seed
+    def ratios(self) -> tuple[float | None, ...]:
+        """One for each system; empty: all have the same, or their defaults."""
+        return tuple(_ratio(value) for value in self.ratio) if isinstance(self.ratio, (list, tuple)) else ()
+
+    @property
+    def benches(self) -> tuple[BenchSection, ...]:
+        """What has to be sent: one for each different ratio."""
+        if not self.ratios:
+            return (self._bench(self.systems, () if self.ratio is None else (self.ratio,)),)
+        pairs = list(zip(self.systems, self.ratios, strict=True))
+        return tuple(
+            self._bench(tuple(system for system, other in pairs if other == ratio), (AUTO if ratio is None else ratio,))
+            for ratio in dict.fromkeys(self.ratios)
         )
+
+    def _bench(self, systems: tuple[str, ...], ratio: tuple[Any, ...]) -> BenchSection:
+        return BenchSection(systems, self.snr_db, (self.channel,), ratio, ("psnr",), told_snr_db=self.told_snr_db, seed=self.seed)
 
     def conditions(self, ratios: set[float | None]) -> dict[str, list[Value]]:
         """That its kept pictures meet, at these nominal ratios."""

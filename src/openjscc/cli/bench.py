@@ -274,6 +274,7 @@ def _keeper(folder: Path, cell: Cell, files: Mapping[str, str], kept: list[KeptP
                     psnr=value,
                     ok=ok,
                     told_snr_db=cell.told_snr_db,
+                    bandwidth_ratio=float(result.bandwidth_ratio[place]),
                 )
             )
 
