@@ -96,6 +96,7 @@ def test_bandwidth_and_the_mean_distances() -> None:
     assert "| a | > 1.00 | 1.50 [1.50, 1.50] |" in page
     assert "| a | -33.3 | +1.62 |" in page
     assert "| system | CBR 1/48 |" in page
+    assert "awgn, SNR 0 dB:" in page.splitlines(), "no ratio: that is what the columns are of"
 
     fewer = [cell for cell in results if cell.cell.system == "b" or cell.cell.ratio > 1 / 40]
     table = gain_table(section(x="ratio", bd=True), fewer)

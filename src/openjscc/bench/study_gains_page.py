@@ -38,7 +38,7 @@ def gain_page(table: GainTable, labels: Mapping[str, str]) -> str:
     for place in places:
         rows = [row for row in table.rows if row.place == place]
         means = [row for row in table.means if row.place == place]
-        parts += [_where(place, places), _savings(section, rows, over, labels)]
+        parts += [_where(section, place, places), _savings(section, rows, over, labels)]
         if means:
             parts.append(_means(section, means, metric, labels))
         parts += _notes(section, rows, means, labels)
@@ -64,8 +64,9 @@ def _meaning(section: GainSection, over: str, metric: str) -> str:
     return " ".join(words)
 
 
-def _where(place: Place, places: Sequence[Place]) -> str:
+def _where(section: GainSection, place: Place, places: Sequence[Place]) -> str:
     facts = dataclasses.asdict(place)
+    del facts["snr_db" if section.x == "snr_db" else "ratio"]  # what the columns are of
     told = {other.told_snr_db for other in places}
     words = [
         in_words(name, value) or ("SNR known" if name == "told_snr_db" and len(told) > 1 else "")
