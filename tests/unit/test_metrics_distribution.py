@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 import math
@@ -16,6 +17,7 @@ from openjscc.errors import MissingError, UsageError
 from openjscc.metrics import METRICS, backbones, distribution, inception
 from openjscc.metrics.backbones import WEIGHT_FILES, find_weights
 from openjscc.metrics.distribution import frechet_distance, frechet_of_entries, kernel_distance, kernel_of_entries, patches
+from openjscc.metrics.memory import SourceMemory
 
 vgg = pytest.mark.skipif(find_weights("vgg16") is None, reason="no weights of vgg16: see docs/metrics.md")
 
@@ -186,6 +188,23 @@ def test_vgg16_metrics(tmp_path: Path) -> None:
     assert [bool(np.isnan(entry).any()) for entry in broken] == [False, False, True, False, False, False]
     with pytest.raises(UsageError):
         METRICS["fd_vgg16"].collect(x[..., :15], y[..., :15])
+
+
+def test_two_distances_look_at_a_picture_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    looked: list[torch.Tensor] = []
+
+    def features(network: torch.nn.Module, picture: torch.Tensor) -> list[torch.Tensor]:
+        looked.append(picture)
+        return [picture.mean(dim=(1, 2))[None]]
+
+    monkeypatch.setattr(distribution, "_of_picture", features)
+    monkeypatch.setattr(distribution, "frozen", lambda make, device: contextlib.nullcontext())
+    monkeypatch.setattr(distribution, "SOURCES", SourceMemory(1000))
+    x, y = torch.rand(2, 3, 16, 16), torch.rand(2, 3, 16, 16)
+    first, second = (METRICS[name].collect(x, y) for name in ("fd_vgg16", "kd_vgg16"))
+    assert len(looked) == 4
+    assert all(np.array_equal(a, b) for a, b in zip(first, second, strict=True))
+    assert torch.equal(torch.from_numpy(first[1][1, 0]), y[1].mean(dim=(1, 2)))
 
 
 def test_fid_on_a_stand_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -176,8 +176,8 @@ def _features(make: Callable[[], nn.Module], x: torch.Tensor, y: torch.Tensor) -
     entries = []
     with frozen(make, x.device) as network:
         for source, received in zip(x, y, strict=True):
-            of_source = SOURCES.recall(source, make, partial(_of_picture, network, source))
-            sides = zip(of_source, _of_picture(network, received), strict=True)
+            both = [SOURCES.recall(one, make, partial(_of_picture, network, one)) for one in (source, received)]
+            sides = zip(*both, strict=True)  # the received one is asked for again where two distances are measured
             entries += [np.stack([a.numpy(), b.numpy()]) for a, b in sides]
     for entry, whole in zip(entries, finite(x, y).tolist(), strict=True):
         if not whole:
