@@ -52,8 +52,9 @@ class PatchDiscriminator(nn.Module):
             x: pictures ``(B, 3, H, W)`` on the scale of [0, 1].
             codeword: ``(B, C, ceil(H/stride), ceil(W/stride))``.
         """
-        told = F.interpolate(self.condition(codeword).to(x.dtype), scale_factor=self.stride, mode="nearest")
-        both = torch.cat([2 * x - 1, told[:, :, : x.shape[-2], : x.shape[-1]]], dim=1)
+        told = F.interpolate(self.condition(codeword), scale_factor=self.stride, mode="nearest")
+        told = told[:, :, : x.shape[-2], : x.shape[-1]]
+        both = torch.cat([(2 * x - 1).to(told.dtype), told], dim=1)  # under autocast: the type that the convolutions work in
         return self.stages(pad_to_multiple(both, PATCH))[:, 0]
 
 

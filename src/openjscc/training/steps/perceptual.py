@@ -52,7 +52,8 @@ class PerceptualStep(ReconstructionStep):
         self.generator, self.gan, self.adversarial = network, gan, False
         self.lpips = LPIPS("alex")
         self.freeze("lpips", self.lpips)
-        self.discriminator = PatchDiscriminator(network.config.rates[-1], network.stride, gan.codeword, gan.channels)
+        discriminator = PatchDiscriminator(network.config.rates[-1], network.stride, gan.codeword, gan.channels)
+        self.discriminator = discriminator.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
         self._received: tuple[torch.Tensor, torch.Tensor] | None = None
 
     def trained(self) -> Mapping[str, nn.Module]:
