@@ -22,10 +22,13 @@ from openjscc.models import create, export
 
 @pytest.fixture
 def data(tmp_path: Path, make_picture: Callable[..., Path]) -> Path:
-    """Two pictures under the names that the packaged studies need, and a little of CIFAR-10."""
+    """Some pictures under the names that the packaged studies need, two crops, and a little of CIFAR-10."""
     (tmp_path / "kodak").mkdir()
-    for number in (1, 23):
+    for number in (1, 4, 13, 23, 24):
         make_picture(tmp_path / "kodak" / f"kodim{number:02d}.png", 768, 512, seed=number)
+    (tmp_path / "div2k" / "valid_crops256").mkdir(parents=True)
+    for number in (1, 2):
+        make_picture(tmp_path / "div2k" / "valid_crops256" / f"{number:04d}.png", 256, 256, seed=number)
     (tmp_path / "cifar10").mkdir()
     x, y = np.zeros((50, 32, 32, 3), np.uint8), np.zeros(50, np.int64)
     np.savez(tmp_path / "cifar10" / "cifar10.npz", x_train=x, y_train=y, x_test=x, y_test=y)
@@ -33,23 +36,25 @@ def data(tmp_path: Path, make_picture: Callable[..., Path]) -> Path:
 
 
 @pytest.fixture(scope="session")
-def semantic_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with small untrained weights of the systems of the studies of SP-JSCC."""
+def unreleased(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with small untrained weights of systems that the studies of SP-JSCC and of perceptual JSCC name."""
     folder = tmp_path_factory.mktemp("weights")
     facts = {"steps": 0, "images": 0, "seconds": 0.0, "compute": ["none"], "data": ["none"], "terms": "none", "recipe": {}}
     for arch, tag in (("arjscc", "cifar10"), ("spjscc", "cifar10"), ("spjscc", "distilled")):
         torch.manual_seed(0)
         export(create(arch, "small").eval(), folder / f"{arch}.{tag}.safetensors", tag=tag, training=facts)
+    config = dataclasses.replace(create("ganjscc", "small").config, rates=(8, 16, 32))
+    export(create("ganjscc", config).eval(), folder / "ganjscc.photo.safetensors", tag="photo", training=facts)
     return folder
 
 
 @pytest.mark.parametrize("name", packaged_studies())
-def test_packaged_studies_load_and_plan(name: str, data: Path, semantic_weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_packaged_studies_load_and_plan(name: str, data: Path, unreleased: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from openjscc.bench import grid, sweep
 
     for module in (grid, sweep):
         monkeypatch.setattr(module, "check_metrics", lambda names: None)
-    monkeypatch.setenv("OPENJSCC_WEIGHTS", str(semantic_weights))
+    monkeypatch.setenv("OPENJSCC_WEIGHTS", str(unreleased))
     study = load_study(name)
     plan = plan_study(study, data)
     asked = sum(len(bench.systems) * len(bench.channel) * len(set(bench.snr_db)) * len(bench.ratios) for bench in study.bench)
@@ -98,6 +103,16 @@ def test_pictures_of_strips_and_heat_maps() -> None:
     for wrong in ([], "", ["one", "one"], 3, ["one", 2], None):
         with pytest.raises(UsageError, match="picture"):
             dataclasses.replace(strip, picture=wrong)
+    own = dataclasses.replace(strip, systems=("adjscc", "bpg-ldpc", "bpg-ldpc"), ratio=["1/48", "1/48", "1/24"])
+    assert own.ratios == (1 / 48, 1 / 48, 1 / 24)
+    assert [(bench.systems, bench.ratios) for bench in own.benches] == [
+        (("adjscc", "bpg-ldpc"), (1 / 48,)),
+        (("bpg-ldpc",), (1 / 24,)),
+    ]
+    assert [bench.ratios for bench in dataclasses.replace(strip, ratio=["auto"]).benches] == [(None,)]
+    assert dataclasses.replace(strip, ratio="1/16").ratios == ()
+    with pytest.raises(UsageError, match="for 3 systems"):
+        dataclasses.replace(own, ratio=["1/48"])
     dataset = PictureDataset("x", "test", ["one.png", "two.png"], array=np.zeros((2, 8, 8, 3), np.uint8))
     assert [one.ids for one in several_pictures(dataset, ["two", "one.png"])] == [("two.png",), ("one.png",)]
     with pytest.raises(UsageError, match="twice"):
