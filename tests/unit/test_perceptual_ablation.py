@@ -1,0 +1,146 @@
+"""The ablation of perceptual JSCC: what its rows share, what is left out of a second run, and the page that shows its records."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from openjscc.bench.records import Record
+from openjscc.bench.study import load_study
+from openjscc.bench.study_gains import GainTable, write_gains
+from openjscc.models import create
+from openjscc.training.loop import learning_rate
+
+pytest.importorskip("lightning_fabric")
+SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
+pytestmark = pytest.mark.skipif(not SCRIPTS.is_dir(), reason="needs the source tree")
+
+PAGE = "Before.\n\n<!-- studies: scripts/perceptual.py page -->\n<!-- end of studies -->\n\n"
+PAGE += "<!-- ablation: scripts/perceptual.py page -->\n<!-- end of ablation -->\nAfter.\n"
+
+
+@pytest.fixture
+def script(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    monkeypatch.syspath_prepend(str(SCRIPTS))
+    monkeypatch.delitem(sys.modules, "perceptual", raising=False)
+    import perceptual
+
+    return perceptual
+
+
+@pytest.fixture
+def empty(script: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """The script in a tree without results."""
+    for name, path in (("ROOT", ""), ("RESULTS", "a.json"), ("FIGURE", "a.webp"), ("PAGE", "page.md"), ("STUDIES", "studies")):
+        monkeypatch.setattr(script, name, tmp_path / path)
+    (tmp_path / "page.md").write_text(PAGE)
+    return script
+
+
+def record(metric: str, mean: float) -> Record:
+    return Record(
+        system="ganjscc", weight="", channel="awgn", snr_db=10.0, ratio=1 / 48, told_snr_db=None, data="div2k", seed=0,
+        metric=metric, mean=mean, std=0.1, ci95=0.1, images=50, trials=1, bandwidth_ratio=0.0212, parameters=485_500, macs_per_pixel=1.0,
+        device="a CPU",
+    )  # fmt: skip
+
+
+def options(**changes: object) -> argparse.Namespace:
+    return argparse.Namespace(**{"runs": Path("runs"), "data_dir": None, "set": [], "limit": None} | changes)
+
+
+@pytest.fixture
+def trainings(empty: ModuleType, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Names of the rows that were trained, in order; nothing is."""
+    names: list[str] = []
+
+    def trained(asked: argparse.Namespace, name: str) -> tuple[None, dict[str, float]]:
+        names.append(name)
+        return None, {"stage_seconds": 120.0 if "MSE" in name else 180.0, "training_seconds": 60.0}
+
+    monkeypatch.setattr(empty, "trained", trained)
+    monkeypatch.setattr(
+        empty, "measured", lambda *_: [record(metric, len(names) + 0.5) for metric in empty.METRICS_SHOWN]
+    )  # fmt: skip
+    return names
+
+
+def test_page_and_picture_show_the_records(script: ModuleType) -> None:
+    assert script.stale() == []
+
+
+def test_rows_make_as_many_updates_of_the_codec_with_one_schedule(script: ModuleType) -> None:
+    assert sorted(script.SHOWN) == sorted(script.ROWS)
+    assert len({script.slug(name) for name in script.ROWS} | {"plain", "shared"}) == len(script.ROWS) + 2
+    stages = set()
+    for name, row in script.ROWS.items():
+        first, then, start = script.recipe_of(row, [])
+        assert then.optimizer.steps - start == 1000
+        assert learning_rate(then.optimizer, start) == then.optimizer.lr
+        assert learning_rate(then.optimizer, then.optimizer.steps) == pytest.approx(then.optimizer.final_lr)
+        assert learning_rate(first.optimizer, start - 1) == first.optimizer.lr
+        assert first.model == then.model
+        assert (then.gan.pretrain, then.gan.discriminator) == (first.gan.pretrain, first.gan.discriminator) == (3600, 300)
+        if row.plain:
+            assert (first.step, then.step, start) == ("reconstruction", "reconstruction", 3600), name
+        else:
+            stages.add(json.dumps(first.to_dict()))
+            assert (then.step, start) == ("perceptual", 3900)
+            assert (then.gan.beta_m, then.gan.beta_g) == (row.beta_m, row.beta_g)
+    assert len(stages) == 1, "all others share the first stage"
+    assert {(row.beta_m, row.beta_g) for row in script.ROWS.values() if not row.plain} == {
+        (1e-3, 0), (1e-4, 0), (1e-5, 0), (1e-5, 1e-5), (1e-5, 1e-3), (1e-5, 1e-1),
+    }  # fmt: skip
+    assert f"{sum(parameter.numel() for parameter in create('ganjscc', 'small').parameters()):,}" in script.__doc__
+
+
+def test_a_second_run_does_what_the_first_one_left(empty: ModuleType, trainings: list[str]) -> None:
+    empty.measure_all(options(limit=1))
+    assert trainings == list(empty.ROWS)
+    assert not empty.RESULTS.exists(), "a try writes nothing"
+    trainings.clear()
+    empty.measure_all(options())
+    assert trainings == list(empty.ROWS)
+    whole = empty.records()
+    empty.RESULTS.write_text(json.dumps([entry for entry in whole if entry["row"] != "β_m = 1e-4"]))
+    trainings.clear()
+    empty.measure_all(options())
+    assert trainings == ["β_m = 1e-4"]
+    assert len(empty.records()) == len(whole)
+
+
+def test_the_page_is_of_the_records(empty: ModuleType, trainings: list[str]) -> None:
+    assert empty.filled(PAGE) == PAGE, "nothing is said without records"
+    empty.measure_all(options())
+    empty.RESULTS.write_text(json.dumps([entry for entry in empty.records() if entry["row"] != "β_m = 1e-4"]))
+    assert empty.stale() == [empty.PAGE]
+    text = empty.filled(PAGE)
+    assert empty.filled(text) == text
+    assert text.startswith("Before.\n")
+    assert text.endswith("<!-- end of ablation -->\nAfter.\n")
+    assert "| trained on | PSNR ↑ | MS-SSIM ↑ | LPIPS ↓ | LPIPS-VGG ↓ | DISTS ↓ |" in text
+    assert "| MSE alone (Deep JSCC) | 1.50 | 1.5000 |" in text
+    assert text.index("| β_m = 1e-3 |") < text.index("| β_m = 1e-5 |"), "in the paper's order"
+    assert "Not trained: β_m = 1e-4." in text
+    assert "485,500 parameters" in text
+    assert "All training together: 11 minutes on a CPU." in text, "6 rows and two stages, each once"
+    assert "webp" not in text
+    empty.PAGE.write_text(text)
+    assert empty.stale() == []
+
+
+def test_the_page_has_the_gains_of_studies(empty: ModuleType) -> None:
+    study = load_study("perceptual-cbr")
+    folder = empty.STUDIES / "perceptual-cbr"
+    folder.mkdir(parents=True)
+    write_gains(folder / "gains.json", [GainTable(section, ()) for section in study.gain])
+    text = empty.filled(PAGE)
+    assert f"## {study.title}" in text
+    assert "(../../studies/perceptual-cbr/perceptual-cbr.md)" in text
+    assert text.count("### Bandwidth for the DISTS of") == 2
+    assert "PSNR of" not in text, "only what nothing was trained on"
