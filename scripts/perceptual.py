@@ -12,8 +12,8 @@ learning rate falling anew, on the same pictures, SNRs and noise; rows with a ge
 most, so a run that is stopped has these.
 
 On one core (AMD EPYC with AVX-512 bfloat16) an update of the codec takes 0.25 s, one of the discriminator alone 0.20, both 0.46,
-and one on the squared error alone 0.16. That makes 16 minutes for the shared stage, 4 for a row, 8 for one with a generative loss,
-12 for "Deep JSCC": 65 in all. Measuring takes two minutes a row, half of that with OPENJSCC_SOURCE_MEMORY=5000. Writes
+and one on the squared error alone 0.16. That makes 16 minutes for the shared stage, 4 for a row, 8 for one with a generative
+loss, 12 for "Deep JSCC": 65 in all. Measuring takes two minutes a row, half of that with OPENJSCC_SOURCE_MEMORY=5000. Writes
 results/perceptual-ablation.json and, once that is complete, `draw` results/figures/perceptual-ablation.webp.
 """
 

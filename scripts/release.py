@@ -13,16 +13,17 @@ import argparse
 import tempfile
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from openjscc.bench import Record, Sweep, evaluate
 from openjscc.bench.perception import open_networks
 from openjscc.bench.records import write_records
 from openjscc.codec import adapts_rate
-from openjscc.data.datasets import open_dataset
+from openjscc.data.datasets import PictureDataset, open_dataset
 from openjscc.models import WeightInfo, create, export, load
 from openjscc.training.checkpoint import TrainingState, load_checkpoint
 from openjscc.training.facts import training_facts
-from openjscc.training.recipe import recipe_from_dict
+from openjscc.training.recipe import Recipe, recipe_from_dict
 from openjscc.units import format_ratio
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -32,9 +33,26 @@ TEST_SET = {"cifar10": "cifar10", "distilled": "cifar10"}
 TITLES = {
     "psnr": "PSNR in dB",
     "ssim": "SSIM",
+    "ms_ssim": "MS-SSIM",
+    "lpips": "LPIPS on AlexNet, lower is better; it was trained on this",
+    "lpips_vgg": "LPIPS on VGG16, lower is better; neither this nor DISTS was trained on",
+    "dists": "DISTS, lower is better",
     "accuracy": "Accuracy in %, as {network} sees the received pictures",
     "f1": "Macro F1",
 }
+
+
+SLOW_SNR_DB = (0.0, 10.0, 20.0)
+"""Of metrics that take seconds a picture."""
+
+
+def sweeps(recipe: Recipe, dataset: PictureDataset, ratios: tuple[float | None, ...]) -> list[Sweep]:
+    """What a weight is measured by."""
+    if recipe.step == "perceptual":
+        plan = {("psnr", "ms_ssim", "lpips"): SNR_DB, ("lpips_vgg", "dists"): SLOW_SNR_DB}
+    else:
+        plan = {("psnr", "ssim") if dataset.labels is None else ("psnr", "ssim", "accuracy", "f1"): SNR_DB}
+    return [Sweep(snr_db=snr_db, ratios=ratios, metrics=metrics) for metrics, snr_db in plan.items()]
 
 
 def main() -> None:
@@ -55,21 +73,23 @@ def main() -> None:
     data = TEST_SET.get(tag, "kodak")
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / f"{options.name}.safetensors"
-        export(codec, path, tag=tag, training=facts)
+        info = export(codec, path, tag=tag, training=facts)
         rounded = load(path)
         ratios = (*rounded.ratios, None) if adapts_rate(rounded) else rounded.ratios
         dataset = open_dataset(data, options.data_dir, split="test", limit=options.limit)
-        metrics = ("psnr", "ssim") if dataset.labels is None else ("psnr", "ssim", "accuracy", "f1")
-        networks = open_networks(None, metrics, dataset)
-        records = evaluate(rounded, dataset, Sweep(snr_db=SNR_DB, ratios=ratios, metrics=metrics), system=arch, networks=networks)
+        records: list[Record] = []
+        for sweep in sweeps(recipe, dataset, ratios):
+            networks = open_networks(None, sweep.metrics, dataset)
+            records += evaluate(rounded, dataset, sweep, system=arch, networks=networks)
     reference = [
         {"data": data, "channel": record.channel, "snr_db": record.snr_db, "ratio": format_ratio(record.ratio),
          "metric": record.metric, "mean": round(record.mean, 4)}
         for record in records if record.snr_db == 10.0 and record.mean is not None
     ]  # fmt: skip
-    print(table(records, "psnr"))
     if options.limit is not None:
+        print(card(info, state, records))
         return
+    print(table(records, "psnr"))
     if dataset.note:
         raise SystemExit(f"error: {data} is here a {dataset.note}; a card needs the whole test set")
     target = ROOT / "src" / "openjscc" / "weights" / f"{options.name}.safetensors"
@@ -82,10 +102,12 @@ def main() -> None:
 
 def table(records: list[Record], metric: str) -> str:
     """Mean of a metric: ratios down, SNRs across."""
-    lines = ["| CBR | " + " | ".join(f"{snr:g} dB" for snr in SNR_DB) + " |", "|---" * (len(SNR_DB) + 1) + "|"]
+    measured = [record for record in records if record.metric == metric]
+    snrs = sorted({record.snr_db for record in measured})
+    lines = ["| CBR | " + " | ".join(f"{snr:g} dB" for snr in snrs) + " |", "|---" * (len(snrs) + 1) + "|"]
     scale, places = {"psnr": (1, 2), "accuracy": (100, 1)}.get(metric, (1, 4))
-    for ratio in sorted({record.ratio for record in records}, key=lambda ratio: ratio or 0.0):
-        row = [record for record in records if record.metric == metric and record.ratio == ratio]
+    for ratio in sorted({record.ratio for record in measured}, key=lambda ratio: ratio or 0.0):
+        row = [record for record in measured if record.ratio == ratio]
         cells = [f"{scale * record.mean:.{places}f}" for record in sorted(row, key=lambda record: record.snr_db)]
         lines.append(f"| {format_ratio(ratio)} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
@@ -116,7 +138,7 @@ def card(info: WeightInfo, state: TrainingState, records: list[Record]) -> str:
 | terms of the data | {training["terms"]} |
 | training | {training["steps"]:,} steps, {training["images"]:,} crops of {crop}x{crop}, \
 {training["seconds"] / 60:.0f} minutes, seed {recipe["run"]["seed"]}, {recipe["run"]["precision"]} |
-| licence of the weight | {info.licence} |
+{origin(recipe)}| licence of the weight | {info.licence} |
 
 Trained on:
 
@@ -142,10 +164,31 @@ Made by `python scripts/release.py RUN {info.name}`.
 """
 
 
+def origin(recipe: dict[str, Any]) -> str:
+    """Rows of the card's first table: the weight that training began with, and the stages of a perceptual one."""
+    rows, gan = [], recipe["gan"]
+    if recipe["model"]["init"]:
+        rows.append(f"| began with | `{recipe['model']['init']}`, whose own training comes on top |\n")
+    if recipe["step"] == "perceptual":
+        alone = recipe["optimizer"]["steps"] - gan["pretrain"]
+        weights = f"β_p = {gan['beta_p']:g}, β_m = {gan['beta_m']:g}, β_g = {gan['beta_g']:g}"
+        both = max(alone - gan["discriminator"], 0)
+        stages = (
+            f"{gan['pretrain']:,} steps on LPIPS and MSE, {gan['discriminator']:,} of the discriminator alone, {both:,} of both"
+        )
+        rows.append(f"| loss | {weights}: {stages} |\n")
+    return "".join(rows)
+
+
 def limits(info: WeightInfo) -> str:
-    """How far the training went, in one sentence."""
+    """How far the training went, and what a generator does."""
     device = "a CPU" if all("CPU" in line for line in info.training["compute"]) else "a GPU"
-    return f"Trained on {device} for {info.training['seconds'] / 60:.0f} minutes; `results/training/{info.name}.csv` has the log."
+    words = (
+        f"Trained on {device} for {info.training['seconds'] / 60:.0f} minutes; `results/training/{info.name}.csv` has the log."
+    )
+    if info.training["recipe"]["step"] == "perceptual":
+        words += "\n- The decoder makes up part of the texture: what looks sharp need not be what was sent."
+    return words
 
 
 if __name__ == "__main__":

@@ -45,8 +45,8 @@ def empty(script: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 def record(metric: str, mean: float) -> Record:
     return Record(
         system="ganjscc", weight="", channel="awgn", snr_db=10.0, ratio=1 / 48, told_snr_db=None, data="div2k", seed=0,
-        metric=metric, mean=mean, std=0.1, ci95=0.1, images=50, trials=1, bandwidth_ratio=0.0212, parameters=485_500, macs_per_pixel=1.0,
-        device="a CPU",
+        metric=metric, mean=mean, std=0.1, ci95=0.1, images=50, trials=1, bandwidth_ratio=0.0212, parameters=485_500,
+        macs_per_pixel=1.0, device="a CPU",
     )  # fmt: skip
 
 
