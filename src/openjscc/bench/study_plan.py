@@ -22,6 +22,7 @@ from .perception import Quantity, open_classifier, open_networks, quantities
 from .records import Record
 from .selection import select
 from .study import Study
+from .study_differences import check_difference
 from .study_gains import check_gain
 from .study_sections import BenchSection, HeatmapSection, StripSection
 from .sweep import missing_metrics
@@ -224,7 +225,7 @@ def _check_crop(section: StripSection, dataset: PictureDataset) -> None:
 
 
 def _check_pages(study: Study, plan: StudyPlan) -> None:
-    """Whether every figure, table and gain will have its records, and one value for every place."""
+    """Whether every figure and table will have its records, and one value for every place."""
     records = [
         _expected(cell, quantity, len(grid.dataset), number)
         for grid in plan.grids
@@ -241,6 +242,9 @@ def _check_pages(study: Study, plan: StudyPlan) -> None:
     for section in study.gain:
         if section.metric not in plan.missing:
             check_gain(section, records)
+    for section in study.difference:
+        if section.metric not in plan.missing:
+            check_difference(section, records)
 
 
 def _check_page(what: str, records: list[Record], systems: Iterable[str], where: Mapping, x: str, y: str, facet) -> None:
