@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 import torch
+from torch import nn
 
 from .errors import UsageError, unknown_name
 from .units import bandwidth_ratio
@@ -199,6 +200,14 @@ def ratios_for(codec: Codec, task: str) -> tuple[float, ...]:
     """The bandwidth ratios at which a codec serves one of its tasks: what its ``task_ratios(task)`` says, else all of its own."""
     of_task = getattr(codec, "task_ratios", None)
     return codec.ratios if of_task is None else tuple(of_task(task))
+
+
+def device_of(codec: Codec) -> torch.device | None:
+    """Where a codec takes its pictures: where it says (``device``), else where its parameters are; None: wherever they are, as
+    digital links, which compute on the CPU."""
+    parameters = codec.parameters() if isinstance(codec, nn.Module) else iter(())
+    own = getattr(codec, "device", next((parameter.device for parameter in parameters), None))
+    return None if own is None else torch.device(own)
 
 
 def grey_where_lost(reconstruction: Reconstruction) -> Reconstruction:

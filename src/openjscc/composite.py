@@ -15,7 +15,18 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from .codec import Codec, Conditions, Frame, Received, Reconstruction, adapts_rate, grey_where_lost, is_bound, takes_any_ratio
+from .codec import (
+    Codec,
+    Conditions,
+    Frame,
+    Received,
+    Reconstruction,
+    adapts_rate,
+    device_of,
+    grey_where_lost,
+    is_bound,
+    takes_any_ratio,
+)
 from .errors import UsageError
 from .tasks import TaskNetwork, perceive
 
@@ -95,6 +106,11 @@ class CompositeCodec(nn.Module):
     @property
     def uses_gain(self) -> bool:
         return self.codec.uses_gain
+
+    @property
+    def device(self) -> torch.device | None:
+        """Where the codec takes pictures; the task network may be elsewhere."""
+        return device_of(self.codec)
 
     @property
     def any_ratio(self) -> bool:

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
-from torch import nn
 
 from .channels import EQUALIZERS, Channel, equalize, generators_for, make_channel
 from .codec import (
@@ -20,6 +19,7 @@ from .codec import (
     Reconstruction,
     check_image,
     check_task,
+    device_of,
     grey_where_lost,
     is_bound,
     takes_any_ratio,
@@ -150,8 +150,7 @@ def encode(
     if is_bound(codec) and not isinstance(told_snr_db, str):
         raise UsageError(f"{codec.name} with a transmitter that is told another SNR", "a bound is for one that knows it")
     x = _as_batch(image)
-    if isinstance(codec, nn.Module):
-        x = x.to(next((parameter.device for parameter in codec.parameters()), x.device))
+    x = x.to(device_of(codec) or x.device)
     snr = snr_tensor(snr_db, len(x), x.device)
     told = snr if isinstance(told_snr_db, str) else told_snr_db
     known = None if told is None else snr_tensor(told, len(x), x.device)

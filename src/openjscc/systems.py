@@ -9,6 +9,7 @@ from functools import partial
 from importlib.metadata import EntryPoint, entry_points
 
 import torch
+from torch import nn
 
 from .codec import TASKS, Codec
 from .composite import SEPARATOR, CompositeCodec
@@ -19,6 +20,7 @@ from .models import load as load_weight
 from .tasks import TaskNetwork, load_task_network
 
 GROUP = "openjscc.systems"
+CPU = torch.device("cpu")
 
 DEFAULT_SYSTEM = "adjscc"
 """What sends a picture where nobody names a system."""
@@ -54,7 +56,14 @@ def default_system(task: str, *, requested: bool = False, classified: bool = Fal
     )
 
 
-def load(name: str | os.PathLike[str], ratio: float | None = None, data: str | None = None, *, verify: bool = True) -> Codec:
+def load(
+    name: str | os.PathLike[str],
+    ratio: float | None = None,
+    data: str | None = None,
+    *,
+    verify: bool = True,
+    device: torch.device | str = CPU,
+) -> Codec:
     """A system, ready to transmit.
 
     Args:
@@ -63,7 +72,8 @@ def load(name: str | os.PathLike[str], ratio: float | None = None, data: str | N
             or ``CODEC+NETWORK``: any of these, and a task network for segmentation (`openjscc.tasks.load_task_network`).
         ratio: bandwidth ratio that the weight must serve, where the name leaves the tag open.
         data: name of the data set that the weight should be for, where the name leaves the tag open.
-        verify: run a weight's self-test.
+        verify: run a weight's self-test, on the CPU.
+        device: where networks compute; digital links are on the CPU.
 
     Raises:
         UsageError: unknown name or option, or no weight of that ratio.
@@ -73,12 +83,17 @@ def load(name: str | os.PathLike[str], ratio: float | None = None, data: str | N
     name = os.fspath(name)
     if (parts := composite_parts(name)) is not None:
         network = _network(*parts)
-        return CompositeCodec(load(parts[0], ratio, data, verify=verify), network)
+        return _placed(CompositeCodec(load(parts[0], ratio, data, verify=verify), network), device)
     if (other := _other(name)) is not None:
-        return other()
+        return _placed(other(), device)
     if is_digital(name):
         return make_digital(name)
-    return load_weight(resolve(name, ratio, data, also=_also()), verify=verify)
+    return _placed(load_weight(resolve(name, ratio, data, also=_also()), verify=verify), device)
+
+
+def _placed(codec: Codec, device: torch.device | str) -> Codec:
+    """With its networks on that device."""
+    return codec.to(device) if isinstance(codec, nn.Module) else codec
 
 
 def composite_parts(name: str) -> tuple[str, str] | None:
@@ -146,7 +161,10 @@ def _also() -> list[str]:
 
 
 def load_all(
-    names: Iterable[str], ratios: Sequence[float | None] = (None,), data: str | None = None
+    names: Iterable[str],
+    ratios: Sequence[float | None] = (None,),
+    data: str | None = None,
+    device: torch.device | str = CPU,
 ) -> list[tuple[str, Codec, tuple[float | None, ...]]]:
     """Several systems, each with the ratios that it is asked for.
 
@@ -156,6 +174,7 @@ def load_all(
         names: as in `load`.
         ratios: nominal bandwidth ratios; None: a system's default.
         data: name of the data set that weights should be for.
+        device: where networks compute; digital links are on the CPU.
 
     Returns:
         (name, codec, ratios) in the order of the names.
@@ -167,10 +186,11 @@ def load_all(
     for name in names:
         if (parts := composite_parts(name)) is not None:
             network = _network(*parts)
-            systems += [(name, CompositeCodec(codec, network), served) for _, codec, served in load_all(parts[:1], ratios, data)]
+            alone = load_all(parts[:1], ratios, data)
+            systems += [(name, _placed(CompositeCodec(codec, network), device), served) for _, codec, served in alone]
             continue
         if (other := _other(name)) is not None:
-            systems.append((name, other(), tuple(ratios)))
+            systems.append((name, _placed(other(), device), tuple(ratios)))
             continue
         if is_digital(name):
             systems.append((name, make_digital(name), tuple(ratios)))
@@ -181,6 +201,6 @@ def load_all(
         for weight, served in weights.items():
             codec: LearnedCodec = load_weight(weight)
             for ratio in served:
-                codec.rate_index(ratio, 1, torch.device("cpu"))  # raises for one that it does not have
-            systems.append((name, codec, tuple(served)))
+                codec.rate_index(ratio, 1, CPU)  # raises for one that it does not have
+            systems.append((name, _placed(codec, device), tuple(served)))
     return systems

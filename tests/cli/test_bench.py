@@ -17,6 +17,7 @@ from statistics import fmean
 import numpy as np
 import pytest
 
+from far_device import FAR, far_device
 from openjscc import metrics
 from openjscc.bench import read_records
 from openjscc.bench.grid import Precision, _wanted, measure_cell, plan_cells
@@ -394,6 +395,26 @@ def test_cells_of_another_source_coder_or_version(openjscc, pictures: Path) -> N
     assert "1 of 2 cells are there already" in again.err
     assert "1 of them are of another version" in again.err
     assert read_records(Path("out/summary.json"))[1].tool != "jpeg 1"
+
+
+def test_the_device_is_where_networks_compute(openjscc, pictures: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The second device is one for tests. Cells of both are the same ones, with a note."""
+    arguments = ["bench", "--systems", f"adjscc,{DIGITAL}", "--data", pictures, "--metrics", "psnr", "-j", 1]
+    openjscc(*arguments, "-o", "near").assert_ok()
+    again = openjscc(*arguments, "-o", "near", "--device", "cpu")
+    again.assert_ok()
+    assert "2 of 2 cells are there already" in again.err
+    assert "device" not in again.err
+    with far_device(), monkeypatch.context() as patch:
+        patch.setattr("openjscc.devices.find_device", lambda name: {"cuda": FAR}[name])
+        openjscc(*arguments, "-o", "far", "--device", "cuda").assert_ok()
+    assert figures("far") == figures("near")
+    names = [str(record.device).partition(":")[0] for record in read_records(Path("far/summary.json"))]
+    assert names == ["meta", "cpu"]
+    mixed = openjscc(*arguments, "-o", "far")
+    mixed.assert_ok()
+    assert "2 of 2 cells are there already" in mixed.err
+    assert "note: 1 of them are of another device (meta: " in mixed.err
 
 
 def test_a_damaged_cell_is_named(openjscc, pictures: Path) -> None:

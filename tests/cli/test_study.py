@@ -10,8 +10,11 @@ from pathlib import Path
 import pytest
 
 from openjscc.bench import read_records
-from openjscc.bench.study_gains import read_gains
+from openjscc.bench.study_differences import DifferenceTable
+from openjscc.bench.study_differences_page import difference_page
+from openjscc.bench.study_gains import GainTable
 from openjscc.bench.study_gains_page import gain_page
+from openjscc.bench.study_places import read_tables
 from openjscc.errors import MissingError
 
 DIGITAL = "jpeg-ldpc:mcs=qpsk-1/2-n1944"
@@ -56,6 +59,11 @@ metric = "psnr"
 of = ["adjscc"]
 over = "{DIGITAL}"
 
+[[difference]]
+metric = "psnr"
+of = ["adjscc"]
+over = "{DIGITAL}"
+
 [[strip]]
 file = "strip.png"
 picture = "0"
@@ -92,7 +100,7 @@ def test_a_study_is_written_down_and_goes_on(openjscc, small: Path) -> None:
     result.assert_ok()
     folder = Path("results/studies/small")
     first = written(folder)
-    assert set(first) == {".gitignore", "small.md", "psnr.svg", "strip.png", "summary.json", "gains.json"}
+    assert set(first) == {".gitignore", "small.md", "psnr.svg", "strip.png", "summary.json", "gains.json", "differences.json"}
     records = read_records(folder / "summary.json")
     assert len(records) == 2 * (2 * 2 + 1)
     assert json.loads(result.out)["records"] == [record.to_dict() for record in records]
@@ -109,9 +117,19 @@ def test_a_study_is_written_down_and_goes_on(openjscc, small: Path) -> None:
     ):  # fmt: skip
         assert text in page, text
     assert "quick look" not in page
-    (table,) = read_gains(folder / "gains.json")
+    (table,) = read_tables(folder / "gains.json", GainTable)
     assert [(row.system, row.at, row.place.images) for row in table.rows] == [("adjscc", 4.0, 3), ("adjscc", 10.0, 3)]
     assert gain_page(table, {"adjscc": "ADJSCC"}) in page
+    (paired,) = read_tables(folder / "differences.json", DifferenceTable)
+    assert [(line.system, line.at, line.difference.pictures) for line in paired.rows if line.difference] == [
+        ("adjscc", 4.0, 3), ("adjscc", 10.0, 3),
+    ]  # fmt: skip
+    other = [r.mean or 0 for r in records if (r.system, r.metric) == (DIGITAL, "psnr")]
+    assert [line.difference.value for line in paired.rows if line.difference] == pytest.approx(
+        [(r.mean or 0) - mean for r, mean in zip(row, other, strict=True)]
+    )
+    assert difference_page(paired, {"adjscc": "ADJSCC"}) in page
+    assert "[gains.json](gains.json) and [differences.json](differences.json)" in page
     assert f"| {DIGITAL} has | " in page
     assert "ADJSCC" in first["psnr.svg"].decode()
 
@@ -152,7 +170,13 @@ def test_cells_are_measured_again(openjscc, small: Path) -> None:
     summary.write_text(json.dumps(changed))
     stale = openjscc("study", small, "-o", "out", "--check", "--cells", 1)
     assert stale.code == 1
-    for part in ("psnr.svg", "table of psnr in small.md", "table of ssim in small.md", "gains of psnr in small.md"):
+    for part in (
+        "psnr.svg",
+        "table of psnr in small.md",
+        "table of ssim in small.md",
+        "gains of psnr in small.md",
+        "differences of psnr in small.md",
+    ):
         assert f"{part} does not show the records" in stale.err
     Path("out/small.md").write_text(page)
     summary.write_text(original)

@@ -5,19 +5,20 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from openjscc.bench.grid import Cell, CellResult, Precision
-from openjscc.bench.points import Measured
+from openjscc.bench.grid import CellResult
 from openjscc.bench.records import Record
-from openjscc.bench.study_gains import check_gain, gain_table, read_gains, write_gains
+from openjscc.bench.study_gains import GainTable, check_gain, gain_table
 from openjscc.bench.study_gains_page import gain_page
+from openjscc.bench.study_places import read_tables, write_tables
 from openjscc.bench.study_sections import GainSection
 from openjscc.errors import IntegrityError, UsageError
+from synthetic_cells import result
 
 SNR = (0.0, 2.0, 4.0, 6.0, 8.0)
 PICTURES = np.random.default_rng(0).normal(0, 3, 12)
@@ -26,22 +27,6 @@ PICTURES = np.random.default_rng(0).normal(0, 3, 12)
 
 def quality(snr: float) -> np.ndarray:
     return 30 + 6 * np.tanh(snr / 10) + PICTURES
-
-
-def result(
-    system: str, values: np.ndarray | Sequence[float], trials: int = 1, lost: float = 0.0, metric: str = "psnr", **where: object
-) -> CellResult:
-    """A cell with these values of its pictures, the same in all trials but for noise whose mean is 0."""
-    facts = {"channel": "awgn", "snr_db": 0.0, "ratio": 1 / 16, "told_snr_db": None, "seed": 0, **where}
-    noise = np.linspace(-1, 1, trials) if trials > 1 else np.zeros(1)
-    rows = (np.asarray(values)[:, None] + noise).tolist()
-    real = float(facts.pop("bandwidth_ratio", facts["ratio"]))  # pyright: ignore[reportArgumentType]
-    cell = Cell(system, system, None, "kodak", "", metrics=(metric,), precision=Precision(trials), **facts)  # pyright: ignore[reportArgumentType]
-    record = Record(
-        system=system, weight=system, metric=metric, mean=float(np.mean(values)), std=None, ci95=None, images=len(rows),
-        trials=trials, bandwidth_ratio=real, parameters=None, macs_per_pixel=None, data="kodak", outage_rate=lost, **facts,
-    )  # pyright: ignore[reportArgumentType]  # fmt: skip
-    return CellResult(cell, (record,), Measured(values={metric: rows}))
 
 
 def along_snr(system: str, values: Callable[[float], np.ndarray], snrs: Iterable[float] = SNR, **more) -> list[CellResult]:
@@ -96,9 +81,11 @@ def test_bandwidth_and_the_mean_distances() -> None:
     assert "| a | > 1.00 | 1.50 [1.50, 1.50] |" in page
     assert "| a | -33.3 | +1.62 |" in page
     assert "| system | CBR 1/48 |" in page
-    assert "awgn, SNR 0 dB:" in page.splitlines(), "no ratio: that is what the columns are of"
+    assert "\n\nawgn, SNR 0 dB:\n\n" in page
+    chosen = result("a", 30 + PICTURES, ratio=None, bandwidth_ratio=1 / 9)
+    assert gain_table(section(x="ratio", bd=True), [*results, chosen]) == table, "no point of a curve of ratios"
 
-    fewer = [cell for cell in results if cell.cell.system == "b" or cell.cell.ratio > 1 / 40]
+    fewer = [cell for cell in results if cell.cell.system == "b" or (cell.cell.ratio or 0) > 1 / 40]
     table = gain_table(section(x="ratio", bd=True), fewer)
     assert table.means[0].rate is table.means[0].quality is None
     assert "a, BD: a curve of 3 points." in gain_page(table, {})
@@ -166,18 +153,18 @@ def test_the_file(tmp_path: Path) -> None:
         gain_table(section(x="ratio", bd=True, where="told_snr_db=5"), results),
     ]
     path = tmp_path / "gains.json"
-    write_gains(path, tables)
-    again = read_gains(path)
+    write_tables(path, tables)
+    again = read_tables(path, GainTable)
     assert again == tables
     assert [gain_page(table, {}) for table in again] == [gain_page(table, {}) for table in tables]
     first = path.read_bytes()
-    write_gains(path, again)
+    write_tables(path, again)
     assert path.read_bytes() == first
     content = json.loads(first)
     for damaged in (b"{", b"{}", b"[1]", json.dumps([{**content[0], "more": 1}]).encode()):
         path.write_bytes(damaged)
         with pytest.raises(IntegrityError, match=r"gains\.json"):
-            read_gains(path)
+            read_tables(path, GainTable)
 
 
 @pytest.mark.parametrize(

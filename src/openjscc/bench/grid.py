@@ -27,12 +27,13 @@ from ..channels import make_channel
 from ..codec import Codec
 from ..configuration import build
 from ..data.datasets import PictureDataset
+from ..devices import exact_float32
 from ..errors import IntegrityError, OpenJSCCError, UsageError
 from ..files import write_atomically
 from ..link import Transmission
 from ..tasks import TaskNetwork
 from .perception import check_networks, open_masks, quantities, task_of
-from .points import Measured, Point, measure, nominal_ratio, to_records
+from .points import Measured, Point, computed_on, measure, nominal_ratio, to_records
 from .records import Record, write_records
 from .statistics import student_t_975
 from .sweep import check_metrics, enumerate_batches, in_order, stacked, until
@@ -125,11 +126,13 @@ class Plan:
         codecs: by name as asked and resolved.
         cells: in the order of the command.
         networks: task networks by name and sha256.
+        device: where metrics with networks of their own compute, see `openjscc.bench.points.measure`.
     """
 
     codecs: dict[tuple[str, str], Codec]
     cells: tuple[Cell, ...]
     networks: dict[tuple[str, str], TaskNetwork] = field(default_factory=dict)
+    device: torch.device | None = None
 
     def codec(self, cell: Cell) -> Codec:
         return self.codecs[cell.system, cell.weight]
@@ -137,6 +140,10 @@ class Plan:
     def networks_of(self, cell: Cell) -> list[TaskNetwork]:
         """The task networks of a cell, in order."""
         return [self.networks[identity] for identity in cell.task_networks]
+
+    def computed_on(self, cell: Cell) -> str:
+        """Names of the devices that a cell is measured on, as its records have them."""
+        return computed_on(self.codec(cell), cell.metrics, self.networks_of(cell), self.device)
 
 
 def plan_cells(
@@ -150,6 +157,7 @@ def plan_cells(
     seed: int = 0,
     told_snr_db: float | None = None,
     networks: Sequence[TaskNetwork] = (),
+    device: torch.device | None = None,
 ) -> Plan:
     """All cells of a grid.
 
@@ -163,6 +171,7 @@ def plan_cells(
         seed: of the experiment.
         told_snr_db: the SNR that the transmitter believes in; None: the true one.
         networks: whose view metrics of labels (accuracy, f1) are of.
+        device: of the `Plan`.
 
     Raises:
         UsageError: an unknown channel or metric, and what `openjscc.bench.perception.check_networks` and
@@ -189,7 +198,7 @@ def plan_cells(
                     )
                     for snr in snr_db
                 ]  # fmt: skip
-    return Plan(codecs, tuple(cells), named)
+    return Plan(codecs, tuple(cells), named, device)
 
 
 @dataclass(frozen=True)
@@ -226,7 +235,7 @@ def measure_cell(
     networks = plan.networks_of(cell)
 
     def sent(trials: range, advance: Callable[[int], None], keep: Keep | None) -> Measured:
-        return _all_pictures(codec, dataset, point, cell, networks, trials, jobs, advance, keep, keep_pictures)
+        return _all_pictures(codec, dataset, point, cell, networks, plan.device, trials, jobs, advance, keep, keep_pictures)
 
     try:
         measured = sent(range(cell.precision.trials), advance, keep)
@@ -237,7 +246,7 @@ def measure_cell(
             measured.add_trials(sent(more, advance, None))
         records = to_records(
             codec, dataset, point, measured, cell.metrics, system=cell.system, seed=cell.seed, told_snr_db=cell.told_snr_db,
-            networks=networks,
+            networks=networks, device=plan.device,
         )  # fmt: skip
         return CellResult(cell, tuple(records), replace(measured, collected={}))
     except OpenJSCCError as error:
@@ -247,8 +256,8 @@ def measure_cell(
 
 
 def _all_pictures(
-    codec: Codec, dataset: PictureDataset, point: Point, cell: Cell, networks: Sequence[TaskNetwork], trials: range, jobs: int,
-    advance: Callable[[int], None], keep: Keep | None, keep_pictures: int,
+    codec: Codec, dataset: PictureDataset, point: Point, cell: Cell, networks: Sequence[TaskNetwork],
+    device: torch.device | None, trials: range, jobs: int, advance: Callable[[int], None], keep: Keep | None, keep_pictures: int,
 ) -> Measured:  # fmt: skip
     numbered = enumerate_batches(dataset, getattr(codec, "pack", 1))
     masks = open_masks(cell.metrics, dataset, codec)
@@ -275,11 +284,13 @@ def _all_pictures(
             masks=None if masks is None else stacked(masks, first, len(x)),
             advance=advanced,
             keep=kept,
+            device=device,
         )
 
     total = Measured()
-    for part in in_order(work, numbered, jobs, stop):
-        total.add_pictures(part)
+    with exact_float32():
+        for part in in_order(work, numbered, jobs, stop):
+            total.add_pictures(part)
     return total
 
 

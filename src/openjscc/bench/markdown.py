@@ -12,9 +12,9 @@ def table_row(cells: Iterable[str]) -> str:
     return "| " + " | ".join(" ".join(cell.replace("|", "\\|").split()) for cell in cells) + " |"
 
 
-def heading(x: str, value: float) -> str:
-    """Of a column: a place on the axis ``x``."""
-    if x in ("ratio", "bandwidth_ratio"):
+def heading(x: str, value: float | None) -> str:
+    """Of a column: a place on the axis ``x``; None: a ratio that systems chose."""
+    if value is None or x in ("ratio", "bandwidth_ratio"):
         return f"CBR {format_ratio(value)}"
     return f"{value:g} dB" if x.endswith("snr_db") else f"{value:.4g}"
 

@@ -6,6 +6,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
+import torch
+
 from ..codec import Codec, check_task
 from ..data.datasets import PictureDataset
 from ..data.masks import MaskSet, masks_of
@@ -116,13 +118,16 @@ def quantities(metrics: Iterable[str], networks: Sequence[TaskNetwork]) -> list[
     return found
 
 
-def open_networks(names: Sequence[str] | None, metrics: Iterable[str], dataset: PictureDataset) -> tuple[TaskNetwork, ...]:
+def open_networks(
+    names: Sequence[str] | None, metrics: Iterable[str], dataset: PictureDataset, device: torch.device | str = "cpu"
+) -> tuple[TaskNetwork, ...]:
     """The networks that metrics of labels are measured with; none where no such metric is asked for.
 
     Args:
         names: as `openjscc.tasks.load_task_network` takes them; None: the data set's (`DEFAULT_NETWORKS`).
         metrics: names.
         dataset: the pictures, with labels.
+        device: where they compute.
 
     Raises:
         UsageError: names without a metric of labels; no name for such a metric; what `check_networks` refuses.
@@ -139,7 +144,7 @@ def open_networks(names: Sequence[str] | None, metrics: Iterable[str], dataset: 
         raise UsageError(
             f"{of_labels[0]} on {dataset.name} needs a task network", "name one for these classes with --task-network NAME|FILE"
         )
-    networks = tuple(load_task_network(name) for name in names or [DEFAULT_NETWORKS[dataset.name]])
+    networks = tuple(load_task_network(name).to(device) for name in names or [DEFAULT_NETWORKS[dataset.name]])
     check_networks(of_labels, dataset, networks)
     return networks
 

@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from ..channels import make_channel
-from ..codec import Codec, adapts_rate, is_bound, ratios_for, takes_any_ratio
+from ..codec import Codec, adapts_rate, device_of, is_bound, ratios_for, takes_any_ratio
 from ..data.datasets import PictureDataset
 from ..errors import UsageError
 from ..link import Transmission, deliver, encode
@@ -114,6 +114,7 @@ def measure(
     masks: torch.Tensor | None = None,
     advance: Callable[[int], None] = lambda count: None,
     keep: Callable[[int, Transmission], None] | None = None,
+    device: torch.device | None = None,
 ) -> Measured:
     """Send B pictures ``(B, 3, H, W)`` at one point, once per trial. They are encoded once.
 
@@ -130,6 +131,8 @@ def measure(
         masks: class numbers, integers ``(B, H, W)``, for metrics of segmentations.
         advance: told B after each trial.
         keep: given the trial and what happened, to store pictures.
+        device: where metrics with networks of their own (LPIPS, ...) compute; None: where the pictures arrive. Codec and task
+            networks compute where they are.
 
     Raises:
         UsageError: a codec that does not do the task, a metric of labels without a network, a network without labels, metrics of
@@ -163,15 +166,17 @@ def measure(
             continue
         if result.image is None:
             raise UsageError(f"{codec.name} gives no picture", "choose a system whose task is reconstruction")
-        received = result.image.to(x.device)
+        received = result.image.to(sent.x.device)
         seen = {each.network.name: each.scores(received) for each in eyes}
         for quantity in asked:
             metric = get_metric(quantity.metric)
+            there = device if device is not None and metric.needs == "weights" else received.device
+            pair = sent.x.to(there), received.to(there)
             if metric.kind == "picture":
-                columns.setdefault(quantity.key, []).append(metric.function(x, received).cpu())
+                columns.setdefault(quantity.key, []).append(metric.function(*pair).cpu())
                 continue
             if quantity.network is None or labels is None:
-                found = metric.collect(x, received)
+                found = metric.collect(*pair)
             else:
                 found = metric.collect(seen[quantity.network.name], labels)
             if isinstance(metric, SetMetric) and metric.single is not None:
@@ -237,17 +242,28 @@ def nominal_ratio(codec: Codec, asked: float | None, task: str = RECONSTRUCTION)
     return nearest
 
 
+def computed_on(
+    codec: Codec, metrics: Sequence[str], networks: Sequence[TaskNetwork] = (), device: torch.device | None = None
+) -> str:
+    """Names of the devices of codec, task networks and metrics (`openjscc.bench.provenance.device_name`), the codec's first."""
+    modules = [module for module in (codec, *networks) if isinstance(module, nn.Module)]
+    places = [device_of(codec) or torch.device("cpu"), *(each.device for module in modules for each in module.parameters())]
+    if device is not None and any(get_metric(metric).needs == "weights" for metric in metrics):
+        places.append(device)
+    return "; ".join(dict.fromkeys(device_name(place) for place in dict.fromkeys(places)))
+
+
 def to_records(
     codec: Codec, dataset: PictureDataset, point: Point, measured: Measured, metrics: Sequence[str], *, system: str, seed: int,
-    told_snr_db: float | None, networks: Sequence[TaskNetwork] = (),
+    told_snr_db: float | None, networks: Sequence[TaskNetwork] = (), device: torch.device | None = None,
 ) -> list[Record]:  # fmt: skip
-    """One record per metric (of labels: and network), in their order; none where nothing has been measured."""
+    """One record per metric (of labels: and network), in their order; none where nothing has been measured. ``device``: see
+    `measure`."""
     if not measured.arrived:
         return []
     task, masks = task_of(metrics), open_masks(metrics, dataset, codec)
     weight = getattr(codec, "weight", None)
     learned = isinstance(codec, nn.Module)
-    device = next((parameter.device for parameter in codec.parameters()), "cpu") if learned else "cpu"
     uses = [fmean(row) for row in measured.uses]
     cpp = fmean(count / pixels for count, pixels in zip(uses, measured.pixels, strict=True))
     images, trials = len(measured.arrived), len(measured.arrived[0])
@@ -299,7 +315,7 @@ def to_records(
                 cpp=cpp,
                 encode_ms=fmean(value for row in measured.encode_ms for value in row),
                 decode_ms=fmean(value for row in measured.decode_ms for value in row),
-                device=device_name(device),
+                device=computed_on(codec, metrics, networks, device),
                 versions=versions(),
                 commit=commit(),
             )

@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
+
 from ..composite import CompositeCodec
 from ..data.datasets import DATASETS, PictureDataset, open_dataset
 from ..data.masks import masks_of
@@ -71,7 +73,7 @@ class Recheck:
 
 def plan_recheck(
     records: Sequence[Record], count: int, seed: int = 0, data_dir: str | os.PathLike[str] | None = None,
-    networks: Iterable[str] = (),
+    networks: Iterable[str] = (), device: torch.device | None = None,
 ) -> Recheck:  # fmt: skip
     """Draw cells, after making sure that all weights and pictures are the ones that the records were made with.
 
@@ -81,6 +83,7 @@ def plan_recheck(
         seed: of the drawing.
         data_dir: where named data sets are kept.
         networks: where task networks are that their names do not lead to, as `openjscc.tasks.load_task_network` takes them.
+        device: where networks compute; None: the CPU. It need not be that of the records.
 
     Raises:
         UsageError: no record has a figure. MissingError: a weight, data set, or the weights of all metrics.
@@ -99,7 +102,7 @@ def plan_recheck(
                 f"{weight} is another weight: sha256 {found[:16]}, the records were made with {digest[:16]}",
                 "get that weight again, or run the study again in another folder",
             )
-    opened = _same_networks(records, networks)
+    opened = {name: network.to(device or "cpu") for name, network in _same_networks(records, networks).items()}
     missing = missing_metrics(record.metric for record in records)
     drawn = random.Random(seed).sample(list(cells.values()), min(count, len(cells)))
     planned = []
@@ -107,7 +110,7 @@ def plan_recheck(
         some = [record for record in some if record.metric not in missing]
         if some:
             dataset = datasets[some[0].data, some[0].images]
-            planned.append((some, _plan(some, dataset, opened), dataset))
+            planned.append((some, _plan(some, dataset, opened, device), dataset))
     return Recheck(tuple(planned), len(cells), missing)
 
 
@@ -182,7 +185,9 @@ def _weight_path(system: str, weight: str) -> Path:
     return weight_files()[weight]
 
 
-def _plan(records: Sequence[Record], dataset: PictureDataset, networks: dict[str, TaskNetwork]) -> Plan:
+def _plan(
+    records: Sequence[Record], dataset: PictureDataset, networks: dict[str, TaskNetwork], device: torch.device | None
+) -> Plan:
     """A plan of the one cell that the records are of."""
     first = records[0]
     exact = (
@@ -191,7 +196,8 @@ def _plan(records: Sequence[Record], dataset: PictureDataset, networks: dict[str
         else first.weight
     )
     try:
-        ((_, codec, ratios),) = load_all([exact], (first.ratio,), first.data if first.data in DATASETS else None)
+        data = first.data if first.data in DATASETS else None
+        ((_, codec, ratios),) = load_all([exact], (first.ratio,), data, device or "cpu")
     except UsageError as error:
         raise UsageError(f"summary.json: {error.message}", error.hint) from None
     looked_by = dict.fromkeys(record.task_network for record in records if record.task_network is not None)
@@ -200,6 +206,7 @@ def _plan(records: Sequence[Record], dataset: PictureDataset, networks: dict[str
         metrics=list(dict.fromkeys(record.metric for record in records)),
         precision=Precision(first.trials, most=first.trials), seed=first.seed,
         told_snr_db=first.told_snr_db, networks=[networks[name] for name in looked_by],
+        device=device,
     )  # fmt: skip
 
 

@@ -15,7 +15,15 @@ from ..configuration import build, packaged, read_toml
 from ..errors import UsageError
 from ..metrics import get_metric
 from .layout import MEASURED
-from .study_sections import BenchSection, FigureSection, GainSection, HeatmapSection, StripSection, TableSection
+from .study_sections import (
+    BenchSection,
+    DifferenceSection,
+    FigureSection,
+    GainSection,
+    HeatmapSection,
+    StripSection,
+    TableSection,
+)
 
 
 @dataclass(frozen=True)
@@ -29,6 +37,7 @@ class Study:
         figure: what is drawn.
         table: what is tabulated.
         gain: which systems are compared at equal quality.
+        difference: which systems are compared at the same points.
         strip: pictures that are shown.
         heatmap: semantic weights that are shown.
         paper: citation of what it is after.
@@ -42,6 +51,7 @@ class Study:
     figure: tuple[FigureSection, ...] = ()
     table: tuple[TableSection, ...] = ()
     gain: tuple[GainSection, ...] = ()
+    difference: tuple[DifferenceSection, ...] = ()
     strip: tuple[StripSection, ...] = ()
     heatmap: tuple[HeatmapSection, ...] = ()
     paper: str = ""
@@ -55,7 +65,8 @@ class Study:
         if twice := [file for file in files if files.count(file) > 1]:
             raise UsageError(f"two figures have the file {twice[0]!r}", "give each its own name")
         measured = {metric for bench in self.bench for metric in bench.metrics}
-        for asked in (*(section.y for section in self.figure), *(section.metric for section in (*self.table, *self.gain))):
+        tables = (*self.table, *self.gain, *self.difference)
+        for asked in (*(section.y for section in self.figure), *(section.metric for section in tables)):
             if asked not in measured and asked not in MEASURED:
                 raise UsageError(
                     f"metric {asked!r} is not measured", f"add it to the metrics of a [[bench]]: {', '.join(measured)}"

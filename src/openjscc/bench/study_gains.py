@@ -1,46 +1,23 @@
-"""The ``[[gain]]`` tables of a study: computed from the values of every picture, and kept as ``gains.json``."""
+"""The ``[[gain]]`` tables of a study: computed from the values of every picture. They are kept as ``gains.json``
+(`openjscc.bench.study_places.write_tables`)."""
 
 from __future__ import annotations
 
-import dataclasses
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from ..configuration import build
-from ..errors import IntegrityError, OpenJSCCError, UsageError
-from ..files import write_atomically
+from ..errors import UsageError
 from ..metrics import get_metric
 from .bjontegaard import FEWEST as BD_FEWEST
 from .bjontegaard import bd_quality, bd_rate
 from .gains import FEWEST, Gain, QualityCurve, bandwidth_gain, snr_gain
 from .grid import CellResult
 from .records import Record
-from .selection import select, shown
+from .selection import select
+from .study_places import Pair, Place, pairs
 from .study_sections import GainSection
-
-_CONDITIONS = ("data", "channel", "ratio", "snr_db", "told_snr_db", "images", "seed")
-
-
-@dataclass(frozen=True)
-class Place:
-    """What both systems were measured under, but for what the table runs along (None).
-
-    Attributes:
-        data, channel, ratio, snr_db, told_snr_db, images, seed: as in a `Record`.
-    """
-
-    data: str
-    channel: str
-    ratio: float | None
-    snr_db: float | None
-    told_snr_db: float | None
-    images: int
-    seed: int
 
 
 @dataclass(frozen=True)
@@ -105,9 +82,9 @@ def check_gain(section: GainSection, records: Sequence[Record]) -> None:
     """
     fewest = BD_FEWEST if section.bd else FEWEST
     select([record for record in records if record.metric == section.metric], section.conditions, (section.over, *section.of))
-    pairs = _pairs(section, records)
+    found = _pairs(section, records)
     for system in section.of:
-        both = [min(len(a), len(b)) for _, name, a, b in pairs if name == system]
+        both = [min(len(a), len(b)) for _, name, a, b in found if name == system]
         if max(both, default=0) < fewest:
             there = f"{max(both)} points" if both else "no common conditions"
             raise UsageError(
@@ -137,67 +114,11 @@ def gain_table(section: GainSection, results: Iterable[CellResult]) -> GainTable
     return GainTable(section, tuple(rows), tuple(means))
 
 
-def write_gains(path: Path, tables: Iterable[GainTable]) -> None:
-    """Write ``gains.json``, whole or not at all."""
-    content = json.dumps([dataclasses.asdict(table) for table in tables], indent=1, allow_nan=False)
-    write_atomically(path, (content + "\n").encode())
-
-
-def read_gains(path: Path) -> list[GainTable]:
-    """What `write_gains` wrote.
-
-    Raises:
-        IntegrityError: it is something else.
-    """
-    try:
-        content = json.loads(path.read_text("utf-8"))
-        if not isinstance(content, list) or not all(isinstance(item, dict) for item in content):
-            raise ValueError("not a list of objects")
-        return [build(GainTable, item, f"{path}: table {number}") for number, item in enumerate(content)]
-    except OpenJSCCError as error:
-        raise IntegrityError(error.message, "run the study again") from None
-    except (OSError, ValueError) as error:
-        raise IntegrityError(f"{path} does not hold gains: {error}", "run the study again") from None
-
-
-Pair = tuple[Place, str, list[Record], list[Record]]
-
-
 def _pairs(section: GainSection, records: Sequence[Record]) -> list[Pair]:
-    """Place, system, its records and those of the other one, in the order of x; only where there are both."""
-    along = "snr_db" if section.x == "snr_db" else "ratio"
-    chosen = [record for record in records if record.metric == section.metric]
-    theirs = _by_place(_of(chosen, section, section.over), section, along)
-    pairs = []
-    for system in section.of:
-        ours = _by_place(_of(chosen, section, system), section, along)
-        pairs += [(place, system, ours[place], theirs[place]) for place in theirs if place in ours]
-    order = list(theirs)
-    return sorted(pairs, key=lambda pair: order.index(pair[0]))
-
-
-def _of(records: Sequence[Record], section: GainSection, system: str) -> list[Record]:
-    """Those of one system; none where all its cells failed."""
-    try:
-        return select(records, section.conditions, (system,))
-    except UsageError:
-        return []
-
-
-def _by_place(records: Iterable[Record], section: GainSection, along: str) -> dict[Place, list[Record]]:
-    groups: dict[Place, dict[float, Record]] = {}
-    for record in records:
-        conditions: dict[str, Any] = {name: None if name == along else getattr(record, name) for name in _CONDITIONS}
-        place = Place(**conditions)
-        points = groups.setdefault(place, {})
-        if getattr(record, along) in points:
-            where = f"{along}={shown(along, getattr(record, along))}"
-            raise UsageError(
-                f"gain: {record.system} has several values of {section.metric} at {where}",
-                'choose one, e.g. where = "trials=3"',
-            )
-        points[getattr(record, along)] = record
-    return {place: [points[x] for x in sorted(points)] for place, points in groups.items()}
+    """`openjscc.bench.study_places.pairs` along what is saved. A ratio that a system chose is no point of a curve of ratios."""
+    if section.x == "snr_db":
+        return pairs(section, records, "snr_db")
+    return pairs(section, [record for record in records if record.ratio is not None], "ratio")
 
 
 def _curve(section: GainSection, records: Sequence[Record], values: Mapping[int, list[list[float]]]) -> QualityCurve | None:

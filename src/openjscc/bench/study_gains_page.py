@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
 
 from ..metrics import get_metric
-from .layout import in_words, metric_name
+from .layout import metric_name
 from .markdown import heading, sentence, table_row
-from .study_gains import GainRow, GainTable, MeanRow, Place
+from .study_gains import GainRow, GainTable, MeanRow
+from .study_places import place_in_words
 from .study_sections import GainSection
 
 INTRODUCTION = (
@@ -16,9 +16,6 @@ INTRODUCTION = (
     "kind (bootstrap, the same pictures for both; …: beyond what was measured). > and <: the system is better, or worse, than "
     "that wherever it was measured, so that only a bound is known. Lost pictures count as mid-grey."
 )
-
-_CONSTANT = ("data", "images", "seed")
-"""Not said where they are the same everywhere."""
 
 
 def gain_page(table: GainTable, labels: Mapping[str, str]) -> str:
@@ -33,12 +30,13 @@ def gain_page(table: GainTable, labels: Mapping[str, str]) -> str:
     saved = "SNR" if section.x == "snr_db" else "Bandwidth"
     parts = [f"### {section.title or f'{saved} for the {metric} of {over}'}", _meaning(section, over, metric)]
     places = list(dict.fromkeys(row.place for row in table.rows))
+    along = "snr_db" if section.x == "snr_db" else "ratio"
     if not places:
         return "\n\n".join([*parts, "No figure: the cells of one side failed."])
     for place in places:
         rows = [row for row in table.rows if row.place == place]
         means = [row for row in table.means if row.place == place]
-        parts += [_where(section, place, places), _savings(section, rows, over, labels)]
+        parts += [place_in_words(place, places, along), _savings(section, rows, over, labels)]
         if means:
             parts.append(_means(section, means, metric, labels))
         parts += _notes(section, rows, means, labels)
@@ -62,18 +60,6 @@ def _meaning(section: GainSection, over: str, metric: str) -> str:
             "means have no interval."
         )
     return " ".join(words)
-
-
-def _where(section: GainSection, place: Place, places: Sequence[Place]) -> str:
-    facts = dataclasses.asdict(place)
-    del facts["snr_db" if section.x == "snr_db" else "ratio"]  # what the columns are of
-    told = {other.told_snr_db for other in places}
-    words = [
-        in_words(name, value) or ("SNR known" if name == "told_snr_db" and len(told) > 1 else "")
-        for name, value in facts.items()
-        if name not in _CONSTANT or len({getattr(other, name) for other in places}) > 1
-    ]
-    return ", ".join(word for word in words if word) + ":"
 
 
 def _savings(section: GainSection, rows: Sequence[GainRow], over: str, labels: Mapping[str, str]) -> str:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from ..files import write_atomically
 from ..metrics import METRICS
@@ -18,13 +19,21 @@ from .plots import NO_BANDS, Chart, draw, without_wide_bands, write_figure
 from .records import Record, write_records
 from .selection import in_order, select, shown
 from .study import Study, published_points
-from .study_gains import GainTable, read_gains, write_gains
-from .study_gains_page import INTRODUCTION, gain_page
+from .study_differences import DifferenceTable
+from .study_differences_page import INTRODUCTION as ON_DIFFERENCES
+from .study_differences_page import difference_page
+from .study_gains import GainTable
+from .study_gains_page import INTRODUCTION as ON_GAINS
+from .study_gains_page import gain_page
 from .study_pictures import write_heatmap, write_strip
+from .study_places import read_tables, write_tables
 from .study_plan import HeatmapPlan, StripPlan
-from .study_sections import FigureSection, TableSection
+from .study_sections import ComparedSection, FigureSection, TableSection
 
 GAINS = "gains.json"
+DIFFERENCES = "differences.json"
+
+Table = TypeVar("Table", GainTable, DifferenceTable)
 
 AXIS_WORDS = {"snr_db": "SNR", "ratio": "bandwidth ratio", "bandwidth_ratio": "bandwidth ratio", "cpp": "channel uses per pixel"}
 
@@ -63,8 +72,10 @@ def write_study(
     shown: Iterable[StripPlan | HeatmapPlan],
     facts: Facts,
     gains: Sequence[GainTable] = (),
+    differences: Sequence[DifferenceTable] = (),
 ) -> list[Path]:
-    """Figures, strips and heat maps (``shown``), gains.json (where there are gains), NAME.md and, last of all, summary.json.
+    """Figures, strips and heat maps (``shown``), gains.json and differences.json (where asked for), NAME.md and, last of all,
+    summary.json.
 
     Returns what was written.
 
@@ -83,20 +94,26 @@ def write_study(
         drawn = write_strip(folder, pictures, labels) if isinstance(pictures, StripPlan) else write_heatmap(folder, pictures)
         sections.append(drawn)
         written.append(folder / pictures.section.file)
-    if gains:
-        write_gains(folder / GAINS, gains)
-        written.append(folder / GAINS)
-        gains = read_gains(folder / GAINS)  # the page says what the file says
-    else:
-        (folder / GAINS).unlink(missing_ok=True)
+    gains = _kept(folder / GAINS, gains, GainTable)
+    differences = _kept(folder / DIFFERENCES, differences, DifferenceTable)
+    written += [folder / name for name, tables in ((GAINS, gains), (DIFFERENCES, differences)) if tables]
     page = folder / f"{facts.name}.md"
-    write_atomically(page, _page(study, records, sections, labels, facts, gains).encode())
+    write_atomically(page, _page(study, records, sections, labels, facts, gains, differences).encode())
     write_records(folder / "summary.json", records)
     return [*written, page, folder / "summary.json"]
 
 
+def _kept(path: Path, tables: Sequence[Table], kind: type[Table]) -> Sequence[Table]:
+    """Written, and read again: the page says what the file says. No file where there is no table."""
+    if tables:
+        write_tables(path, tables)
+        return read_tables(path, kind)
+    path.unlink(missing_ok=True)
+    return ()
+
+
 def stale_parts(folder: Path, study: Study, records: Sequence[Record], page: str) -> list[str]:
-    """What in a folder of results does not show its records any more: figures, tables and gains, by name.
+    """What in a folder of results does not show its records any more: figures and tables, by name.
 
     Args:
         folder: with ``summary.json``.
@@ -118,12 +135,23 @@ def stale_parts(folder: Path, study: Study, records: Sequence[Record], page: str
     for table in study.table:
         if table.metric in measured and _table(table, records, labels) not in text:
             stale.append(f"table of {table.metric} in {page}")
-    if gains := [section for section in study.gain if section.metric in measured]:
-        found = read_gains(folder / GAINS) if (folder / GAINS).exists() else []
-        if [table.section for table in found] != gains:
-            stale.append(GAINS)
-        stale += [f"gains of {t.section.metric} in {page}" for t in found if gain_page(t, labels) not in text]
-    return stale
+    gains = [section for section in study.gain if section.metric in measured]
+    differences = [section for section in study.difference if section.metric in measured]
+    stale += _stale_tables(folder / GAINS, GainTable, gains, lambda table: gain_page(table, labels) in text, page)
+    return stale + _stale_tables(
+        folder / DIFFERENCES, DifferenceTable, differences, lambda table: difference_page(table, labels) in text, page
+    )
+
+
+def _stale_tables(
+    path: Path, kind: type[Table], sections: Sequence[ComparedSection], is_shown: Callable[[Table], bool], page: str
+) -> list[str]:
+    """The file, where it is of other sections, and its tables that are not on the page."""
+    if not sections:
+        return []
+    found = read_tables(path, kind) if path.exists() else []
+    stale = [] if [table.section for table in found] == sections else [path.name]
+    return stale + [f"{path.stem} of {table.section.metric} in {page}" for table in found if not is_shown(table)]
 
 
 def _labels(study: Study) -> dict[str, str]:
@@ -158,8 +186,9 @@ def _has_intervals(layout: Layout) -> bool:
 
 
 def _page(
-    study: Study, records: Sequence[Record], sections: list[str], labels: dict[str, str], facts: Facts, gains: Sequence[GainTable]
-) -> str:
+    study: Study, records: Sequence[Record], sections: list[str], labels: dict[str, str], facts: Facts,
+    gains: Sequence[GainTable], differences: Sequence[DifferenceTable],
+) -> str:  # fmt: skip
     parts = [f"# {study.title}"]
     if study.paper:
         parts.append(study.paper)
@@ -168,14 +197,16 @@ def _page(
     if facts.quick:
         pictures = listed(in_words("images", record.images) for record in records)
         parts.append(f"**A quick look at {pictures}, not the whole study.**")
-    beside = f" and [{GAINS}]({GAINS})" if gains else ""
-    parts.append(f"Made by `{facts.command}` from the records in [summary.json](summary.json){beside}.")
+    beside = ["summary.json", *(name for name, tables in ((GAINS, gains), (DIFFERENCES, differences)) if tables)]
+    parts.append(f"Made by `{facts.command}` from the records in {' and '.join(f'[{name}]({name})' for name in beside)}.")
     parts += ["## What was measured", "\n".join(f"- {line}" for line in _measured(records, facts))]
     tables = [_table(section, records, labels) for section in study.table if section.metric not in facts.missing]
     if tables:
         parts += ["## Tables", *tables]
     if gains:
-        parts += ["## Gains", INTRODUCTION, *(gain_page(table, labels) for table in gains)]
+        parts += ["## Gains", ON_GAINS, *(gain_page(table, labels) for table in gains)]
+    if differences:
+        parts += ["## Differences", ON_DIFFERENCES, *(difference_page(table, labels) for table in differences)]
     if sections:
         parts += ["## Figures", *sections]
     if facts.weights:

@@ -8,6 +8,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import torch
+
 from ..codec import Codec, is_bound
 from ..data.datasets import DATASETS, PictureDataset, open_dataset
 from ..errors import MissingError, OpenJSCCError, UsageError, unknown_name
@@ -20,6 +22,7 @@ from .perception import Quantity, open_classifier, open_networks, quantities
 from .records import Record
 from .selection import select
 from .study import Study
+from .study_differences import check_difference
 from .study_gains import check_gain
 from .study_sections import BenchSection, HeatmapSection, StripSection
 from .sweep import missing_metrics
@@ -96,13 +99,16 @@ class StudyPlan:
         return list({name: codec for grid in grids for name, codec in grid.plan.codecs.items()}.values())
 
 
-def plan_study(study: Study, data_dir: str | os.PathLike[str] | None = None, limit: int | None = None) -> StudyPlan:
+def plan_study(
+    study: Study, data_dir: str | os.PathLike[str] | None = None, limit: int | None = None, device: torch.device | None = None
+) -> StudyPlan:
     """Open everything that a study needs.
 
     Args:
         study: which.
         data_dir: where named data sets are kept.
         limit: only the first so many pictures of each grid.
+        device: where networks compute but for those of strips and heat maps, which look at a few pictures; None: the CPU.
 
     Raises:
         MissingError: data, weights, a library, or the weights of all metrics.
@@ -124,17 +130,17 @@ def plan_study(study: Study, data_dir: str | os.PathLike[str] | None = None, lim
     def planned(bench: BenchSection, dataset: PictureDataset, metrics: Sequence[str]) -> Plan:
         where = (bench.systems, bench.ratios)
         if where not in opened:
-            opened[where] = load_all(*where, study.data if study.data in DATASETS else None)
+            opened[where] = load_all(*where, study.data if study.data in DATASETS else None, device or "cpu")
         bounds = [name for name, codec, _ in opened[where] if is_bound(codec)]
         if bounds and bench.told_snr_db is not None:
             raise UsageError(f"told_snr_db with {bounds[0]}", "a bound is for a transmitter that knows the SNR: measure it apart")
         of_labels = any(get_metric(metric).needs == "labels" for metric in metrics)
         if of_labels and bench.task_network not in looked_by:
-            looked_by[bench.task_network] = open_networks(bench.task_network or None, metrics, dataset)
+            looked_by[bench.task_network] = open_networks(bench.task_network or None, metrics, dataset, device or "cpu")
         return plan_cells(
             opened[where], dataset, channels=bench.channel, snr_db=list(dict.fromkeys(bench.snr_db)), metrics=metrics,
             precision=Precision(bench.trials, most=max(bench.trials, 100)), seed=bench.seed, told_snr_db=bench.told_snr_db,
-            networks=looked_by[bench.task_network] if of_labels else (),
+            networks=looked_by[bench.task_network] if of_labels else (), device=device,
         )  # fmt: skip
 
     sizes: dict[int, PictureDataset] = {}
@@ -169,7 +175,7 @@ def plan_study(study: Study, data_dir: str | os.PathLike[str] | None = None, lim
 def _merged(plans: Sequence[Plan]) -> Plan:
     codecs = {name: codec for plan in plans for name, codec in plan.codecs.items()}
     networks = {identity: network for plan in plans for identity, network in plan.networks.items()}
-    return Plan(codecs, tuple(dict.fromkeys(cell for plan in plans for cell in plan.cells)), networks)
+    return Plan(codecs, tuple(dict.fromkeys(cell for plan in plans for cell in plan.cells)), networks, plans[0].device)
 
 
 def one_picture(dataset: PictureDataset, name: str) -> PictureDataset:
@@ -221,7 +227,7 @@ def _check_crop(section: StripSection, dataset: PictureDataset) -> None:
 
 
 def _check_pages(study: Study, plan: StudyPlan) -> None:
-    """Whether every figure, table and gain will have its records, and one value for every place."""
+    """Whether every figure and table will have its records, and one value for every place."""
     records = [
         _expected(cell, quantity, len(grid.dataset), number)
         for grid in plan.grids
@@ -238,6 +244,9 @@ def _check_pages(study: Study, plan: StudyPlan) -> None:
     for section in study.gain:
         if section.metric not in plan.missing:
             check_gain(section, records)
+    for section in study.difference:
+        if section.metric not in plan.missing:
+            check_difference(section, records)
 
 
 def _check_page(what: str, records: list[Record], systems: Iterable[str], where: Mapping, x: str, y: str, facet) -> None:

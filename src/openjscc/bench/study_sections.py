@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from ..channels import make_channel
 from ..errors import UsageError, unknown_name
-from ..metrics import METRICS, get_metric
+from ..metrics import METRICS, Metric, SetMetric, get_metric
 from ..tasks.semantics import WEIGHTINGS, Output
 from ..units import AUTO, SNR_LIMIT_DB, parse_ratio
 from .layout import INTERVALS, MEASURED
@@ -18,7 +18,6 @@ from .selection import Value, check_column, columns, in_order, parse_where
 from .strips import Crop
 
 STRIP_SUFFIXES = (".png", ".webp")
-GAIN_AXES = ("snr_db", "ratio", "bandwidth_ratio")
 
 
 @dataclass(frozen=True)
@@ -178,42 +177,81 @@ class TableSection:
 
 
 @dataclass(frozen=True)
-class GainSection:
-    """What systems save against another one at equal quality, at each of its points, see `openjscc.bench.study_gains`.
+class ComparedSection:
+    """Systems that are held against another one, over the same pictures and draws.
 
     Attributes:
-        metric: the quality; one of single pictures.
-        of: the systems that save.
+        metric: name.
+        of: the systems.
         over: the one that they are compared with.
-        x: what is saved: ``snr_db``, ``ratio`` (nominal) or ``bandwidth_ratio`` (what was really sent).
+        x: the column that the table runs along.
         where: conditions, as ``openjscc plot --where`` takes them.
-        bd: Bjontegaard's mean distances beside it; for bandwidth, and at least four points.
-        title: heading; left out: metric and system.
     """
+
+    axes: ClassVar[tuple[str, ...]] = ("snr_db", "ratio")
 
     metric: str
     of: tuple[str, ...]
     over: str
     x: str = "snr_db"
     where: str = ""
-    bd: bool = False
-    title: str = ""
 
     def __post_init__(self) -> None:
-        if get_metric(self.metric).kind != "picture":
-            known = ", ".join(metric.name for metric in METRICS.values() if metric.kind == "picture")
+        if not self.takes(get_metric(self.metric)):
+            known = ", ".join(metric.name for metric in METRICS.values() if self.takes(metric))
             raise UsageError(f"metric {self.metric!r} is not one of single pictures", f"choose among {known}")
-        if self.x not in GAIN_AXES:
-            raise unknown_name("x", self.x, GAIN_AXES)
+        if self.x not in self.axes:
+            raise unknown_name("x", self.x, self.axes)
         if not self.of or self.over in self.of or len(set(self.of)) < len(self.of):
             raise UsageError(f"of {list(self.of)} over {self.over!r}", "name other systems than that one, each once")
-        if self.bd and self.x == "snr_db":
-            raise UsageError("bd with x = snr_db", "Bjontegaard's distances are of bandwidth: take ratio or bandwidth_ratio")
         _conditions(self.where)
+
+    @staticmethod
+    def takes(metric: Metric) -> bool:
+        """Whether it has a value for each picture (accuracy: right or wrong)."""
+        return metric.kind == "picture" or (isinstance(metric, SetMetric) and metric.single is not None)
 
     @property
     def conditions(self) -> dict[str, list[Value]]:
         return _conditions(self.where)
+
+
+@dataclass(frozen=True)
+class GainSection(ComparedSection):
+    """What systems save against another one at equal quality, at each of its points, see `openjscc.bench.study_gains`.
+
+    ``x`` is what is saved: ``snr_db``, ``ratio`` (nominal) or ``bandwidth_ratio`` (what was really sent).
+
+    Attributes:
+        bd: Bjontegaard's mean distances beside it; for bandwidth, and at least four points.
+        title: heading; left out: metric and system.
+    """
+
+    axes: ClassVar[tuple[str, ...]] = ("snr_db", "ratio", "bandwidth_ratio")
+
+    bd: bool = False
+    title: str = ""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.bd and self.x == "snr_db":
+            raise UsageError("bd with x = snr_db", "Bjontegaard's distances are of bandwidth: take ratio or bandwidth_ratio")
+
+    @staticmethod
+    def takes(metric: Metric) -> bool:
+        """Whether it is a quality of single pictures that has a curve."""
+        return metric.kind == "picture"
+
+
+@dataclass(frozen=True)
+class DifferenceSection(ComparedSection):
+    """How much better systems are than another one at the same point, see `openjscc.bench.study_differences`.
+
+    Attributes:
+        title: heading; left out: metric and system.
+    """
+
+    title: str = ""
 
 
 @dataclass(frozen=True)

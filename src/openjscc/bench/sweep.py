@@ -16,6 +16,7 @@ from ..channels import make_channel
 from ..codec import Codec
 from ..data.datasets import PictureDataset
 from ..data.masks import MaskSet
+from ..devices import exact_float32
 from ..errors import MissingError, UsageError
 from ..metrics import get_metric
 from ..tasks import TaskNetwork
@@ -119,8 +120,9 @@ def evaluate(
     batch_pixels: int = BATCH_PIXELS,
     jobs: int = 1,
     advance: Callable[[int], None] = lambda count: None,
+    device: torch.device | None = None,
 ) -> list[Record]:
-    """Measure a system.
+    """Measure a system, where its networks are.
 
     The draw of fading and noise follows from picture, trial, channel and seed (`openjscc.link.transmit`), so figures do
     not depend on the batch, and all systems and SNRs meet the same draws. Under fading the receiver knows the gain;
@@ -135,6 +137,7 @@ def evaluate(
         batch_pixels: neighbouring pictures of one size are sent together up to so many pixels.
         jobs: batches at work at the same time, in threads; what comes out does not depend on it.
         advance: told the number of pictures after each batch of each point and trial.
+        device: where metrics with networks of their own compute, see `openjscc.bench.points.measure`.
 
     Returns:
         One record per channel, ratio, SNR and metric (of labels: and network), in this order.
@@ -169,6 +172,7 @@ def evaluate(
                 networks=networks,
                 masks=None if masks is None else stacked(masks, first, len(x)),
                 advance=advanced,
+                device=device,
             )
             for point in points
         ]
@@ -185,15 +189,17 @@ def evaluate(
                 seed=sweep.seed,
                 told_snr_db=told,
                 networks=networks,
+                device=device,
             )
             for point, found in zip(points, measured, strict=True)
         ]
         return [record for some in lists for record in some]
 
     try:
-        for fresh in in_order(work, enumerate_batches(dataset, getattr(codec, "pack", 1), batch_pixels), jobs, stop):
-            for one, new in zip(measured, fresh, strict=True):  # only batches that are through with every point count
-                one.add_pictures(new)
+        with exact_float32():
+            for fresh in in_order(work, enumerate_batches(dataset, getattr(codec, "pack", 1), batch_pixels), jobs, stop):
+                for one, new in zip(measured, fresh, strict=True):  # only batches that are through with every point count
+                    one.add_pictures(new)
     except KeyboardInterrupt:
         raise Interrupted(records()) from None
     return records()

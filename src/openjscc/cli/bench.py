@@ -16,6 +16,7 @@ from .options import (
     ChannelList,
     Data,
     DataDir,
+    Device,
     Jobs,
     Json,
     Limit,
@@ -78,6 +79,7 @@ def bench(
         int, typer.Option("--keep", metavar="N", parser=whole(0), help="Keep the received pictures of the first N.")
     ] = 0,
     jobs: Jobs = None,
+    device: Device = "cpu",
     as_json: Json = False,
 ) -> None:
     """Measure a grid of systems, channels, ratios and SNRs, all under the same noise.
@@ -93,11 +95,13 @@ def bench(
     from ..bench.grid import plan_cells
     from ..bench.perception import open_networks
     from ..data.datasets import DATASETS, open_dataset
+    from ..devices import find_device
     from ..errors import UsageError
     from ..systems import default_system, load_all
     from ..units import parse_ratios
 
     check_folder(output, make=False)
+    where = find_device(device)
     ratios = (None,) if ratio is None else parse_ratios(ratio)
     listed, looked_by, wanted = asked_of(metrics, task, task_network)
     precision = _precision(trials, until, max_trials, listed)
@@ -106,14 +110,14 @@ def bench(
     channels, snrs = names(channel, "channel list"), snr_list(snr)
     told = None if told_snr is None else one_snr(told_snr)
     asked = names(default_system(wanted) if systems is None else systems, "list of systems")
-    opened = load_all(asked, ratios, data if data in DATASETS else None)
+    opened = load_all(asked, ratios, data if data in DATASETS else None, where)
     check_told(opened, told)
     dataset = open_dataset(data, data_dir, split="test", limit=limit, cache_mib=1024)
     if dataset.note:
         say(f"note: {dataset.note}")
     plan = plan_cells(
         opened, dataset, channels=channels, snr_db=snrs, metrics=listed, precision=precision, seed=seed, told_snr_db=told,
-        networks=open_networks(looked_by, listed, dataset),
+        networks=open_networks(looked_by, listed, dataset, where), device=where,
     )  # fmt: skip
     check_folder(output)
     results, complete = run_plan(plan, dataset, output, jobs=jobs, keep=keep)
@@ -180,6 +184,9 @@ def run_plan(
         say(f"{len(done)} of {len(plan.cells)} cells are there already")
     if old := sum(_is_of_other_software(result) for result in found.values()):
         say(f"note: {old} of them are of another version of the software; without {folder / 'cells'} they are measured again")
+    if moved := [result for cell, result in found.items() if _is_of_other_device(result, plan.computed_on(cell))]:
+        there = ", ".join(dict.fromkeys(str(record.device) for result in moved for record in result.records))
+        say(f"note: {len(moved)} of them are of another device ({there}), which changes figures by rounding only")
     complete = True
     fresh: list[tuple[CellResult, list[KeptPicture]]] = []
     try:
@@ -229,6 +236,15 @@ def _is_of_other_software(result: CellResult) -> bool:
     from ..bench.provenance import commit, versions
 
     return any((record.versions, record.commit) != (versions(), commit()) for record in result.records)
+
+
+def _is_of_other_device(result: CellResult, now: str) -> bool:
+    """Whether on the CPU what would now be on CUDA, or the other way round; ``now``: as `Record.device`."""
+
+    def kinds(device: str) -> set[str]:
+        return {name.partition(":")[0] for name in device.split("; ")}
+
+    return any(record.device is not None and kinds(record.device) != kinds(now) for record in result.records)
 
 
 def report(results: list[CellResult], folder: Path, as_json: bool) -> None:

@@ -15,6 +15,7 @@ from .options import (
     ChannelList,
     Data,
     DataDir,
+    Device,
     Force,
     Jobs,
     Json,
@@ -35,6 +36,8 @@ from .options import (
 )
 
 if TYPE_CHECKING:
+    import torch
+
     from ..bench import Record, Sweep
     from ..codec import Codec
     from ..data.datasets import PictureDataset
@@ -66,6 +69,7 @@ def evaluate(
     seed: Seed = 0,
     told_snr: ToldSnr = None,
     jobs: Jobs = None,
+    device: Device = "cpu",
     output: Annotated[
         Path | None, typer.Option("-o", "--output", metavar="FILE.json", help="Write the records there, too.")
     ] = None,
@@ -83,16 +87,19 @@ def evaluate(
     openjscc eval --data cifar10 --metrics psnr,accuracy --task-network classifier,resnet20.th
     openjscc eval --data voc --metrics miou,pixel_accuracy --systems bpg-ldpc+fcn,adjscc+fcn --ratio 1/32
     openjscc eval --systems adjscc,bpg-ldpc,bpg-ldpc:mcs=16qam-3/4-n1944,bpg-capacity --snr -2:20:2 --ratio 1/16
+    openjscc eval --systems adjscc --snr 0:20:2 --metrics psnr,lpips --device auto
     """
     from ..bench import Sweep
     from ..bench.perception import open_masks, open_networks
     from ..channels import make_channel
     from ..data.datasets import open_dataset
+    from ..devices import find_device
     from ..systems import default_system
     from ..units import parse_ratios
 
     if output is not None:
         check_target(output, force, ".json")
+    where = find_device(device)
     ratios = (None,) if ratio is None else parse_ratios(ratio)
     listed, looked_by, wanted = asked_of(metrics, task, task_network)
     sweep = Sweep(
@@ -105,14 +112,14 @@ def evaluate(
         told_snr_db=None if told_snr is None else one_snr(told_snr),
     )
     asked = names(default_system(wanted) if systems is None else systems, "list of systems")
-    plan = _plan(asked, sweep, data, wanted)
+    plan = _plan(asked, sweep, data, wanted, where)
     dataset = open_dataset(data, data_dir, split="test", limit=limit, cache_mib=0)
     if dataset.note:
         say(f"note: {dataset.note}")
-    networks = open_networks(looked_by, sweep.metrics, dataset)
+    networks = open_networks(looked_by, sweep.metrics, dataset, where)
     for _, codec, _ in plan:
         open_masks(sweep.metrics, dataset, codec)
-    records, complete = _run(plan, dataset, networks, jobs, output)
+    records, complete = _run(plan, dataset, networks, jobs, output, where)
     _report(records, output, as_json)
     if not complete:
         say(f"the figures above are of the pictures that were through{' (none)' if not records else ''}")
@@ -134,7 +141,7 @@ def asked_of(metrics: str | None, task: str | None, task_network: str | None) ->
     return listed, networks, check_asked(task, listed, networks)
 
 
-def _plan(asked: list[str], sweep: Sweep, data: str, task: str) -> list[tuple[str, Codec, Sweep]]:
+def _plan(asked: list[str], sweep: Sweep, data: str, task: str, device: torch.device) -> list[tuple[str, Codec, Sweep]]:
     """(system as asked, codec, sweep over the ratios that this one is asked for): everything is opened before any work."""
     import dataclasses
 
@@ -142,7 +149,7 @@ def _plan(asked: list[str], sweep: Sweep, data: str, task: str) -> list[tuple[st
     from ..data.datasets import DATASETS
     from ..systems import load_all
 
-    systems = load_all(asked, sweep.ratios, data if data in DATASETS else None)
+    systems = load_all(asked, sweep.ratios, data if data in DATASETS else None, device)
     for _, codec, _ in systems:
         check_task(codec, task)
     check_told(systems, sweep.told_snr_db)
@@ -164,6 +171,7 @@ def _run(
     networks: Sequence[TaskNetwork],
     jobs: int | None,
     output: Path | None,
+    device: torch.device,
 ) -> tuple[list[Record], bool]:
     """All records, and whether the run was not interrupted."""
     from ..bench import Interrupted, evaluate
@@ -175,7 +183,9 @@ def _run(
         with progress("pictures sent", total) as advance:
             for system, codec, sweep in plan:
                 at_once = jobs or ((os.cpu_count() or 1) if has_digital_codec(system) else 1)
-                records += evaluate(codec, dataset, sweep, system=system, networks=networks, jobs=at_once, advance=advance)
+                records += evaluate(
+                    codec, dataset, sweep, system=system, networks=networks, jobs=at_once, advance=advance, device=device
+                )
     except Interrupted as interruption:
         return records + interruption.records, False
     except KeyboardInterrupt:

@@ -92,6 +92,11 @@ Jobs = Annotated[
     ),
 ]
 
+Device = Annotated[
+    str,
+    typer.Option("--device", metavar="D", help="Where networks compute: cpu, cuda, cuda:N, or auto (cuda where it is there)."),
+]
+
 
 def one_snr(text: str) -> float:
     """An SNR in dB. Raises UsageError for what is no finite number within +-100."""

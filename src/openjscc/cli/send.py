@@ -12,7 +12,7 @@ import typer
 
 from ..errors import UsageError, unknown_name
 from .console import print_json, say
-from .options import Force, Json, Seed, Task, figure, names, one_snr
+from .options import Device, Force, Json, Seed, Task, figure, names, one_snr
 from .outcomes import Outcome, outcome_of, shares
 from .request import Request, SentenceModelName, task_of
 
@@ -79,6 +79,7 @@ def send(
         ),
     ] = None,
     equalizer: Annotated[str, typer.Option("--equalizer", metavar="E", help="Under fading: mmse or zf.")] = "mmse",
+    device: Device = "cpu",
     output: Annotated[
         Path | None,
         typer.Option(
@@ -108,9 +109,11 @@ def send(
     from ..codec import check_task
     from ..data.bundled import sample_photo
     from ..data.images import picture_size
+    from ..devices import find_device
     from ..systems import default_system, load
     from ..units import parse_ratio
 
+    where = find_device(device)
     channel, snr_db, asked_ratio = make_channel(channel).name, one_snr(snr), None if ratio is None else parse_ratio(ratio)
     if equalizer not in EQUALIZERS:
         raise unknown_name("equalizer", equalizer, EQUALIZERS)
@@ -130,7 +133,7 @@ def send(
     asked = [first, *(names(compare, "list of systems to compare") if compare is not None else [])]
     systems: dict[str, tuple[str, Codec]] = {}
     for name in asked:
-        codec = load(name, link.ratio)
+        codec = load(name, link.ratio, device=where)
         check_task(codec, link.task)
         systems.setdefault(_resolved(codec), (name, codec))
 
@@ -309,12 +312,14 @@ class _Sent:
 def _transmit(name: str, codec: Codec, x: torch.Tensor, link: Link, ratio: float | None, uses: int | None) -> _Sent:
     from ..bench import nominal_ratio
     from ..codec import is_bound
+    from ..devices import exact_float32
     from ..link import transmit
     from ..units import bandwidth_ratio, format_ratio
 
-    result = transmit(
-        codec, link.channel, x, link.snr_db, ratio=ratio, task=link.task, seed=link.seed, equalizer=link.equalizer, uses=uses
-    )
+    with exact_float32():
+        result = transmit(
+            codec, link.channel, x, link.snr_db, ratio=ratio, task=link.task, seed=link.seed, equalizer=link.equalizer, uses=uses
+        )
     sent = int(result.frame.length[0])
     exact = bandwidth_ratio(sent, *x.shape[-2:])
     known, rate = nominal_ratio(codec, ratio, link.task), result.frame.side.rate

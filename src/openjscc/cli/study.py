@@ -14,9 +14,11 @@ from . import study_pairs
 from .bench import check_folder, run_plan
 from .console import print_json, print_table, progress, say
 from .eval import INTERRUPTED, print_records
-from .options import DataDir, Jobs, Json, TaskNetworks, figure, names, whole
+from .options import DataDir, Device, Jobs, Json, TaskNetworks, figure, names, whole
 
 if TYPE_CHECKING:
+    import torch
+
     from ..bench import Record
     from ..bench.grid import CellResult
     from ..bench.recheck import Comparison
@@ -45,6 +47,7 @@ def study(
     ] = None,
     task_network: TaskNetworks = None,
     jobs: Jobs = None,
+    device: Device = "cpu",
     cells: Annotated[
         int | None, typer.Option("--cells", metavar="K", parser=whole(1), help=f"With --check: how many cells; else {CELLS}.")
     ] = None,
@@ -67,9 +70,9 @@ def study(
 ) -> None:
     """Measure, draw and write down a named figure of a paper.
 
-    Writes DIR/NAME.md, its figures, DIR/summary.json (the records), DIR/gains.json (what systems save against one another)
-    and DIR/cells (the values of every picture). The same command again goes on where it was stopped, and writes the page anew.
-    Under torchrun the processes share the work.
+    Writes DIR/NAME.md, its figures, DIR/summary.json (the records), DIR/gains.json (what systems save against one another),
+    DIR/differences.json (how much better they are) and DIR/cells (the values of every picture). The same command again goes on
+    where it was stopped, and writes the page anew. Under torchrun the processes share the work.
 
     --check measures some cells again and exits with 1 where a figure is not the recorded one: with the same seed it must be
     equal to 0.02 dB (0.002 where it is not in dB); of digital links over several trials, to the record's interval over noise.
@@ -91,6 +94,7 @@ def study(
     """
     from ..bench.questionnaire import is_questionnaire, packaged_questionnaires
     from ..bench.study import load_study, packaged_studies, with_networks
+    from ..devices import find_device
 
     if list_studies:
         _list(as_json)
@@ -100,6 +104,7 @@ def study(
     folder = output if output is not None else RESULTS / Path(name).stem
     if is_questionnaire(name):
         asked = {"--check": check, "--resume": resume, "--cells": cells is not None, "--task-network": task_network is not None}
+        asked |= {"--device": device != "cpu"}
         if answers is not None:
             made = {"--model": model, "--seed": seed, "--limit": limit, "--jobs": jobs, "--data-dir": data_dir}
             asked |= {option: value is not None for option, value in made.items()}
@@ -121,14 +126,15 @@ def study(
         raise UsageError(f"--{'cells' if cells is not None else 'seed'} without --check", "a study has its seeds in its file")
     if check and resume:
         raise UsageError("--resume with --check", "leave out one of them")
+    where = find_device(device)
     plan = load_study(name)
     looked_by = [] if task_network is None else names(task_network, "list of task networks")
     if looked_by:
         plan = with_networks(plan, looked_by)
     if check:
-        _check(plan, Path(name).stem, folder, cells or CELLS, seed or 0, data_dir, limit, looked_by, jobs, as_json)
+        _check(plan, Path(name).stem, folder, cells or CELLS, seed or 0, data_dir, limit, looked_by, jobs, where, as_json)
     else:
-        _measure(plan, name, folder, data_dir, limit, looked_by, jobs, as_json)
+        _measure(plan, name, folder, data_dir, limit, looked_by, jobs, where, as_json)
 
 
 def _list(as_json: bool) -> None:
@@ -145,16 +151,17 @@ def _list(as_json: bool) -> None:
 
 def _measure(
     study: Study, name: str, folder: Path, data_dir: str | None, limit: int | None, looked_by: list[str], jobs: int | None,
-    as_json: bool,
+    device: torch.device, as_json: bool,
 ) -> None:  # fmt: skip
     from ..bench.processes import Team
+    from ..bench.study_differences import difference_table
     from ..bench.study_gains import gain_table
     from ..bench.study_page import write_study
     from ..bench.study_plan import plan_study
     from ..files import write_atomically
 
     stem = Path(name).stem
-    plan = plan_study(study, data_dir, limit)
+    plan = plan_study(study, data_dir, limit, device)
     _check_results(folder, stem, plan)
     check_folder(folder)
     for metric, reason in plan.missing.items():
@@ -183,7 +190,8 @@ def _measure(
     records = [record for result in results for record in result.records]
     facts = _facts(study, name, limit, looked_by, plan, records)
     gains = [gain_table(section, results) for section in study.gain if section.metric not in plan.missing]
-    written = write_study(folder, study, records, [*plan.strips, *plan.heatmaps], facts, gains)
+    differences = [difference_table(section, results) for section in study.difference if section.metric not in plan.missing]
+    written = write_study(folder, study, records, [*plan.strips, *plan.heatmaps], facts, gains, differences)
     for path in written:
         say(f"written: {path}")
     if as_json:
@@ -256,7 +264,7 @@ def _facts(study: Study, name: str, limit: int | None, looked_by: list[str], pla
 
 def _check(
     study: Study, stem: str, folder: Path, cells: int, seed: int, data_dir: str | None, limit: int | None, looked_by: list[str],
-    jobs: int | None, as_json: bool,
+    jobs: int | None, device: torch.device, as_json: bool,
 ) -> None:  # fmt: skip
     from ..bench.recheck import plan_recheck, recheck
     from ..bench.records import read_records
@@ -275,7 +283,7 @@ def _check(
     stale = stale_parts(folder, study, records, f"{stem}.md")
     for part in stale:
         say(f"{part} does not show the records: run the study again")
-    plan = plan_recheck(records, cells, seed, data_dir, looked_by)
+    plan = plan_recheck(records, cells, seed, data_dir, looked_by, device)
     for metric, reason in plan.missing.items():
         say(f"note: {metric} is left out: {reason}")
 
