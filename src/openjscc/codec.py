@@ -201,6 +201,12 @@ def ratios_for(codec: Codec, task: str) -> tuple[float, ...]:
     return codec.ratios if of_task is None else tuple(of_task(task))
 
 
+def resolved_name(codec: Codec) -> str:
+    """What the name of a system stands for: its weight as ``arch.tag``, with the options of the name; else its own name."""
+    weight = getattr(codec, "weight", None)
+    return codec.name if weight is None else weight.name + getattr(codec, "options", "")
+
+
 def grey_where_lost(reconstruction: Reconstruction) -> Reconstruction:
     """With `LOST_GREY` in place of whatever a codec shows for a picture that was lost (``ok`` False)."""
     image, ok = reconstruction.image, reconstruction.ok

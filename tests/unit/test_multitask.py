@@ -124,6 +124,20 @@ def test_other_architectures_are_refused() -> None:
         MultitaskStep(recipe(), create("adjscc", "cifar10"))
 
 
+def test_one_reading_starts_from_the_other(tmp_path: Path) -> None:
+    from openjscc.models import create, export
+
+    facts = {"steps": 0, "images": 0, "seconds": 0.0, "compute": ["none"], "data": ["none"], "terms": "none", "recipe": {}}
+    path = tmp_path / "mtgsc.photo.safetensors"
+    codec = create("mtgsc", "photo").eval()
+    export(codec, path, tag="photo", training=facts)
+    other = MultitaskStep.load_network(recipe("model.config=photo-noise", f"model.init={path}"))
+    assert isinstance(other, MTGSC)
+    assert other.config.state == "noise"
+    for name, value in codec.state_dict().items():
+        assert torch.equal(other.state_dict()[name], value.half().float()), name
+
+
 def test_a_run_learns_both(tmp_path: Path) -> None:
     pytest.importorskip("lightning_fabric")
     from openjscc.training.loop import RunOptions, train

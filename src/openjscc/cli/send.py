@@ -104,7 +104,7 @@ def send(
     openjscc send photo.jpg --request "please restore the photo as sharp as you can"
     """
     from ..channels import EQUALIZERS, make_channel
-    from ..codec import check_task
+    from ..codec import check_task, resolved_name
     from ..data.bundled import sample_photo
     from ..data.images import picture_size
     from ..systems import default_system, load
@@ -130,7 +130,7 @@ def send(
     for name in asked:
         codec = load(name, link.ratio)
         check_task(codec, link.task)
-        systems.setdefault(_resolved(codec), (name, codec))
+        systems.setdefault(resolved_name(codec), (name, codec))
 
     looked_by = None if task_network is None else _classifier(task_network)
 
@@ -308,7 +308,7 @@ class _Sent:
 
 def _transmit(name: str, codec: Codec, x: torch.Tensor, link: Link, ratio: float | None, uses: int | None) -> _Sent:
     from ..bench import nominal_ratio
-    from ..codec import is_bound
+    from ..codec import is_bound, resolved_name
     from ..link import transmit
     from ..units import bandwidth_ratio, format_ratio
 
@@ -326,7 +326,7 @@ def _transmit(name: str, codec: Codec, x: torch.Tensor, link: Link, ratio: float
     outcome = outcome_of(codec, result, x, arrived)
     del result  # the symbols of a large photograph are large too
 
-    resolved = _resolved(codec)
+    resolved = resolved_name(codec)
     shown = resolved + (" (bound)" if is_bound(codec) else "")
     caption = f"received: {shown}, {link.channel} {link.snr_db:g} dB, CBR {nominal}{outcome.caption}"
     report = {
@@ -352,12 +352,6 @@ def _transmit(name: str, codec: Codec, x: torch.Tensor, link: Link, ratio: float
     if scheme is not None:
         lines.insert(1, f"scheme    {scheme}")
     return _Sent(outcome, caption, report, lines)
-
-
-def _resolved(codec: Codec) -> str:
-    """``arch.tag``, or the digital system's spec."""
-    weight = getattr(codec, "weight", None)
-    return weight.name if weight is not None else codec.name
 
 
 def _scheme(codec: Codec, result: Transmission) -> str | None:

@@ -6,6 +6,7 @@ The loop (`openjscc.training.loop`) fetches batches, and keeps the schedule, opt
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
@@ -119,15 +120,16 @@ class TrainingStep(nn.Module):
         """
         codec = load(resolve(recipe.model.init))
         arch = recipe.model.arch
-        same_network = type(codec) is type(create(arch, recipe.model.config)) or _shares_network(codec.arch, arch)
-        if not same_network or codec.config != create(arch, recipe.model.config).config:
+        other = create(arch, recipe.model.config)
+        same_network = type(codec) is type(other) or _shares_network(codec.arch, arch)
+        free = {name: getattr(other.config, name) for name in other.FREE if hasattr(codec.config, name)}
+        if not same_network or dataclasses.replace(codec.config, **free) != other.config:
             raise UsageError(
                 f"model.init {recipe.model.init!r} is no {arch} in the configuration {recipe.model.config!r}",
                 "choose a weight and a recipe that fit each other: openjscc models list",
             )
-        if codec.arch == arch:
+        if codec.arch == arch and codec.config == other.config:
             return codec
-        other = create(arch, recipe.model.config)
         other.load_state_dict(codec.state_dict())
         return other
 
