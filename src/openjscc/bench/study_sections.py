@@ -12,7 +12,7 @@ from ..metrics import METRICS, get_metric
 from ..tasks.semantics import WEIGHTINGS, Output
 from ..units import AUTO, SNR_LIMIT_DB, parse_ratio
 from .layout import INTERVALS, MEASURED
-from .perception import task_of
+from .perception import DEFAULT_METRICS, RECONSTRUCTION, task_of
 from .plots import SUFFIXES, Chart
 from .selection import Value, check_column, columns, in_order, parse_where
 from .strips import Crop
@@ -233,6 +233,8 @@ class StripSection:
         seed: of fading and noise.
         caption: below the pictures, on the page.
         task_network: the one whose class for each shown picture is said; left out: none is.
+        task: ``reconstruction``, or ``segmentation``: masks, beside the data set's own.
+        uses: say the channel uses of each.
     """
 
     file: str
@@ -246,10 +248,16 @@ class StripSection:
     seed: int = 0
     caption: str = ""
     task_network: str = ""
+    task: str = RECONSTRUCTION
+    uses: bool = False
 
     def __post_init__(self) -> None:
         _check_file(self.file, STRIP_SUFFIXES)
         _ = self.pictures
+        if self.task not in DEFAULT_METRICS:
+            raise unknown_name("task", self.task, DEFAULT_METRICS)
+        if self.task_network and self.task != RECONSTRUCTION:
+            raise UsageError(f"task_network {self.task_network!r} with the task {self.task}", "name systems CODEC+NETWORK")
         if self.crop is not None and (min(self.crop) < 0 or not all(self.crop[2:])):
             raise UsageError(f"crop {list(self.crop)}", "x, y, width and height in pixels, e.g. [100, 50, 128, 128]")
         _ = self.bench
@@ -263,8 +271,9 @@ class StripSection:
     def bench(self) -> BenchSection:
         """What has to be sent."""
         ratio = () if self.ratio is None else (self.ratio,)
+        metrics = DEFAULT_METRICS[self.task][:1]
         return BenchSection(
-            self.systems, self.snr_db, (self.channel,), ratio, ("psnr",), told_snr_db=self.told_snr_db, seed=self.seed
+            self.systems, self.snr_db, (self.channel,), ratio, metrics, told_snr_db=self.told_snr_db, seed=self.seed
         )
 
     def conditions(self, ratios: set[float | None]) -> dict[str, list[Value]]:
