@@ -101,6 +101,7 @@ class MTGSCConfig(CodecConfig):
 
 PAPER = MTGSCConfig()
 PHOTO = MTGSCConfig(
+    snr_range=(0.0, 20.0),
     send_scale=True,
     channels=(48, 64, 96, 128),
     heads=2,

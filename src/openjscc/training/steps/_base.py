@@ -82,6 +82,10 @@ class TrainingStep(nn.Module):
         self.pictures = sum(len(dataset) for dataset in datasets)
         return None
 
+    def scales(self, dataset: PictureDataset) -> bool:
+        """Whether ``data.scale`` is for the pictures of this data set."""
+        return True
+
     def prepare(self, batch: Batch, step: int) -> Tensors:
         """All that `forward` gets after the name: the pictures and what is drawn for them, keyed by ``batch.samples`` alone
         (`openjscc.training.draws`), so that it does not depend on how processes share a batch. Not under autocast."""
