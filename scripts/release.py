@@ -1,4 +1,4 @@
-"""From a training run to a released weight: export, measure on the standard test set, write weight, records and card.
+"""From a training run to a released weight: export, measure on the test set of each task, write weight, records and card.
 
     python scripts/release.py runs/adjscc-photo adjscc.photo --data-dir DATA
 
@@ -15,11 +15,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from openjscc.bench import Record, Sweep, evaluate
-from openjscc.bench.perception import open_networks
+from openjscc.bench.perception import DEFAULT_METRICS, SEGMENTATION, open_networks
 from openjscc.bench.records import write_records
-from openjscc.codec import adapts_rate
-from openjscc.data.datasets import open_dataset
-from openjscc.models import WeightInfo, create, export, load
+from openjscc.codec import adapts_rate, ratios_for
+from openjscc.data.datasets import PictureDataset, open_dataset
+from openjscc.models import LearnedCodec, WeightInfo, create, export, load
 from openjscc.training.checkpoint import TrainingState, load_checkpoint
 from openjscc.training.facts import training_facts
 from openjscc.training.recipe import recipe_from_dict
@@ -28,12 +28,19 @@ from openjscc.units import format_ratio
 ROOT = Path(__file__).resolve().parents[1]
 SNR_DB = (0.0, 5.0, 10.0, 15.0, 20.0)
 TEST_SET = {"cifar10": "cifar10", "distilled": "cifar10"}
-"""Standard test set by tag; Kodak for all others."""
+"""Standard test set of pictures by tag; Kodak for all others. That of segmentations is VOC."""
+PHOTO_METRICS = ("psnr", "ssim", "ms_ssim", "lpips")
+LABEL_METRICS = ("psnr", "ssim", "accuracy", "f1")
 TITLES = {
     "psnr": "PSNR in dB",
     "ssim": "SSIM",
+    "ms_ssim": "MS-SSIM",
+    "lpips": "LPIPS (less is better)",
     "accuracy": "Accuracy in %, as {network} sees the received pictures",
     "f1": "Macro F1",
+    "miou": "mIoU over the 21 classes",
+    "miou_nine": "mIoU over nine frequent classes",
+    "pixel_accuracy": "Pixel accuracy",
 }
 
 
@@ -52,26 +59,24 @@ def main() -> None:
     codec.load_state_dict(state.part("ema"))
     facts = training_facts(recipe, state)
 
-    data = TEST_SET.get(tag, "kodak")
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / f"{options.name}.safetensors"
         export(codec, path, tag=tag, training=facts)
         rounded = load(path)
-        ratios = (*rounded.ratios, None) if adapts_rate(rounded) else rounded.ratios
-        dataset = open_dataset(data, options.data_dir, split="test", limit=options.limit)
-        metrics = ("psnr", "ssim") if dataset.labels is None else ("psnr", "ssim", "accuracy", "f1")
-        networks = open_networks(None, metrics, dataset)
-        records = evaluate(rounded, dataset, Sweep(snr_db=SNR_DB, ratios=ratios, metrics=metrics), system=arch, networks=networks)
+        datasets = {task: test_set(task, tag, options) for task in rounded.tasks}
+        records = [record for task, dataset in datasets.items() for record in measured(rounded, task, dataset)]
     reference = [
-        {"data": data, "channel": record.channel, "snr_db": record.snr_db, "ratio": format_ratio(record.ratio),
+        {"data": record.data, "channel": record.channel, "snr_db": record.snr_db, "ratio": format_ratio(record.ratio),
          "metric": record.metric, "mean": round(record.mean, 4)}
         for record in records if record.snr_db == 10.0 and record.mean is not None
     ]  # fmt: skip
-    print(table(records, "psnr"))
+    for metric in dict.fromkeys(record.metric for record in records):
+        print(f"{TITLES[metric]}:\n\n{table(records, metric)}\n")
     if options.limit is not None:
         return
-    if dataset.note:
-        raise SystemExit(f"error: {data} is here a {dataset.note}; a card needs the whole test set")
+    for dataset in datasets.values():
+        if dataset.note:
+            raise SystemExit(f"error: {dataset.name} is here a {dataset.note}; a card needs the whole test set")
     target = ROOT / "src" / "openjscc" / "weights" / f"{options.name}.safetensors"
     info = export(codec, target, tag=tag, training=facts, reference=reference)
     records = [replace(record, weight_sha256=info.sha256) for record in records]  # the same parameters, now with their figures
@@ -80,12 +85,29 @@ def main() -> None:
     (ROOT / "cards" / f"{options.name}.md").write_text(card(info, state, records))
 
 
+def test_set(task: str, tag: str, options: argparse.Namespace) -> PictureDataset:
+    """The standard test set of a task."""
+    data = "voc" if task == SEGMENTATION else TEST_SET.get(tag, "kodak")
+    return open_dataset(data, options.data_dir, split="test", limit=options.limit)
+
+
+def measured(codec: LearnedCodec, task: str, dataset: PictureDataset) -> list[Record]:
+    """All metrics of a task, at each of its ratios and every SNR."""
+    ratios = ratios_for(codec, task)
+    metrics = PHOTO_METRICS if dataset.labels is None else LABEL_METRICS
+    if task == SEGMENTATION:
+        metrics = DEFAULT_METRICS[task]
+    sweep = Sweep(snr_db=SNR_DB, ratios=(*ratios, None) if adapts_rate(codec) else ratios, metrics=metrics)
+    return evaluate(codec, dataset, sweep, system=codec.arch, networks=open_networks(None, metrics, dataset))
+
+
 def table(records: list[Record], metric: str) -> str:
     """Mean of a metric: ratios down, SNRs across."""
     lines = ["| CBR | " + " | ".join(f"{snr:g} dB" for snr in SNR_DB) + " |", "|---" * (len(SNR_DB) + 1) + "|"]
     scale, places = {"psnr": (1, 2), "accuracy": (100, 1)}.get(metric, (1, 4))
+    records = [record for record in records if record.metric == metric]
     for ratio in sorted({record.ratio for record in records}, key=lambda ratio: ratio or 0.0):
-        row = [record for record in records if record.metric == metric and record.ratio == ratio]
+        row = [record for record in records if record.ratio == ratio]
         cells = [f"{scale * record.mean:.{places}f}" for record in sorted(row, key=lambda record: record.snr_db)]
         lines.append(f"| {format_ratio(ratio)} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
@@ -94,13 +116,13 @@ def table(records: list[Record], metric: str) -> str:
 def card(info: WeightInfo, state: TrainingState, records: list[Record]) -> str:
     """The page about a weight."""
     training, recipe = info.training, info.training["recipe"]
-    first, crop = records[0], recipe["data"]["crop"]
+    crop = recipe["data"]["crop"]
     low, high = recipe["channel"]["snr_db"]
     compute = "\n".join(f"- {line}" for line in training["compute"])
-    network = next((record.task_network for record in records if record.task_network), None)
-    tables = "\n\n".join(
-        f"{TITLES[metric].format(network=network)}:\n\n{table(records, metric)}"
-        for metric in dict.fromkeys(record.metric for record in records)
+    by_task = {task: [record for record in records if record.task == task] for task in dict.fromkeys(r.task for r in records)}
+    macs = " and ".join(
+        f"{some[0].macs_per_pixel:,.0f} per pixel" + (f" for a {task}" if len(by_task) > 1 else "")
+        for task, some in by_task.items()
     )
     return f"""# {info.name}
 
@@ -109,7 +131,7 @@ def card(info: WeightInfo, state: TrainingState, records: list[Record]) -> str:
 | | |
 |---|---|
 | parameters | {info.parameters:,} ({info.file_bytes / 2**20:.2f} MiB in half precision) |
-| multiply-accumulates | {first.macs_per_pixel:,.0f} per pixel, encoder and decoder |
+| multiply-accumulates | {macs}, encoder and decoder |
 | bandwidth ratios | {", ".join(format_ratio(ratio) for ratio in info.ratios)} (default {format_ratio(info.default_ratio)}) |
 | trained for | {recipe["channel"]["name"]}, SNR {low:g} to {high:g} dB |
 | training data | {", ".join(training["data"])} |
@@ -126,10 +148,7 @@ Recipe: `{training["recipe_name"]}` with the values stored in the weight's heade
 
 ## Measured
 
-{first.data}, {first.images:,} pictures, AWGN, {first.trials} draw of noise per picture, seed {first.seed}, weights as released
-(half precision). Bandwidth ratios are nominal; the header is counted on top (`bandwidth_ratio` in `results/{info.name}.json`).
-
-{tables}
+{(chr(10) * 2).join(section(some, info.name) for some in by_task.values())}
 
 ## Limits
 
@@ -140,6 +159,20 @@ Recipe: `{training["recipe_name"]}` with the values stored in the weight's heade
 
 Made by `python scripts/release.py RUN {info.name}`.
 """
+
+
+def section(records: list[Record], name: str) -> str:
+    """What was measured of one task."""
+    first = records[0]
+    network = next((record.task_network for record in records if record.task_network), None)
+    tables = [
+        f"{TITLES[metric].format(network=network)}:\n\n{table(records, metric)}"
+        for metric in dict.fromkeys(record.metric for record in records)
+    ]
+    about = f"""{first.data}, {first.images:,} pictures, AWGN, {first.trials} draw of noise per picture, seed {first.seed}, \
+weights as released
+(half precision). Bandwidth ratios are nominal; the header is counted on top (`bandwidth_ratio` in `results/{name}.json`)."""
+    return "\n\n".join([about, *tables])
 
 
 def limits(info: WeightInfo) -> str:
