@@ -138,3 +138,11 @@ metric = "decode_ms"
     sent.assert_ok()
     assert [system["weight"] for system in json.loads(sent.out)["systems"]] == ["mtgsc.photo", "mtgsc.photo:steps=3"]
     openjscc("eval", "--data", "pictures", "--systems", "mtgsc.noise:steps=5,seed=1").assert_error(2, "'seed=1'")
+
+
+def test_info_says_which_options_there_are(openjscc, weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENJSCC_WEIGHTS", str(weights))
+    result = openjscc("models", "info", "mtgsc")
+    result.assert_ok()
+    assert ":steps= " in result.out
+    assert "1 (default) to 50" in result.out
