@@ -98,6 +98,13 @@ def test_steps_outside_say_what_is_allowed(weights: Path) -> None:
     assert "1 to 50" in error.value.hint
 
 
+def test_a_weight_that_is_not_at_hand(weights: Path) -> None:
+    (weights / "mtgsc.noise.safetensors").unlink()
+    with pytest.raises(UsageError, match=r"unknown model 'mtgsc\.noise'") as error:
+        load("mtgsc.noise:steps=5")
+    assert "OPENJSCC_WEIGHTS" in error.value.hint
+
+
 def test_split(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     assert split_options("a:b=1:c=2") == ("a", ["b=1", "c=2"])

@@ -36,7 +36,7 @@ def data(tmp_path: Path, make_picture: Callable[..., Path]) -> Path:
     (tmp_path / "cifar10").mkdir()
     (tmp_path / "div2k" / "valid_crops256").mkdir(parents=True)
     make_picture(tmp_path / "div2k" / "valid_crops256" / "0801.png", 256, 256)
-    voc_folder(tmp_path / "voc", tuple(f"2007_000{number}" for number in (129, 175, 323, 332, 346)))
+    voc_folder(tmp_path / "voc", tuple(f"2007_00{number}" for number in ("0175", "0332", "0464", "1239", "1763")))
     x, y = np.zeros((50, 32, 32, 3), np.uint8), np.zeros(50, np.int64)
     np.savez(tmp_path / "cifar10" / "cifar10.npz", x_train=x, y_train=y, x_test=x, y_test=y)
     return tmp_path
