@@ -34,8 +34,9 @@ from openjscc.bench.fingerprint import carried, exif_with, fingerprint
 from openjscc.bench.layout import metric_name
 from openjscc.bench.markdown import table_row
 from openjscc.bench.study import load_study
-from openjscc.bench.study_gains import read_gains
+from openjscc.bench.study_gains import GainTable
 from openjscc.bench.study_gains_page import gain_page
+from openjscc.bench.study_places import read_tables
 from openjscc.data.datasets import open_dataset
 from openjscc.data.sheets import side_by_side
 from openjscc.files import write_atomically
@@ -305,7 +306,7 @@ def studies() -> str:
         labels = {system: str(label) for system, label in study.names.items()}
         link = f"../../{gains.parent.relative_to(ROOT)}/{name}.md"
         parts.append(f"\n## {study.title}\n\nAll figures, tables and pictures: [{name}]({link}).")
-        parts += [gain_page(one, labels) for one in read_gains(gains) if one.section.metric in ("dists", "lpips_vgg")]
+        parts += [gain_page(one, labels) for one in read_tables(gains, GainTable) if one.section.metric in ("dists", "lpips_vgg")]
     return "\n\n".join(parts) + "\n" if parts else ""
 
 

@@ -1,4 +1,4 @@
-"""From a training run to a released weight: export, measure on the standard test set, write weight, records and card.
+"""From a training run to a released weight: export, measure on the test set of each task, write weight, records and card.
 
     python scripts/release.py runs/adjscc-photo adjscc.photo --data-dir DATA
 
@@ -16,11 +16,11 @@ from pathlib import Path
 from typing import Any
 
 from openjscc.bench import Record, Sweep, evaluate
-from openjscc.bench.perception import open_networks
+from openjscc.bench.perception import DEFAULT_METRICS, RECONSTRUCTION, SEGMENTATION, open_networks
 from openjscc.bench.records import write_records
-from openjscc.codec import adapts_rate
+from openjscc.codec import adapts_rate, ratios_for
 from openjscc.data.datasets import PictureDataset, open_dataset
-from openjscc.models import WeightInfo, create, export, load
+from openjscc.models import LearnedCodec, WeightInfo, create, export, load
 from openjscc.training.checkpoint import TrainingState, load_checkpoint
 from openjscc.training.facts import training_facts
 from openjscc.training.recipe import Recipe, recipe_from_dict
@@ -29,30 +29,29 @@ from openjscc.units import format_ratio
 ROOT = Path(__file__).resolve().parents[1]
 SNR_DB = (0.0, 5.0, 10.0, 15.0, 20.0)
 TEST_SET = {"cifar10": "cifar10", "distilled": "cifar10"}
-"""Standard test set by tag; Kodak for all others."""
+"""Standard test set of pictures by tag; Kodak for all others. That of segmentations is VOC."""
+PHOTO_METRICS = ("psnr", "ssim", "ms_ssim", "lpips")
+LABEL_METRICS = ("psnr", "ssim", "accuracy", "f1")
+PERCEPTUAL_METRICS, SLOW_METRICS = ("psnr", "ms_ssim", "lpips"), ("lpips_vgg", "dists")
+SLOW_SNR_DB = (0.0, 10.0, 20.0)
+"""Of metrics that take seconds a picture."""
 TITLES = {
     "psnr": "PSNR in dB",
     "ssim": "SSIM",
     "ms_ssim": "MS-SSIM",
-    "lpips": "LPIPS on AlexNet, lower is better; it was trained on this",
-    "lpips_vgg": "LPIPS on VGG16, lower is better; neither this nor DISTS was trained on",
+    "lpips": "LPIPS on AlexNet, lower is better",
+    "lpips_vgg": "LPIPS on VGG16, lower is better",
     "dists": "DISTS, lower is better",
     "accuracy": "Accuracy in %, as {network} sees the received pictures",
     "f1": "Macro F1",
+    "miou": "mIoU over the 21 classes",
+    "miou_nine": "mIoU over nine frequent classes",
+    "pixel_accuracy": "Pixel accuracy",
 }
-
-
-SLOW_SNR_DB = (0.0, 10.0, 20.0)
-"""Of metrics that take seconds a picture."""
-
-
-def sweeps(recipe: Recipe, dataset: PictureDataset, ratios: tuple[float | None, ...]) -> list[Sweep]:
-    """What a weight is measured by."""
-    if recipe.step == "perceptual":
-        plan = {("psnr", "ms_ssim", "lpips"): SNR_DB, ("lpips_vgg", "dists"): SLOW_SNR_DB}
-    else:
-        plan = {("psnr", "ssim") if dataset.labels is None else ("psnr", "ssim", "accuracy", "f1"): SNR_DB}
-    return [Sweep(snr_db=snr_db, ratios=ratios, metrics=metrics) for metrics, snr_db in plan.items()]
+REMARKS = {
+    "perceptual": {"lpips": "; it was trained on this", "lpips_vgg": "; neither this nor DISTS was trained on"},
+}
+"""What follows the title of a metric, for weights that were trained by a step."""
 
 
 def main() -> None:
@@ -70,28 +69,24 @@ def main() -> None:
     codec.load_state_dict(state.part("ema"))
     facts = training_facts(recipe, state)
 
-    data = TEST_SET.get(tag, "kodak")
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / f"{options.name}.safetensors"
         info = export(codec, path, tag=tag, training=facts)
         rounded = load(path)
-        ratios = (*rounded.ratios, None) if adapts_rate(rounded) else rounded.ratios
-        dataset = open_dataset(data, options.data_dir, split="test", limit=options.limit)
-        records: list[Record] = []
-        for sweep in sweeps(recipe, dataset, ratios):
-            networks = open_networks(None, sweep.metrics, dataset)
-            records += evaluate(rounded, dataset, sweep, system=arch, networks=networks)
+        datasets = {task: test_set(task, tag, options) for task in rounded.tasks}
+        records = [record for task, dataset in datasets.items() for record in measured(rounded, recipe, task, dataset)]
     reference = [
-        {"data": data, "channel": record.channel, "snr_db": record.snr_db, "ratio": format_ratio(record.ratio),
+        {"data": record.data, "channel": record.channel, "snr_db": record.snr_db, "ratio": format_ratio(record.ratio),
          "metric": record.metric, "mean": round(record.mean, 4)}
         for record in records if record.snr_db == 10.0 and record.mean is not None
     ]  # fmt: skip
     if options.limit is not None:
         print(card(info, state, records))
         return
-    print(table(records, "psnr"))
-    if dataset.note:
-        raise SystemExit(f"error: {data} is here a {dataset.note}; a card needs the whole test set")
+    print(sections(records, options.name, recipe.step))
+    for dataset in datasets.values():
+        if dataset.note:
+            raise SystemExit(f"error: {dataset.name} is here a {dataset.note}; a card needs the whole test set")
     target = ROOT / "src" / "openjscc" / "weights" / f"{options.name}.safetensors"
     info = export(codec, target, tag=tag, training=facts, reference=reference)
     records = [replace(record, weight_sha256=info.sha256) for record in records]  # the same parameters, now with their figures
@@ -100,14 +95,41 @@ def main() -> None:
     (ROOT / "cards" / f"{options.name}.md").write_text(card(info, state, records))
 
 
+def test_set(task: str, tag: str, options: argparse.Namespace) -> PictureDataset:
+    """The standard test set of a task."""
+    data = "voc" if task == SEGMENTATION else TEST_SET.get(tag, "kodak")
+    return open_dataset(data, options.data_dir, split="test", limit=options.limit)
+
+
+def sweeps(recipe: Recipe, dataset: PictureDataset, ratios: tuple[float | None, ...], task: str = RECONSTRUCTION) -> list[Sweep]:
+    """What a weight is measured by for a task."""
+    if task == SEGMENTATION:
+        plan = {DEFAULT_METRICS[task]: SNR_DB}
+    elif recipe.step == "perceptual":
+        plan = {PERCEPTUAL_METRICS: SNR_DB, SLOW_METRICS: SLOW_SNR_DB}
+    else:
+        plan = {PHOTO_METRICS if dataset.labels is None else LABEL_METRICS: SNR_DB}
+    return [Sweep(snr_db=snr_db, ratios=ratios, metrics=metrics) for metrics, snr_db in plan.items()]
+
+
+def measured(codec: LearnedCodec, recipe: Recipe, task: str, dataset: PictureDataset) -> list[Record]:
+    """All that a weight is measured by for a task, at each of the task's ratios."""
+    ratios = ratios_for(codec, task)
+    records: list[Record] = []
+    for sweep in sweeps(recipe, dataset, (*ratios, None) if adapts_rate(codec) else ratios, task):
+        networks = open_networks(None, sweep.metrics, dataset)
+        records += evaluate(codec, dataset, sweep, system=codec.arch, networks=networks)
+    return records
+
+
 def table(records: list[Record], metric: str) -> str:
     """Mean of a metric: ratios down, SNRs across."""
-    measured = [record for record in records if record.metric == metric]
-    snrs = sorted({record.snr_db for record in measured})
+    shown = [record for record in records if record.metric == metric]
+    snrs = sorted({record.snr_db for record in shown})
     lines = ["| CBR | " + " | ".join(f"{snr:g} dB" for snr in snrs) + " |", "|---" * (len(snrs) + 1) + "|"]
     scale, places = {"psnr": (1, 2), "accuracy": (100, 1)}.get(metric, (1, 4))
-    for ratio in sorted({record.ratio for record in measured}, key=lambda ratio: ratio or 0.0):
-        row = [record for record in measured if record.ratio == ratio]
+    for ratio in sorted({record.ratio for record in shown}, key=lambda ratio: ratio or 0.0):
+        row = [record for record in shown if record.ratio == ratio]
         cells = [f"{scale * record.mean:.{places}f}" for record in sorted(row, key=lambda record: record.snr_db)]
         lines.append(f"| {format_ratio(ratio)} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
@@ -116,13 +138,13 @@ def table(records: list[Record], metric: str) -> str:
 def card(info: WeightInfo, state: TrainingState, records: list[Record]) -> str:
     """The page about a weight."""
     training, recipe = info.training, info.training["recipe"]
-    first, crop = records[0], recipe["data"]["crop"]
+    crop = recipe["data"]["crop"]
     low, high = recipe["channel"]["snr_db"]
     compute = "\n".join(f"- {line}" for line in training["compute"])
-    network = next((record.task_network for record in records if record.task_network), None)
-    tables = "\n\n".join(
-        f"{TITLES[metric].format(network=network)}:\n\n{table(records, metric)}"
-        for metric in dict.fromkeys(record.metric for record in records)
+    by_task = of_tasks(records)
+    macs = " and ".join(
+        f"{some[0].macs_per_pixel:,.0f} per pixel" + (f" for a {task}" if len(by_task) > 1 else "")
+        for task, some in by_task.items()
     )
     return f"""# {info.name}
 
@@ -131,7 +153,7 @@ def card(info: WeightInfo, state: TrainingState, records: list[Record]) -> str:
 | | |
 |---|---|
 | parameters | {info.parameters:,} ({info.file_bytes / 2**20:.2f} MiB in half precision) |
-| multiply-accumulates | {first.macs_per_pixel:,.0f} per pixel, encoder and decoder |
+| multiply-accumulates | {macs}, encoder and decoder |
 | bandwidth ratios | {", ".join(format_ratio(ratio) for ratio in info.ratios)} (default {format_ratio(info.default_ratio)}) |
 | trained for | {recipe["channel"]["name"]}, SNR {low:g} to {high:g} dB |
 | training data | {", ".join(training["data"])} |
@@ -148,10 +170,7 @@ Recipe: `{training["recipe_name"]}` with the values stored in the weight's heade
 
 ## Measured
 
-{first.data}, {first.images:,} pictures, AWGN, {first.trials} draw of noise per picture, seed {first.seed}, weights as released
-(half precision). Bandwidth ratios are nominal; the header is counted on top (`bandwidth_ratio` in `results/{info.name}.json`).
-
-{tables}
+{sections(records, info.name, recipe["step"])}
 
 ## Limits
 
@@ -162,6 +181,31 @@ Recipe: `{training["recipe_name"]}` with the values stored in the weight's heade
 
 Made by `python scripts/release.py RUN {info.name}`.
 """
+
+
+def of_tasks(records: list[Record]) -> dict[str, list[Record]]:
+    """Apart by task, in order."""
+    return {task: [record for record in records if record.task == task] for task in dict.fromkeys(r.task for r in records)}
+
+
+def sections(records: list[Record], name: str, step: str) -> str:
+    """What was measured, task by task."""
+    return "\n\n".join(section(some, name, step) for some in of_tasks(records).values())
+
+
+def section(records: list[Record], name: str, step: str) -> str:
+    """What was measured of one task, of a weight that was trained by ``step``."""
+    first = records[0]
+    network = next((record.task_network for record in records if record.task_network), None)
+    remarks = REMARKS.get(step, {})
+    tables = [
+        f"{TITLES[metric].format(network=network)}{remarks.get(metric, '')}:\n\n{table(records, metric)}"
+        for metric in dict.fromkeys(record.metric for record in records)
+    ]
+    about = f"""{first.data}, {first.images:,} pictures, AWGN, {first.trials} draw of noise per picture, seed {first.seed}, \
+weights as released
+(half precision). Bandwidth ratios are nominal; the header is counted on top (`bandwidth_ratio` in `results/{name}.json`)."""
+    return "\n\n".join([about, *tables])
 
 
 def origin(recipe: dict[str, Any]) -> str:

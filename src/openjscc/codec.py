@@ -210,6 +210,12 @@ def device_of(codec: Codec) -> torch.device | None:
     return None if own is None else torch.device(own)
 
 
+def resolved_name(codec: Codec) -> str:
+    """What the name of a system stands for: its weight as ``arch.tag``, with the options of the name; else its own name."""
+    weight = getattr(codec, "weight", None)
+    return codec.name if weight is None else weight.name + getattr(codec, "options", "")
+
+
 def grey_where_lost(reconstruction: Reconstruction) -> Reconstruction:
     """With `LOST_GREY` in place of whatever a codec shows for a picture that was lost (``ok`` False)."""
     image, ok = reconstruction.image, reconstruction.ok

@@ -25,6 +25,7 @@ from .codec import (
     device_of,
     grey_where_lost,
     is_bound,
+    resolved_name,
     takes_any_ratio,
 )
 from .errors import UsageError
@@ -40,7 +41,7 @@ class CompositeWeight:
 
     Attributes:
         name: the codec's and the network's, as `openjscc.systems.load` takes them.
-        sha256: of the codec's weight (of a digital system: its name) and the network's.
+        sha256: of the codec's weight (of a digital system: its name), its options, and the network's.
     """
 
     name: str
@@ -83,7 +84,8 @@ class CompositeCodec(nn.Module):
     @property
     def weight(self) -> CompositeWeight:
         weight = getattr(self.codec, "weight", None)
-        name, identity = (self.codec.name, self.codec.name) if weight is None else (weight.name, weight.sha256)
+        name = resolved_name(self.codec)
+        identity = name if weight is None else weight.sha256 + getattr(self.codec, "options", "")
         digest = hashlib.sha256(f"{identity}\n{self.network.sha256}".encode()).hexdigest()
         return CompositeWeight(f"{name}{SEPARATOR}{self.network.name}", digest)
 

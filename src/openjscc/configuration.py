@@ -1,7 +1,7 @@
 """Plain data to frozen dataclasses, strictly: an unknown key or a value of the wrong type is an error that names it.
 
 Used for TOML files (recipes, studies), which are found by name in the package or by path, and for the configuration that a
-weight file carries.
+weight file carries. Also what follows a system's name: ``NAME:KEY=VALUE:KEY=VALUE``.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import dataclasses
 import tomllib
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Any, TypeVar
@@ -122,6 +122,33 @@ def convert(kind: Any, value: Any, where: str) -> Any:
     if type(value) is not kind:
         raise _wrong(where, value, _WORDS[kind])
     return value
+
+
+def name_options(name: str, parts: Sequence[str], known: Mapping[str, str]) -> dict[str, str]:
+    """The options that follow a system's name, in the order of ``known``.
+
+    Args:
+        name: the system.
+        parts: ``KEY=VALUE`` each.
+        known: which keys there are, and what they mean.
+
+    Raises:
+        UsageError: a part that is none, an unknown key, or one that is given twice.
+    """
+    if parts and not known:
+        raise UsageError(f"option {parts[0]!r} of {name}", f"it takes none: write {name}")
+    options: dict[str, str] = {}
+    for part in parts:
+        key, equals, value = (piece.strip() for piece in part.partition("="))
+        key = key.lower()
+        if not equals or not value:
+            raise UsageError(f"option {part!r} of {name}", f"write KEY=VALUE; it takes {', '.join(known)}")
+        if key not in known:
+            raise unknown_name(f"option of {name}", key, known)
+        if key in options:
+            raise UsageError(f"option {key!r} of {name} is given twice", "give it once")
+        options[key] = value
+    return {key: options[key] for key in known if key in options}
 
 
 _WORDS = {int: "an integer", float: "a number", bool: "true or false", str: "a text"}

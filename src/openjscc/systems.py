@@ -67,8 +67,9 @@ def load(
     """A system, ready to transmit.
 
     Args:
-        name: ``arch``, ``arch.tag`` or a ``.safetensors`` file (`openjscc.models.resolve`), or a digital system such as
-            ``bpg-ldpc:mcs=16qam-3/4-n1944`` (`openjscc.digital.make_digital`), or a system of another package (`other_systems`);
+        name: ``arch``, ``arch.tag`` or a ``.safetensors`` file (`openjscc.models.resolve`), with options such as
+            ``mtgsc:steps=10`` where the codec has some, or a digital system such as ``bpg-ldpc:mcs=16qam-3/4-n1944``
+            (`openjscc.digital.make_digital`), or a system of another package (`other_systems`);
             or ``CODEC+NETWORK``: any of these, and a task network for segmentation (`openjscc.tasks.load_task_network`).
         ratio: bandwidth ratio that the weight must serve, where the name leaves the tag open.
         data: name of the data set that the weight should be for, where the name leaves the tag open.
@@ -88,12 +89,29 @@ def load(
         return _placed(other(), device)
     if is_digital(name):
         return make_digital(name)
-    return _placed(load_weight(resolve(name, ratio, data, also=_also()), verify=verify), device)
+    name, options = split_options(name)
+    codec = load_weight(resolve(name, ratio, data, also=_also()), verify=verify)
+    codec.set_options(options)
+    return _placed(codec, device)
 
 
 def _placed(codec: Codec, device: torch.device | str) -> Codec:
     """With its networks on that device."""
     return codec.to(device) if isinstance(codec, nn.Module) else codec
+
+
+def split_options(name: str) -> tuple[str, list[str]]:
+    """``mtgsc:steps=10`` as ``mtgsc`` and its options, ``steps=10``; of a file's name the options after it.
+
+    Raises:
+        UsageError: an option without a system.
+    """
+    if os.path.exists(name):
+        return name, []
+    system, *options = name.split(":")
+    if "=" in system:
+        raise UsageError(f"no system {name!r}", "join the options of one by colons, e.g. mtgsc:steps=10:seed=1")
+    return system, options
 
 
 def composite_parts(name: str) -> tuple[str, str] | None:
@@ -195,11 +213,13 @@ def load_all(
         if is_digital(name):
             systems.append((name, make_digital(name), tuple(ratios)))
             continue
+        base, options = split_options(name)
         weights: dict[str, list[float | None]] = {}
         for ratio in ratios:
-            weights.setdefault(resolve(name, ratio, data, also=_also()), []).append(ratio)
+            weights.setdefault(resolve(base, ratio, data, also=_also()), []).append(ratio)
         for weight, served in weights.items():
             codec: LearnedCodec = load_weight(weight)
+            codec.set_options(options)
             for ratio in served:
                 codec.rate_index(ratio, 1, CPU)  # raises for one that it does not have
             systems.append((name, _placed(codec, device), tuple(served)))

@@ -178,6 +178,17 @@ def test_div2k(tmp_path: Path, folder: str, split: str) -> None:
         open_dataset("div2k", tmp_path, "train" if split == "test" else "test")
 
 
+def test_div2k_224(tmp_path: Path) -> None:
+    path = tmp_path / "div2k" / "valid_crops256" / "0801.png"
+    make_picture(path, size=(256, 240))
+    data = open_dataset("div2k-224", tmp_path)
+    assert (data.name, data.ids, data.fixed_size) == ("div2k-224", ("0801.png",), (224, 224))
+    assert torch.equal(data[0], open_dataset(path.parent)[0][:, 16:240, 8:232])
+    make_picture(path, size=(200, 256))
+    with pytest.raises(UsageError, match="256x200"):
+        open_dataset("div2k-224", tmp_path)
+
+
 @pytest.mark.parametrize("layout", ["voc/ImageSets", "VOCdevkit/VOC2012/ImageSets/Segmentation"])
 def test_voc(tmp_path: Path, layout: str) -> None:
     lists = tmp_path / layout

@@ -14,7 +14,8 @@ from openjscc.classes import VOID
 from openjscc.data.datasets import open_dataset
 from openjscc.errors import UsageError
 from openjscc.models.mtgsc import MTGSC, MTGSCConfig
-from openjscc.training.batches import Batch
+from openjscc.training.batches import Batch, CropSource
+from openjscc.training.draws import epoch_order
 from openjscc.training.losses import segmentation_loss
 from openjscc.training.recipe import Recipe, load_recipe
 from openjscc.training.steps.multitask import MultitaskStep
@@ -117,11 +118,42 @@ def test_masks_of_data_that_has_them(tmp_path: Path, make_picture) -> None:
         step_of(recipe()).attach([plain], torch.device("cpu"))
 
 
+def test_only_pictures_with_masks_are_scaled(tmp_path: Path, make_picture) -> None:
+    voc_folder(tmp_path / "voc")
+    (tmp_path / "plain").mkdir()
+    make_picture(tmp_path / "plain" / "1.png", 24, 16)
+    datasets = [open_dataset(tmp_path / "plain", split="train"), open_dataset("voc", tmp_path, split="train")]
+    step = step_of(recipe())
+    assert [step.scales(dataset) for dataset in datasets] == [False, True]
+    device = torch.device("cpu")
+
+    def crops(scale: tuple[float, float]) -> torch.Tensor:
+        return CropSource(datasets, 8, True, 0, device, None, scale, [False, True]).batch(range(8)).x
+
+    same = (crops((0.5, 0.5)) == crops((1.0, 1.0))).flatten(1).all(1)
+    order = [int(value) == 0 for value in torch.cat([epoch_order(0, 0, 4), epoch_order(0, 1, 4)])]
+    assert same.tolist() == order
+
+
 def test_other_architectures_are_refused() -> None:
     from openjscc.models import create
 
     with pytest.raises(UsageError, match="mtgsc"):
         MultitaskStep(recipe(), create("adjscc", "cifar10"))
+
+
+def test_one_reading_starts_from_the_other(tmp_path: Path) -> None:
+    from openjscc.models import create, export
+
+    facts = {"steps": 0, "images": 0, "seconds": 0.0, "compute": ["none"], "data": ["none"], "terms": "none", "recipe": {}}
+    path = tmp_path / "mtgsc.photo.safetensors"
+    codec = create("mtgsc", "photo").eval()
+    export(codec, path, tag="photo", training=facts)
+    other = MultitaskStep.load_network(recipe("model.config=photo-noise", f"model.init={path}"))
+    assert isinstance(other, MTGSC)
+    assert other.config.state == "noise"
+    for name, value in codec.state_dict().items():
+        assert torch.equal(other.state_dict()[name], value.half().float()), name
 
 
 def test_a_run_learns_both(tmp_path: Path) -> None:

@@ -12,7 +12,8 @@ import pytest
 
 from openjscc.bench.records import Record
 from openjscc.bench.study import load_study
-from openjscc.bench.study_gains import GainTable, write_gains
+from openjscc.bench.study_gains import GainTable
+from openjscc.bench.study_places import write_tables
 from openjscc.models import create
 from openjscc.training.loop import learning_rate
 
@@ -138,7 +139,7 @@ def test_the_page_has_the_gains_of_studies(empty: ModuleType) -> None:
     study = load_study("perceptual-cbr")
     folder = empty.STUDIES / "perceptual-cbr"
     folder.mkdir(parents=True)
-    write_gains(folder / "gains.json", [GainTable(section, ()) for section in study.gain])
+    write_tables(folder / "gains.json", [GainTable(section, ()) for section in study.gain])
     text = empty.filled(PAGE)
     assert f"## {study.title}" in text
     assert "(../../studies/perceptual-cbr/perceptual-cbr.md)" in text

@@ -4,64 +4,89 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
+from importlib import resources
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+from openjscc import tasks
 from openjscc.bench.anchors import read_anchors
 from openjscc.bench.study import load_study, packaged_studies, published_points, with_networks
 from openjscc.bench.study_page import _duration
 from openjscc.bench.study_plan import plan_study, several_pictures
-from openjscc.bench.study_sections import BenchSection, HeatmapSection, StripSection
+from openjscc.bench.study_sections import BenchSection
+from openjscc.bench.study_shown import HeatmapSection, StripSection
 from openjscc.data.datasets import PictureDataset
-from openjscc.errors import UsageError
+from openjscc.errors import MissingError, UsageError
 from openjscc.models import create, export
+from openjscc.models.deeplab_jscc import DeepLabConfig
+from openjscc.models.mtgsc import MTGSCConfig
+from openjscc.models.witt import PHOTO
+from openjscc.tasks.fcn import FCNConfig
+from voc_data import voc_folder
 
 
 @pytest.fixture
 def data(tmp_path: Path, make_picture: Callable[..., Path]) -> Path:
     """Some pictures under the names that the packaged studies need, two crops, and a little of CIFAR-10."""
     (tmp_path / "kodak").mkdir()
-    for number in (1, 4, 13, 23, 24):
-        make_picture(tmp_path / "kodak" / f"kodim{number:02d}.png", 768, 512, seed=number)
+    for number, size in ((1, (768, 512)), (4, (512, 768)), (13, (768, 512)), (23, (768, 512)), (24, (768, 512))):
+        make_picture(tmp_path / "kodak" / f"kodim{number:02d}.png", *size, seed=number)
     (tmp_path / "div2k" / "valid_crops256").mkdir(parents=True)
-    for number in (1, 2):
+    for number in (801, 802):
         make_picture(tmp_path / "div2k" / "valid_crops256" / f"{number:04d}.png", 256, 256, seed=number)
     (tmp_path / "cifar10").mkdir()
+    voc_folder(tmp_path / "voc", tuple(f"2007_00{number}" for number in ("0175", "0332", "0464", "1239", "1763")))
     x, y = np.zeros((50, 32, 32, 3), np.uint8), np.zeros(50, np.int64)
     np.savez(tmp_path / "cifar10" / "cifar10.npz", x_train=x, y_train=y, x_test=x, y_test=y)
     return tmp_path
 
 
+MTGSC = MTGSCConfig(
+    rates=(12, 24), channels=(6, 8, 10, 12), depths=(1, 1, 1), heads=2, window=3, hidden=8, width=12, depth=2, decoder_heads=2,
+    span=3, expansion=2, fine=4, shared=True,
+)  # fmt: skip
+WITT = dataclasses.replace(PHOTO, channels=(8, 8), depths=(1, 1), heads=(1, 1))
+DEEPLAB = DeepLabConfig(stem=8, channels=(8, 8, 8, 8), depths=(1, 1, 1, 1), bottleneck=False)
+
+
 @pytest.fixture(scope="session")
-def unreleased(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with small untrained weights of systems that the studies of SP-JSCC and of perceptual JSCC name."""
+def small_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with small untrained weights of the systems of the studies, but for those that are released."""
     folder = tmp_path_factory.mktemp("weights")
     facts = {"steps": 0, "images": 0, "seconds": 0.0, "compute": ["none"], "data": ["none"], "terms": "none", "recipe": {}}
     for arch, tag in (("arjscc", "cifar10"), ("spjscc", "cifar10"), ("spjscc", "distilled")):
         torch.manual_seed(0)
         export(create(arch, "small").eval(), folder / f"{arch}.{tag}.safetensors", tag=tag, training=facts)
-    config = dataclasses.replace(create("ganjscc", "small").config, rates=(8, 16, 32))
-    export(create("ganjscc", config).eval(), folder / "ganjscc.photo.safetensors", tag="photo", training=facts)
+    perceptual = dataclasses.replace(create("ganjscc", "small").config, rates=(8, 16, 32))
+    configs = (
+        ("ganjscc.photo", perceptual), ("mtgsc.photo", MTGSC), ("mtgsc.noise", MTGSC), ("witt.photo", WITT),
+        ("deeplab_jscc.photo", DEEPLAB),
+    )  # fmt: skip
+    for name, config in configs:
+        arch, _, tag = name.partition(".")
+        export(create(arch, config).eval(), folder / f"{name}.safetensors", tag=tag, training=facts)
+    fcn = tasks.create("fcn", FCNConfig(stem=4, widths=(4, 4, 4, 4), depths=(1, 1, 1, 1))).eval()
+    tasks.export(fcn, folder / "fcn.voc.safetensors", tag="voc", training=facts)
     return folder
 
 
 @pytest.mark.parametrize("name", packaged_studies())
-def test_packaged_studies_load_and_plan(name: str, data: Path, unreleased: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_packaged_studies_load_and_plan(name: str, data: Path, small_weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from openjscc.bench import grid, sweep
 
     for module in (grid, sweep):
         monkeypatch.setattr(module, "check_metrics", lambda names: None)
-    monkeypatch.setenv("OPENJSCC_WEIGHTS", str(unreleased))
+    monkeypatch.setenv("OPENJSCC_WEIGHTS", str(small_weights))
     study = load_study(name)
     plan = plan_study(study, data)
     asked = sum(len(bench.systems) * len(bench.channel) * len(set(bench.snr_db)) * len(bench.ratios) for bench in study.bench)
     assert len(plan.cells) == asked
     assert len(plan.strips) == len(study.strip)
     assert len(plan.heatmaps) == len(study.heatmap)
-    assert {cell.system for cell in plan.cells} >= {"adjscc", "bpg-ldpc"}
+    assert {cell.system for cell in plan.cells} >= ({"mtgsc"} if name.startswith("multitask") else {"adjscc", "bpg-ldpc"})
     assert set(study.names) >= {cell.system for cell in plan.cells}
     assert study.title
     assert study.paper
@@ -128,6 +153,24 @@ def test_pictures_of_strips_and_heat_maps() -> None:
     ):
         with pytest.raises(UsageError, match=word):
             dataclasses.replace(heat, **changes)
+
+
+def test_a_study_says_which_weight_is_missing(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from openjscc.bench import grid, sweep
+
+    for module in (grid, sweep):
+        monkeypatch.setattr(module, "check_metrics", lambda names: None)
+    for arch in ("mtgsc", "fcn"):
+        released = Path(str(resources.files("openjscc") / "weights")).glob(f"{arch}.*")
+        if list(released):
+            pytest.skip(f"{arch} is released")
+    monkeypatch.delenv("OPENJSCC_WEIGHTS", raising=False)
+    study = load_study("multitask-segmentation")
+    with pytest.raises(MissingError, match="mtgsc has no released weight"):
+        plan_study(study, data)
+    with pytest.raises(MissingError, match=r"fcn\.voc has no weight at hand") as error:
+        plan_study(dataclasses.replace(study, bench=study.bench[1:], figure=(), table=(), strip=()), data)
+    assert "openjscc train fcn-voc" in error.value.hint
 
 
 def test_durations() -> None:

@@ -24,7 +24,7 @@ from typing import Any
 import torch
 
 from ..channels import make_channel
-from ..codec import Codec
+from ..codec import Codec, resolved_name
 from ..configuration import build
 from ..data.datasets import PictureDataset
 from ..devices import exact_float32
@@ -185,7 +185,7 @@ def plan_cells(
     cells = []
     for system, codec, ratios in systems:
         weight = getattr(codec, "weight", None)
-        resolved = weight.name if weight is not None else codec.name
+        resolved = resolved_name(codec)
         codecs[system, resolved] = codec
         masks = open_masks(metrics, dataset, codec)
         for channel in dict.fromkeys(make_channel(spec).name for spec in channels):

@@ -16,7 +16,7 @@ from typing import Literal
 import torch
 
 from ..channels import make_channel
-from ..codec import Codec
+from ..codec import Codec, resolved_name
 from ..data.datasets import DATASETS, PictureDataset, open_dataset
 from ..data.images import to_uint8, write_png
 from ..errors import MissingError, UsageError
@@ -221,7 +221,7 @@ def _sent(plan: PairsPlan, item: tuple[int, Role, float], advance: Callable[[int
     return to_uint8(result.image[0].cpu()), Sent(
         role=role,
         system=name,
-        weight=weight.name if weight is not None else codec.name,
+        weight=resolved_name(codec),
         weight_sha256=weight.sha256 if weight is not None else None,
         tool=getattr(codec, "tool", None),
         ratio=nominal_ratio(codec, ratio) or ratio,

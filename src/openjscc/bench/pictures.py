@@ -1,4 +1,4 @@
-"""Received pictures that a benchmark keeps: PNG files and an index of where each comes from."""
+"""Received pictures and segmentations that a benchmark keeps: PNG files and an index of where each comes from."""
 
 from __future__ import annotations
 
@@ -12,25 +12,29 @@ from pathlib import Path, PurePosixPath
 from ..configuration import build
 from ..errors import IntegrityError, MissingError, OpenJSCCError
 from ..files import write_atomically
+from .perception import RECONSTRUCTION
 
 INDEX = "index.json"
 
 
 @dataclass(frozen=True)
 class KeptPicture:
-    """One received picture.
+    """One received picture, or segmentation.
 
     Attributes:
-        file: PNG, relative to the index.
+        file: PNG, relative to the index; of a segmentation class numbers in VOC's colours.
         system: as the user asked for it.
         channel: canonical spec.
         snr_db: average SNR in dB.
         ratio: nominal bandwidth ratio.
         picture: which one of the data set.
-        psnr: in dB; None for identical pictures.
+        psnr: in dB; None for identical pictures, and segmentations.
         ok: whether it arrived; what is in the file otherwise is the grey picture.
         told_snr_db: what the transmitter took the SNR for; None: the truth.
         bandwidth_ratio: what was really sent, header included; None where an older version did not note it.
+        uses: channel uses, header included; None: nobody noted them.
+        task: what was asked for.
+        miou: of a segmentation, over the classes of this picture and its mask; None where there are none.
     """
 
     file: str
@@ -43,6 +47,9 @@ class KeptPicture:
     ok: bool
     told_snr_db: float | None = None
     bandwidth_ratio: float | None = None
+    uses: int | None = None
+    task: str = RECONSTRUCTION
+    miou: float | None = None
 
 
 def picture_files(ids: Sequence[str]) -> dict[str, str]:

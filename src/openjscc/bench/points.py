@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from ..channels import make_channel
-from ..codec import Codec, adapts_rate, device_of, is_bound, ratios_for, takes_any_ratio
+from ..codec import Codec, adapts_rate, device_of, is_bound, ratios_for, resolved_name, takes_any_ratio
 from ..data.datasets import PictureDataset
 from ..errors import UsageError
 from ..link import Transmission, deliver, encode
@@ -284,7 +284,7 @@ def to_records(
         records.append(
             Record(
                 system=system,
-                weight=weight.name if weight is not None else codec.name,
+                weight=resolved_name(codec),
                 metric=quantity.metric,
                 channel=make_channel(point.channel).name,
                 snr_db=point.snr_db,

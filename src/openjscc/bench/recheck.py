@@ -17,7 +17,7 @@ from ..data.masks import masks_of
 from ..errors import IntegrityError, MissingError, UsageError
 from ..metrics import get_metric
 from ..models import read_info, weight_files
-from ..systems import composite_parts, load, load_all
+from ..systems import composite_parts, load, load_all, split_options
 from ..tasks import TaskNetwork, load_task_network
 from .grid import CellResult, Plan, Precision, measure_cell, plan_cells
 from .records import Record
@@ -176,8 +176,9 @@ def _sha256(system: str, weight: str) -> str:
 
 
 def _weight_path(system: str, weight: str) -> Path:
-    if system.endswith(".safetensors") or os.sep in system:
-        return Path(system)
+    if _is_file(system):
+        return Path(split_options(system)[0])
+    weight = split_options(weight)[0]
     if weight not in weight_files():
         raise MissingError(
             f"no weight {weight}", "openjscc models list shows those at hand; OPENJSCC_WEIGHTS names a folder of more"
@@ -185,16 +186,17 @@ def _weight_path(system: str, weight: str) -> Path:
     return weight_files()[weight]
 
 
+def _is_file(system: str) -> bool:
+    """Whether a system is named by the file of its weight."""
+    return os.sep in system or ".safetensors" in system
+
+
 def _plan(
     records: Sequence[Record], dataset: PictureDataset, networks: dict[str, TaskNetwork], device: torch.device | None
 ) -> Plan:
     """A plan of the one cell that the records are of."""
     first = records[0]
-    exact = (
-        first.system
-        if first.weight_sha256 is None or os.sep in first.system or first.system.endswith(".safetensors")
-        else first.weight
-    )
+    exact = first.system if first.weight_sha256 is None or _is_file(first.system) else first.weight
     try:
         data = first.data if first.data in DATASETS else None
         ((_, codec, ratios),) = load_all([exact], (first.ratio,), data, device or "cpu")

@@ -21,7 +21,7 @@ class Record:
 
     Attributes:
         system: as the user asked for it.
-        weight: what that resolved to, ``arch.tag``.
+        weight: what that resolved to, ``arch.tag``, with the options of the name.
         metric: a name of `openjscc.metrics.METRICS`.
         channel: canonical spec.
         snr_db: average SNR in dB.

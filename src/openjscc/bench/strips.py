@@ -1,4 +1,5 @@
-"""Crops of received pictures side by side: of one picture a row per condition, a column per system; of several a column each."""
+"""Crops of received pictures or segmentations side by side: of one picture a row per condition, a column per system; of several a
+column each."""
 
 from __future__ import annotations
 
@@ -14,11 +15,13 @@ from ..data.sheets import side_by_side, stamped
 from ..errors import UsageError, unknown_name
 from ..units import parse_numbers
 from .layout import in_words
+from .perception import SEGMENTATION
 from .pictures import KeptPicture, read_kept
 from .selection import Value, in_order, matching
 
 CONDITIONS = ("channel", "snr_db", "ratio", "told_snr_db")
 
+TRUTH = "ground truth"
 SMALLEST_STAMPED = 96
 """A smaller crop is enlarged, letters in it too: the caption says that the picture was lost."""
 
@@ -47,10 +50,12 @@ def strip(
     ratios: Sequence[float | None] = (),
     where: Mapping[str, Sequence[Value]] | None = None,
     source: Path | None = None,
+    truth: Path | None = None,
     names: Mapping[str, str] | None = None,
     seen: Seen | None = None,
+    uses: bool = False,
 ) -> Image.Image:
-    """Received versions of one picture, each under its system and PSNR.
+    """Received versions of one picture, each under its system and PSNR, or mIoU.
 
     Args:
         folder: with the index of kept pictures.
@@ -61,8 +66,10 @@ def strip(
             was sent, and how much more that is than the first system's. Empty: systems have the same ratios.
         where: conditions on channel, snr_db, ratio and told_snr_db.
         source: file of the sent picture, shown first.
+        truth: file of its mask in colours, shown after it.
         names: of systems, for the captions.
         seen: more words for each caption, the sent picture's too.
+        uses: say the channel uses.
 
     Raises:
         UsageError: unknown picture or system, conditions that nothing meets, a crop outside the picture.
@@ -74,9 +81,11 @@ def strip(
         condition = "".join(f"\n{word}" for word in [kept.condition(place)] if word)
         if source is not None:
             cells.append(_sent("sent", picture, source, crop, seen))
+        if truth is not None:
+            cells.append(_sent(TRUTH, picture, truth, crop, None))
         for sender in kept.senders:
-            cells.append(kept.cell(place, sender, f"{(names or {}).get(sender[0], sender[0])}{condition}\n", crop, seen))
-    return side_by_side(cells, columns=len(kept.senders) + (source is not None))
+            cells.append(kept.cell(place, sender, f"{(names or {}).get(sender[0], sender[0])}{condition}\n", crop, seen, uses))
+    return side_by_side(cells, columns=len(kept.senders) + (source is not None) + (truth is not None))
 
 
 def strip_of_several(
@@ -88,15 +97,18 @@ def strip_of_several(
     systems: Sequence[str] | None = None,
     ratios: Sequence[float | None] = (),
     where: Mapping[str, Sequence[Value]] | None = None,
+    truths: Sequence[Path] = (),
     names: Mapping[str, str] | None = None,
     seen: Seen | None = None,
+    uses: bool = False,
 ) -> Image.Image:
-    """Several pictures, a column each: the sent ones first, then a row per condition and system, each under its PSNR.
+    """Several pictures, a column each: the sent ones first, then a row per condition and system, each under its PSNR, or mIoU.
 
     Args:
-        folder, crop, systems, ratios, where, names, seen: as for `strip`.
+        folder, crop, systems, ratios, where, names, seen, uses: as for `strip`.
         pictures: which.
         sources: files of the sent pictures.
+        truths: files of their masks in colours, shown after them; empty: none are.
 
     Raises:
         As `strip`, and UsageError for pictures that were not kept under the same conditions.
@@ -107,12 +119,13 @@ def strip_of_several(
         if one.places != first.places or set(one.senders) != set(first.senders):
             raise UsageError(f"{picture} and {pictures[0]} were not kept under the same conditions", "send both once more")
     cells = [_sent(picture, picture, source, crop, seen) for picture, source in zip(pictures, sources, strict=True)]
-    beside = ["sent"]
+    cells += [_sent("", picture, truth, crop, None) for picture, truth in zip(pictures, truths, strict=False)]
+    beside = ["sent", TRUTH.replace(" ", "\n")] if truths else ["sent"]
     for place in first.places:
         for sender in first.senders:
             words = [(names or {}).get(sender[0], sender[0]).replace(", ", ",\n"), first.condition(place).replace(", ", "\n")]
             beside.append("\n".join(word for word in words if word))
-            cells += [one.cell(place, sender, "", crop, seen) for one in kept]
+            cells += [one.cell(place, sender, "", crop, seen, uses) for one in kept]
     return side_by_side(cells, columns=len(pictures), beside=beside)
 
 
@@ -180,8 +193,10 @@ class _Kept:
         words = [in_words(name, value) for name, value in zip(self.conditions, place, strict=True) if name in self.varying]
         return ", ".join(word for word in words if word)
 
-    def cell(self, place: tuple, sender: Sender, head: str, crop: Crop | None, seen: Seen | None) -> tuple[str, torch.Tensor]:
-        """Caption (``head``, bandwidth, PSNR, what is seen) and pixels."""
+    def cell(
+        self, place: tuple, sender: Sender, head: str, crop: Crop | None, seen: Seen | None, uses: bool
+    ) -> tuple[str, torch.Tensor]:
+        """Caption (``head``, bandwidth, PSNR or mIoU, channel uses, what is seen) and pixels."""
         item = self.items[place].get(sender)
         if item is None:
             return f"{head}not kept", torch.full((3, 1, 1), 255, dtype=torch.uint8)
@@ -190,6 +205,8 @@ class _Kept:
         large = min(pixels.shape[1:]) >= SMALLEST_STAMPED
         bandwidth = "" if "ratio" in self.conditions else _bandwidth(item, self.items[place].get(self.senders[0]))
         more = "" if seen is None else f"\n{seen(item.picture, whole, False)}"
+        if uses and item.uses is not None:
+            more = f"\nk = {item.uses:,}{more}"
         return f"{head}{bandwidth}{_value(item)}{more}", pixels if item.ok or not large else stamped(pixels, "lost")
 
 
@@ -211,6 +228,8 @@ def _sent(head: str, picture: str, source: Path, crop: Crop | None, seen: Seen |
 def _value(item: KeptPicture) -> str:
     if not item.ok:
         return "lost"
+    if item.task == SEGMENTATION:
+        return "no class" if item.miou is None else f"mIoU {item.miou:.3f}"
     return "identical" if item.psnr is None else f"PSNR {item.psnr:.2f} dB"
 
 

@@ -15,15 +15,8 @@ from ..configuration import build, packaged, read_toml
 from ..errors import UsageError
 from ..metrics import get_metric
 from .layout import MEASURED
-from .study_sections import (
-    BenchSection,
-    DifferenceSection,
-    FigureSection,
-    GainSection,
-    HeatmapSection,
-    StripSection,
-    TableSection,
-)
+from .study_sections import BenchSection, DifferenceSection, FigureSection, GainSection, TableSection
+from .study_shown import HeatmapSection, StripSection
 
 
 @dataclass(frozen=True)

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
 import torch
 
-from ..data.images import write_png
-from ..data.sheets import heat, side_by_side
+from ..classes import VOC, VOID, voc_palette
+from ..data.images import read_indices, write_png
+from ..data.masks import mask_picture, masks_of
+from ..data.sheets import heat, side_by_side, with_legend
 from ..tasks import TaskNetwork, top_classes
 from ..tasks.semantics import semantic_weights
 from .layout import in_words
+from .perception import SEGMENTATION
+from .pictures import picture_files
 from .strips import strip, strip_of_several
 from .study_plan import HeatmapPlan, StripPlan
 
@@ -23,6 +27,8 @@ WEIGHTING_WORDS = {
     "mean_square": "the mean square over the classes, of centred scores",
 }
 
+LEAST_SHOWN = 0.01
+LEGEND_WORDS = f"The legend has the classes that cover {100 * LEAST_SHOWN:g} % of one of these masks or more."
 SHARE = 0.99
 """Of the pixels of a heat map that are within its scale: the largest weights are those of single pixels."""
 
@@ -39,22 +45,29 @@ def write_strip(folder: Path, plan: StripPlan, names: Mapping[str, str]) -> str:
         Its part of the page.
     """
     section, kept = plan.section, folder / "pictures"
-    ids, sources = [], []
+    ids, sources, truths = [], [], []
     for grid in plan.grids:
         ids.append(grid.dataset.ids[0])
-        sources.append(write_png(kept / f"{Path(ids[-1]).stem}.png", grid.dataset[0], overwrite=True))
+        stem = Path(ids[-1]).stem
+        sources.append(write_png(kept / f"{stem}.png", grid.dataset[0], overwrite=True))
+        if section.task == SEGMENTATION:
+            mask = mask_picture(masks_of(grid.dataset)[0][0])
+            truths.append(write_png(kept / f"{stem}-mask.png", mask, overwrite=True))
     where = section.conditions({cell.ratio for grid in plan.grids for cell in grid.plan.cells})
     network = plan.network
     seen = None if network is None else partial(_seen, network, plan.labels)
     if len(ids) == 1:
         sheet = strip(
             kept, ids[0], section.crop, systems=section.systems, ratios=section.ratios, where=where, source=sources[0],
-            names=names, seen=seen,
+            truth=truths[0] if truths else None, names=names, seen=seen, uses=section.uses,
         )  # fmt: skip
     else:
         sheet = strip_of_several(
-            kept, ids, sources, section.crop, systems=section.systems, ratios=section.ratios, where=where, names=names, seen=seen
+            kept, ids, sources, section.crop, systems=section.systems, ratios=section.ratios, where=where, truths=truths,
+            names=names, seen=seen, uses=section.uses,
         )  # fmt: skip
+    if truths:
+        sheet = with_legend(sheet, _legend(kept, plan, truths))
     write_png(folder / section.file, sheet, overwrite=True)
     what = ", ".join(section.pictures)
     part = "" if section.crop is None else ", {2}x{3} pixels from ({0}, {1})".format(*section.crop)
@@ -62,13 +75,32 @@ def write_strip(folder: Path, plan: StripPlan, names: Mapping[str, str]) -> str:
     if section.ratio is not None and not section.ratios:
         sent += [in_words("ratio", ratio) for ratio in section.benches[0].ratios]
     where = ", ".join([f"{what}{part}", section.channel, *sent])
-    words = [section.caption or f"{where}. PSNR is that of the whole picture."]
+    words = [section.caption or f"{where}."]
+    if truths:
+        words.append(f"mIoU is that of the one picture, over all classes of it and of what was found. {LEGEND_WORDS}")
+    elif not section.caption:
+        words.append("PSNR is that of the whole picture.")
     if section.ratios:
         words.append("CBR: what was sent for it, headers included; in brackets how much more than for the first system.")
+    if section.uses:
+        words.append("k: channel uses, header included.")
     if network is not None:
         by = f"the class that `{network.name}` (sha256 `{network.sha256[:16]}`) finds most likely in the whole picture"
         words.append(f"Seen: {by}" + ("; right where it is the data set's label." if plan.labels else "."))
     return f"![{what}, received]({section.file})\n\n{' '.join(words)}"
+
+
+def _legend(kept: Path, plan: StripPlan, truths: Sequence[Path]) -> list[tuple[str, tuple[int, int, int]]]:
+    """Names and colours of the classes that cover `LEAST_SHOWN` of one of the masks, and of void."""
+    masks = [*truths]
+    for grid in plan.grids:
+        (file,) = picture_files(grid.dataset.ids).values()
+        masks += [kept / cell.key / file for cell in grid.plan.cells]
+    counts = [torch.bincount(read_indices(mask).flatten().long(), minlength=256) for mask in masks]
+    shares = torch.stack([count / count.sum() for count in counts]).amax(0)
+    colours = voc_palette()
+    numbers = [number for number in range(len(VOC)) if shares[number] >= LEAST_SHOWN]
+    return [(VOC[number], colours[number]) for number in numbers] + ([("void", colours[VOID])] if shares[VOID] > 0 else [])
 
 
 def _seen(network: TaskNetwork, labels: Mapping[str, str], name: str, pixels: torch.Tensor, sent: bool) -> str:

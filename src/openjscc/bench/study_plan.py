@@ -24,7 +24,8 @@ from .selection import select
 from .study import Study
 from .study_differences import check_difference
 from .study_gains import check_gain
-from .study_sections import BenchSection, HeatmapSection, StripSection
+from .study_sections import BenchSection
+from .study_shown import HeatmapSection, StripSection
 from .sweep import missing_metrics
 
 Systems = list[tuple[str, Codec, tuple[float | None, ...]]]
@@ -179,12 +180,16 @@ def _merged(plans: Sequence[Plan]) -> Plan:
 
 
 def one_picture(dataset: PictureDataset, name: str) -> PictureDataset:
-    """A data set of one picture of another, by its id; the suffix may be left out."""
+    """A data set of one picture of another, with its mask, by its id; the suffix may be left out."""
     found = [number for number, item in enumerate(dataset.ids) if name in (item, Path(item).stem)]
     if not found:
         raise unknown_name("picture", name, dataset.ids)
-    pixels = dataset[found[0]].permute(1, 2, 0).numpy()[None]
-    return PictureDataset(dataset.name, dataset.split, [dataset.ids[found[0]]], array=pixels)
+    (number, *_), ids = found, [dataset.ids[found[0]]]
+    if dataset.masks is not None and dataset.paths is not None:
+        paths, masks = [dataset.paths[number]], [dataset.masks[number]]
+        return PictureDataset(dataset.name, dataset.split, ids, paths=paths, masks=masks)
+    pixels = dataset[number].permute(1, 2, 0).numpy()[None]
+    return PictureDataset(dataset.name, dataset.split, ids, array=pixels)
 
 
 def several_pictures(dataset: PictureDataset, names: Sequence[str]) -> tuple[PictureDataset, ...]:

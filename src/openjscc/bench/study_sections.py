@@ -1,4 +1,4 @@
-"""The sections of a study's TOML file: what each may say, checked when it is read."""
+"""The sections of a study's TOML file: what each may say, checked when it is read. Those of pictures are in `study_shown`."""
 
 from __future__ import annotations
 
@@ -9,15 +9,11 @@ from typing import Any, ClassVar
 from ..channels import make_channel
 from ..errors import UsageError, unknown_name
 from ..metrics import METRICS, Metric, SetMetric, get_metric
-from ..tasks.semantics import WEIGHTINGS, Output
 from ..units import AUTO, SNR_LIMIT_DB, parse_ratio
 from .layout import INTERVALS, MEASURED
 from .perception import task_of
 from .plots import SUFFIXES, Chart
-from .selection import Value, check_column, columns, in_order, parse_where
-from .strips import Crop
-
-STRIP_SUFFIXES = (".png", ".webp")
+from .selection import Value, check_column, columns, parse_where
 
 
 @dataclass(frozen=True)
@@ -68,7 +64,7 @@ class BenchSection:
     @property
     def ratios(self) -> tuple[float | None, ...]:
         """As numbers; None: the default."""
-        return tuple(dict.fromkeys(_ratio(value) for value in self.ratio)) or (None,)
+        return tuple(dict.fromkeys(ratio_of(value) for value in self.ratio)) or (None,)
 
 
 @dataclass(frozen=True)
@@ -110,7 +106,7 @@ class FigureSection:
     caption: str = ""
 
     def __post_init__(self) -> None:
-        _check_file(self.file, SUFFIXES)
+        check_file(self.file, SUFFIXES)
         _check_axes(self.x, self.y)
         for column in self.facet or ():
             check_column(column)
@@ -254,126 +250,6 @@ class DifferenceSection(ComparedSection):
     title: str = ""
 
 
-@dataclass(frozen=True)
-class StripSection:
-    """Received pictures side by side. Of one picture: a row per condition, a column per system; of several: a column per picture,
-    a row per condition and system.
-
-    Attributes:
-        file: name within the results' folder, ``.png`` or ``.webp``.
-        picture: which one of the data set, or several; the suffix may be left out.
-        systems: names.
-        snr_db: average SNRs in dB.
-        channel: spec.
-        ratio: bandwidth ratio, as ``"1/16"`` or a number; left out: each system's default. A list: one for each of the systems,
-            which may then be named repeatedly, and captions say who sends how much.
-        crop: x, y, width and height in pixels; left out: all.
-        told_snr_db: what the transmitter takes the SNR for; left out: it knows it.
-        seed: of fading and noise.
-        caption: below the pictures, on the page.
-        task_network: the one whose class for each shown picture is said; left out: none is.
-    """
-
-    file: str
-    picture: Any
-    systems: tuple[str, ...]
-    snr_db: tuple[float, ...]
-    channel: str = "awgn"
-    ratio: Any = None
-    crop: Crop | None = None
-    told_snr_db: float | None = None
-    seed: int = 0
-    caption: str = ""
-    task_network: str = ""
-
-    def __post_init__(self) -> None:
-        _check_file(self.file, STRIP_SUFFIXES)
-        _ = self.pictures
-        if self.crop is not None and (min(self.crop) < 0 or not all(self.crop[2:])):
-            raise UsageError(f"crop {list(self.crop)}", "x, y, width and height in pixels, e.g. [100, 50, 128, 128]")
-        if isinstance(self.ratio, (list, tuple)) and len(self.ratio) != len(self.systems):
-            raise UsageError(f"ratio {list(self.ratio)} for {len(self.systems)} systems", "give one for each, or one for all")
-        _ = self.benches
-
-    @property
-    def pictures(self) -> tuple[str, ...]:
-        """Names, one or more."""
-        return _pictures(self.picture)
-
-    @property
-    def ratios(self) -> tuple[float | None, ...]:
-        """One for each system; empty: all have the same, or their defaults."""
-        return tuple(_ratio(value) for value in self.ratio) if isinstance(self.ratio, (list, tuple)) else ()
-
-    @property
-    def benches(self) -> tuple[BenchSection, ...]:
-        """What has to be sent: one for each different ratio."""
-        if not self.ratios:
-            return (self._bench(self.systems, () if self.ratio is None else (self.ratio,)),)
-        pairs = list(zip(self.systems, self.ratios, strict=True))
-        return tuple(
-            self._bench(tuple(system for system, other in pairs if other == ratio), (AUTO if ratio is None else ratio,))
-            for ratio in dict.fromkeys(self.ratios)
-        )
-
-    def _bench(self, systems: tuple[str, ...], ratio: tuple[Any, ...]) -> BenchSection:
-        return BenchSection(systems, self.snr_db, (self.channel,), ratio, ("psnr",), told_snr_db=self.told_snr_db, seed=self.seed)
-
-    def conditions(self, ratios: set[float | None]) -> dict[str, list[Value]]:
-        """That its kept pictures meet, at these nominal ratios."""
-        told: Value = self.told_snr_db
-        return {
-            "channel": [make_channel(self.channel).name],
-            "snr_db": [*self.snr_db],
-            "ratio": in_order(ratios),
-            "told_snr_db": [told],
-        }
-
-
-@dataclass(frozen=True)
-class HeatmapSection:
-    """Semantic weights of pictures as heat maps: a row per picture, a column per weighting.
-
-    Attributes:
-        file: name within the results' folder, ``.png`` or ``.webp``.
-        picture: which one of the data set, or several; the suffix may be left out.
-        task_network: whose gradients; left out: the data set's own network.
-        weighting: of `openjscc.tasks.semantics.WEIGHTINGS`.
-        output: what is differentiated, of `openjscc.tasks.semantics.OUTPUTS`.
-        caption: below the pictures, on the page.
-    """
-
-    file: str
-    picture: Any
-    task_network: str = ""
-    weighting: tuple[str, ...] = tuple(WEIGHTINGS)
-    output: Output = "logits"
-    caption: str = ""
-
-    def __post_init__(self) -> None:
-        _check_file(self.file, STRIP_SUFFIXES)
-        _ = self.pictures
-        if not self.weighting:
-            raise UsageError("weighting is empty", "give at least one")
-        for name in self.weighting:
-            if name not in WEIGHTINGS:
-                raise unknown_name("weighting", name, WEIGHTINGS)
-        if self.output == "softmax" and "literal" in self.weighting:
-            raise UsageError("weighting literal of softmax outputs is zero", "leave it out, or take the logits")
-
-    @property
-    def pictures(self) -> tuple[str, ...]:
-        """Names, one or more."""
-        return _pictures(self.picture)
-
-
-def _pictures(value: Any) -> tuple[str, ...]:
-    names = tuple(value) if isinstance(value, (list, tuple)) else (value,)
-    if not names or len(set(map(str, names))) < len(names) or not all(isinstance(name, str) and name for name in names):
-        raise UsageError(f"picture {value!r}", "name one picture, or several, each once")
-    return names
-
-
 def _check_axes(x: str, y: str) -> None:
     if y not in METRICS and y not in MEASURED:
         raise unknown_name("metric or column", y, [*METRICS, *MEASURED])
@@ -386,7 +262,8 @@ def _check_snr(value: float) -> None:
         raise UsageError(f"SNR of {value} dB", f"a finite number of dB within +-{SNR_LIMIT_DB:g}")
 
 
-def _check_file(name: str, suffixes: tuple[str, ...]) -> None:
+def check_file(name: str, suffixes: tuple[str, ...]) -> None:
+    """Raises UsageError for what is no name of a file with one of these suffixes."""
     if Path(name).name != name or Path(name).suffix not in suffixes or "\\" in name:
         raise UsageError(f"file {name!r}", f"a name without folders that ends in {' or '.join(suffixes)}")
 
@@ -395,7 +272,8 @@ def _conditions(where: str) -> dict[str, list[Value]]:
     return parse_where(where) if where else {}
 
 
-def _ratio(value: Any) -> float | None:
+def ratio_of(value: Any) -> float | None:
+    """A bandwidth ratio, as ``"1/16"`` or a number; None: ``"auto"``."""
     if isinstance(value, bool) or not isinstance(value, (str, int, float)):
         raise UsageError(f"ratio {value!r}", 'write it as "1/16" or 0.0625')
     return None if value == AUTO else parse_ratio(str(value))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -194,7 +194,7 @@ def run_plan(
             for cell in mine:
                 at_once = jobs or _jobs(cell.system)
                 kept: list[KeptPicture] = []
-                keeper = None if keep == 0 else _keeper(folder, cell, files, kept)
+                keeper = None if keep == 0 else _keeper(folder, cell, dataset, kept)
                 result = measure_cell(
                     plan, cell, dataset, jobs=at_once, advance=bar, keep=keeper, keep_pictures=keep, extend=bar.extend
                 )
@@ -265,20 +265,31 @@ def _jobs(system: str) -> int:
     return (os.cpu_count() or 1) if has_digital_codec(system) else 1
 
 
-def _keeper(folder: Path, cell: Cell, files: Mapping[str, str], kept: list[KeptPicture]) -> Keep:
-    """Stores received pictures of a cell as ``DIR/pictures/KEY/FILE`` and notes them."""
-    from ..bench.pictures import KeptPicture
+def _keeper(folder: Path, cell: Cell, dataset: PictureDataset, kept: list[KeptPicture]) -> Keep:
+    """Stores received pictures or masks of a cell as ``DIR/pictures/KEY/FILE`` and notes them."""
+    from ..bench.pictures import KeptPicture, picture_files
     from ..data.images import write_png
+    from ..data.masks import mask_picture, masks_of
     from ..metrics import psnr
+    from ..metrics.task import confusion_entries, miou
+
+    files = picture_files(dataset.ids)
 
     def keep(ids: Sequence[str], x: torch.Tensor, result: Transmission) -> None:
         for place, name in enumerate(ids):
             path = folder / "pictures" / cell.key / files[name]
             path.parent.mkdir(parents=True, exist_ok=True)
-            assert result.image is not None
-            write_png(path, result.image[place].float().cpu(), overwrite=True)
+            quality = overlap = None
+            if (scores := result.reconstruction.segmentation) is not None:
+                found = scores[place : place + 1].argmax(1).cpu()
+                write_png(path, mask_picture(found[0]), overwrite=True)
+                value = miou(confusion_entries(found, masks_of(dataset)[dataset.ids.index(name)]))
+                overlap = None if math.isnan(value) else value
+            else:
+                assert result.image is not None
+                write_png(path, result.image[place].float().cpu(), overwrite=True)
+                quality = psnr(x[place : place + 1], result.image[place : place + 1].to(x.device)).item()
             ok = result.reconstruction.ok is None or bool(result.reconstruction.ok[place])
-            value = psnr(x[place : place + 1], result.image[place : place + 1].to(x.device)).item()
             kept.append(
                 KeptPicture(
                     file=str(path.relative_to(folder / "pictures")),
@@ -287,10 +298,13 @@ def _keeper(folder: Path, cell: Cell, files: Mapping[str, str], kept: list[KeptP
                     snr_db=cell.snr_db,
                     ratio=cell.ratio,
                     picture=name,
-                    psnr=value,
+                    psnr=quality,
                     ok=ok,
                     told_snr_db=cell.told_snr_db,
                     bandwidth_ratio=float(result.bandwidth_ratio[place]),
+                    uses=int(result.frame.length[place]),
+                    task=cell.task,
+                    miou=overlap,
                 )
             )
 

@@ -110,7 +110,9 @@ def info(name: Name, as_json: Json = False) -> None:
         first = costs[codec.tasks[0]]
         print_json({"role": "codec", **dataclasses.asdict(codec.weight), "macs_per_pixel": first, "macs_per_pixel_of": costs})
     else:
-        _print_facts(codec.weight, _facts_of_codec(codec.weight, {task: codec.macs_per_pixel(task) for task in codec.tasks}))
+        lines, promise = _facts_of_codec(codec.weight, {task: codec.macs_per_pixel(task) for task in codec.tasks})
+        lines += [(f":{option}=", meaning) for option, meaning in codec.OPTIONS.items()]
+        _print_facts(codec.weight, (lines, promise))
 
 
 @app.command("verify", short_help="Check that weights are intact.")

@@ -51,7 +51,7 @@ DataDir = Annotated[
 ]
 
 Data = Annotated[
-    str, typer.Option("--data", metavar="DATA", help="kodak, div2k, cifar10, voc, a folder of pictures or an .npz file.")
+    str, typer.Option("--data", metavar="DATA", help="kodak, div2k, div2k-224, cifar10, voc, a folder or an .npz file.")
 ]
 ChannelList = Annotated[str, typer.Option("--channel", metavar="LIST", help="E.g. awgn,rayleigh:block.")]
 SnrList = Annotated[str, typer.Option("--snr", metavar="LIST", help="In dB: 1,4,7 or 0:20:2.")]

@@ -106,7 +106,7 @@ def send(
     openjscc send photo.jpg --request "please restore the photo as sharp as you can"
     """
     from ..channels import EQUALIZERS, make_channel
-    from ..codec import check_task
+    from ..codec import check_task, resolved_name
     from ..data.bundled import sample_photo
     from ..data.images import picture_size
     from ..devices import find_device
@@ -135,7 +135,7 @@ def send(
     for name in asked:
         codec = load(name, link.ratio, device=where)
         check_task(codec, link.task)
-        systems.setdefault(_resolved(codec), (name, codec))
+        systems.setdefault(resolved_name(codec), (name, codec))
 
     reports = []
     for path, target in zip(paths, targets, strict=True):
@@ -311,7 +311,7 @@ class _Sent:
 
 def _transmit(name: str, codec: Codec, x: torch.Tensor, link: Link, ratio: float | None, uses: int | None) -> _Sent:
     from ..bench import nominal_ratio
-    from ..codec import is_bound
+    from ..codec import is_bound, resolved_name
     from ..devices import exact_float32
     from ..link import transmit
     from ..units import bandwidth_ratio, format_ratio
@@ -331,7 +331,7 @@ def _transmit(name: str, codec: Codec, x: torch.Tensor, link: Link, ratio: float
     outcome = outcome_of(codec, result, x, arrived)
     del result  # the symbols of a large photograph are large too
 
-    resolved = _resolved(codec)
+    resolved = resolved_name(codec)
     shown = resolved + (" (bound)" if is_bound(codec) else "")
     caption = f"received: {shown}, {link.channel} {link.snr_db:g} dB, CBR {nominal}{outcome.caption}"
     report = {
@@ -357,12 +357,6 @@ def _transmit(name: str, codec: Codec, x: torch.Tensor, link: Link, ratio: float
     if scheme is not None:
         lines.insert(1, f"scheme    {scheme}")
     return _Sent(outcome, caption, report, lines)
-
-
-def _resolved(codec: Codec) -> str:
-    """``arch.tag``, or the digital system's spec."""
-    weight = getattr(codec, "weight", None)
-    return weight.name if weight is not None else codec.name
 
 
 def _scheme(codec: Codec, result: Transmission) -> str | None:

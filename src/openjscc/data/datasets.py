@@ -19,7 +19,7 @@ import torch
 from ..errors import MissingError, UsageError, unknown_name
 from .cache import TensorCache
 from .cifar import ARCHIVE_FOLDER, read_npz, read_python_archive
-from .images import picture_size, read_image, to_uint8
+from .images import middle, picture_size, read_image, to_uint8
 from .voc import LISTS, PICTURES, is_voc, listed
 
 SPLITS = ("train", "test")
@@ -66,6 +66,14 @@ DATASETS: dict[str, DatasetInfo] = {
             "div2k/valid_crops256/*.png (256x256 centre crops), DIV2K_valid_HR/*.png, DIV2K_train_HR/*.png",
             "https://data.vision.ee.ethz.ch/cvl/DIV2K/",
             ("train", "test"),
+        ),
+        DatasetInfo(
+            "div2k-224",
+            "the middle 224x224 pixels of each of DIV2K's 100 validation photographs",
+            "academic research only",
+            "for div2k (div2k-224 is cut from its pictures)",
+            "https://data.vision.ee.ethz.ch/cvl/DIV2K/",
+            ("test",),
         ),
         DatasetInfo(
             "cifar10",
@@ -241,16 +249,13 @@ def _selected(dataset: PictureDataset, exclude: Sequence[str], limit: int | None
     if not keep:
         raise UsageError(f"{dataset.name}: no picture left", "exclude fewer prefixes")
     return PictureDataset(
-        dataset.name,
-        dataset.split,
-        [dataset.ids[i] for i in keep],
+        dataset.name, dataset.split, [dataset.ids[i] for i in keep],
         paths=None if dataset.paths is None else [dataset.paths[i] for i in keep],
         array=None if dataset._array is None else (dataset._array if len(keep) == len(names) else dataset._array[keep]),
         labels=None if dataset.labels is None else dataset.labels[keep],
         masks=None if dataset.masks is None else [dataset.masks[i] for i in keep],
-        note=dataset.note,
-        cache_mib=cache_mib,
-    )
+        note=dataset.note, cache_mib=cache_mib,
+    )  # fmt: skip
 
 
 def _data_root(name: str, data_dir: str | os.PathLike[str] | None) -> Path:
@@ -328,14 +333,20 @@ def _open_kodak(root: Path, split: str) -> PictureDataset:
     raise _not_found("kodak", split, root)
 
 
-def _open_div2k(root: Path, split: str) -> PictureDataset:
+def _open_div2k(root: Path, split: str, name: str = "div2k") -> PictureDataset:
     wanted = ("DIV2K_train_HR",) if split == "train" else ("valid_crops256", "DIV2K_valid_HR")
     for layout in wanted:
         for folder in (root / "div2k" / layout, root / "DIV2K" / layout, root / layout, root):
             if folder.name == layout and folder.is_dir():
                 note = "256x256 centre crops of DIV2K's validation images" if layout == "valid_crops256" else ""
                 return _from_folder("div2k", split, folder, note=note)
-    raise _not_found("div2k", split, root)
+    raise _not_found(name, split, root)
+
+
+def _open_div2k_224(root: Path, split: str) -> PictureDataset:
+    whole = _open_div2k(root, split, "div2k-224")
+    pixels = np.stack([middle(whole[i], 224).permute(1, 2, 0).numpy() for i in range(len(whole))])
+    return PictureDataset("div2k-224", split, whole.ids, array=pixels)
 
 
 def _open_cifar10(root: Path, split: str) -> PictureDataset:
@@ -372,6 +383,7 @@ def _open_photos(root: Path, split: str) -> PictureDataset:
 _OPENERS: dict[str, Callable[[Path, str], PictureDataset]] = {
     "kodak": _open_kodak,
     "div2k": _open_div2k,
+    "div2k-224": _open_div2k_224,
     "cifar10": _open_cifar10,
     "voc": _open_voc,
     "photos": _open_photos,

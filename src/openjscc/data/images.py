@@ -116,6 +116,14 @@ def read_indices(path: str | os.PathLike[str]) -> torch.Tensor:
         return torch.from_numpy(np.array(image, dtype=np.uint8))
 
 
+def middle(pixels: torch.Tensor, side: int) -> torch.Tensor:
+    """The middle ``(3, side, side)`` of a picture ``(3, H, W)``. Raises UsageError for a smaller one."""
+    top, left = ((length - side) // 2 for length in pixels.shape[1:])
+    if min(top, left) < 0:
+        raise UsageError(f"a picture of {pixels.shape[2]}x{pixels.shape[1]} pixels", f"its sides must be {side} or more")
+    return pixels[:, top : top + side, left : left + side]
+
+
 def to_uint8(x: torch.Tensor) -> torch.Tensor:
     """``round(255 * clamp(x, 0, 1))`` as uint8, any shape; exact halves go to the even neighbour, as IEEE 754 rounds.
 

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ..codec import Codec
+from ..configuration import name_options
 from ..errors import UsageError, unknown_name
 
 SOURCES = ("jpeg", "webp", "bpg")
@@ -51,18 +52,8 @@ def make_digital(spec: str) -> Codec:
         raise unknown_name("digital system", name, DIGITAL_SYSTEMS)
     coder, link = name.rsplit("-", 1)
     known = {**OPTIONS.get(coder, {}), **OPTIONS[link]}
-    options: dict[str, str] = {}
-    for part in parts:
-        key, equals, value = part.partition("=")
-        key = key.strip().lower()
-        if not equals or not value.strip():
-            raise UsageError(f"option {part!r} of {name}", f"write KEY=VALUE; it takes {', '.join(known)}")
-        if key not in known:
-            raise unknown_name(f"option of {name}", key, known)
-        if key in options:
-            raise UsageError(f"option {key!r} of {name} is given twice", "give it once")
-        options[key] = value.strip()
-    canonical = ":".join([name, *(f"{key}={options[key]}" for key in known if key in options)])
+    options = name_options(name, parts, known)
+    canonical = ":".join([name, *(f"{key}={value}" for key, value in options.items())])
 
     from .source import source_codec
 

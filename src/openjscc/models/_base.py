@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from abc import abstractmethod
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
@@ -13,6 +14,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from ..codec import Conditions, Frame, Received, Reconstruction, Side, check_image
+from ..configuration import name_options
 from ..errors import UsageError
 from ..header import HeaderFormat, header_symbols, quantize_scale
 from ..power import mean_power, normalize_power, sent_mask
@@ -70,7 +72,9 @@ class Arrived(NamedTuple):
 class LearnedCodec(nn.Module):
     """A learned codec: two networks (`analyse`, `synthesise`) behind the `openjscc.codec.Codec` contract.
 
-    `weight` says where the parameters come from; None where they are untrained.
+    `weight` says where the parameters come from; None where they are untrained. `options` are those of the name, as in
+    ``mtgsc:steps=10`` (`set_options`); `OPTIONS` says which there are. `FREE` are fields of the configuration that change no
+    parameter's shape: training may start from a weight in which they are others.
 
     A subclass sets `stride` and implements the two networks on latents ``(B, rates[-1], H/stride, W/stride)``. One that
     decides the rate from the picture sets `has_policy` and overrides `choose`.
@@ -80,6 +84,9 @@ class LearnedCodec(nn.Module):
     """
 
     arch: ClassVar[str] = ""
+    OPTIONS: ClassVar[Mapping[str, str]] = {}
+    FREE: ClassVar[tuple[str, ...]] = ()
+    options: str = ""
     tasks: tuple[str, ...] = ("reconstruction",)
     uses_gain = False
     has_policy = False
@@ -116,6 +123,22 @@ class LearnedCodec(nn.Module):
         """
         rate = self.rate_index(ratio, len(x), x.device)
         return self.analyse(x, snr_db, rate), rate
+
+    def set_options(self, parts: Sequence[str]) -> None:
+        """Options of the name, ``KEY=VALUE`` each; the name says them from then on.
+
+        Raises:
+            UsageError: an unknown key, or a value that it cannot have.
+        """
+        options = name_options(self.name, parts, self.OPTIONS)
+        for key, value in options.items():
+            self.set_option(key, value)
+        self.options = "".join(f":{key}={value}" for key, value in options.items())
+        self.name += self.options
+
+    def set_option(self, key: str, value: str) -> None:
+        """One of `OPTIONS`. Raises UsageError for a value that it cannot have."""
+        raise NotImplementedError
 
     @property
     def ratios(self) -> tuple[float, ...]:

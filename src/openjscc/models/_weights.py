@@ -71,7 +71,8 @@ def resolve(name: str, ratio: float | None = None, data: str | None = None, also
             if arch not in ARCHITECTURES
             else [file for file in files if file.startswith(arch + ".")]
         )
-        raise unknown_name("model", name, known)
+        more = f"(or point {ENVIRONMENT} at a folder that has it)" if arch in ARCHITECTURES else ""
+        raise unknown_name("model", name, known, more=more)
     tags = [file.partition(".")[2] for file in files if file.partition(".")[0] == name]
     if not tags:
         raise MissingError(

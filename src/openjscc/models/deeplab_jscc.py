@@ -75,6 +75,7 @@ class DeepLabConfig(CodecConfig):
 
 PAPER = DeepLabConfig()
 PHOTO = DeepLabConfig(
+    snr_range=(0.0, 20.0),
     stem=24,
     channels=(48, 72, 96, 96),
     depths=(2, 2, 3, 2),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
@@ -30,6 +30,8 @@ from .layers.multitask import (
 )  # fmt: skip
 from .layers.shortcut import block_analysis, block_synthesis
 from .layers.transformer import cosine_schedule, noise_level
+
+MOST_STEPS = 50
 
 
 @dataclass(frozen=True)
@@ -99,6 +101,7 @@ class MTGSCConfig(CodecConfig):
 
 PAPER = MTGSCConfig()
 PHOTO = MTGSCConfig(
+    snr_range=(0.0, 20.0),
     send_scale=True,
     channels=(48, 64, 96, 128),
     heads=2,
@@ -148,6 +151,11 @@ class MTGSC(LearnedCodec):
     """
 
     arch: ClassVar[str] = "mtgsc"
+    OPTIONS: ClassVar[Mapping[str, str]] = {
+        "steps": f"of the diffusion decoder, 1 (default) to {MOST_STEPS}",
+        "seed": "of the noise that decoding starts from, for a weight that starts from noise",
+    }
+    FREE: ClassVar[tuple[str, ...]] = ("state", "dropout")
     tasks = (RECONSTRUCTION, SEGMENTATION)
     config: MTGSCConfig
     steps: int = 1
@@ -173,6 +181,17 @@ class MTGSC(LearnedCodec):
             self.block_attention = ChannelAttention(latent, self.conditions, hidden=max(latent // 2, 8), start=0.95)
             for parameter in (*self.encoder.heads[RECONSTRUCTION].parameters(), *self.decoder.last.parameters()):
                 nn.init.zeros_(parameter)
+
+    def set_option(self, key: str, value: str) -> None:
+        number = int(value) if value.isascii() and value.isdecimal() else -1
+        least, most = {"steps": (1, MOST_STEPS), "seed": (0, 2**31 - 1)}[key]
+        if not least <= number <= most:
+            raise UsageError(f"{key}={value} of {self.name}", f"a whole number from {least} to {most}, e.g. {self.name}:steps=10")
+        if key == "seed" and self.config.state != "noise":
+            raise UsageError(
+                f"seed={value} of {self.name}, which starts from the received signal and not from noise", "leave the seed out"
+            )
+        setattr(self, key, number)
 
     def task_ratios(self, task: str) -> tuple[float, ...]:
         """Bandwidth ratios that a task is served at: a segmentation has one."""

@@ -56,15 +56,18 @@ class CropSource:
         maps: one per data set, cut and mirrored with its pictures; None: there are none.
         scale: smallest and largest factor by which pictures are scaled before a crop is taken; one is drawn for each crop,
             evenly on a logarithmic scale.
+        scaled: which data sets' pictures are; None: all.
     """
 
     def __init__(
         self, datasets: Sequence[PictureDataset], crop: int, flip: bool, seed: int, device: torch.device,
         maps: Sequence[Maps] | None = None, scale: tuple[float, float] = (1.0, 1.0),
+        scaled: Sequence[bool] | None = None,
     ) -> None:  # fmt: skip
         self.datasets = list(datasets)
         self.maps = maps
         self.crop, self.flip, self.seed, self.device, self.scale = crop, flip, seed, device, scale
+        self.scaled = [True] * len(self.datasets) if scaled is None else list(scaled)
         self.size = sum(len(dataset) for dataset in self.datasets)
         if not self.size:
             raise UsageError("no training pictures", "data.train names data sets or folders with pictures")
@@ -111,6 +114,7 @@ class CropSource:
         mirrored = ((draws[:, 2] < 0.5) & self.flip).to(self.device)[:, None, None, None]
         low, high = self.scale
         factors = (low * (high / low) ** draws[:, 3].double()).tolist()
+        factors = [factor if self.scaled[self._place(p)[0]] else 1.0 for p, factor in zip(positions, factors, strict=True)]
         cuts = [(down, right, factor) for (down, right), factor in zip(draws[:, :2].tolist(), factors, strict=True)]
         if self._whole is not None:
             crops = self._whole[torch.tensor(positions, device=self.device)]

@@ -136,7 +136,8 @@ def train(recipe: Recipe, options: RunOptions, initial: nn.Module | None = None,
     state = _previous_state(recipe, options, say if fabric.is_global_zero else _nobody)
     datasets = [open_dataset(name, options.data_dir, split="train", exclude=recipe.data.exclude) for name in recipe.data.train]
     maps = step_module.attach(datasets, fabric.device)
-    source = CropSource(datasets, recipe.data.crop, recipe.data.flip, run.seed, fabric.device, maps, recipe.data.scale)
+    data, scaled = recipe.data, [step_module.scales(dataset) for dataset in datasets]
+    source = CropSource(datasets, data.crop, data.flip, run.seed, fabric.device, maps, data.scale, scaled)
     if step_module.labels and not source.labelled:
         raise UsageError(f"{', '.join(recipe.data.train)}: pictures without class numbers", "train on data with labels: cifar10")
     model, *wrapped = fabric.setup(step_module, *(make_optimizer(step_module, name) for name in names))

@@ -46,7 +46,7 @@ class DataSection:
         crop: side of the square random crops; pictures that are smaller are enlarged by repeating their border.
         flip: mirror half of the crops.
         scale: smallest and largest factor by which a picture (and its mask) is scaled before its crop is taken, drawn evenly on a
-            logarithmic scale.
+            logarithmic scale; by the step ``multitask`` only where there is a mask.
         exclude: file-name prefixes that are held out of the training pictures.
         terms: under what terms the pictures may be used, for the card.
     """

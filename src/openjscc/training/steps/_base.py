@@ -6,6 +6,7 @@ The loop (`openjscc.training.loop`) fetches batches, and keeps the schedule, opt
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
@@ -81,6 +82,10 @@ class TrainingStep(nn.Module):
         self.pictures = sum(len(dataset) for dataset in datasets)
         return None
 
+    def scales(self, dataset: PictureDataset) -> bool:
+        """Whether ``data.scale`` is for the pictures of this data set."""
+        return True
+
     def prepare(self, batch: Batch, step: int) -> Tensors:
         """All that `forward` gets after the name: the pictures and what is drawn for them, keyed by ``batch.samples`` alone
         (`openjscc.training.draws`), so that it does not depend on how processes share a batch. Not under autocast."""
@@ -119,15 +124,16 @@ class TrainingStep(nn.Module):
         """
         codec = load(resolve(recipe.model.init))
         arch = recipe.model.arch
-        same_network = type(codec) is type(create(arch, recipe.model.config)) or _shares_network(codec.arch, arch)
-        if not same_network or codec.config != create(arch, recipe.model.config).config:
+        other = create(arch, recipe.model.config)
+        same_network = type(codec) is type(other) or _shares_network(codec.arch, arch)
+        free = {name: getattr(other.config, name) for name in other.FREE if hasattr(codec.config, name)}
+        if not same_network or dataclasses.replace(codec.config, **free) != other.config:
             raise UsageError(
                 f"model.init {recipe.model.init!r} is no {arch} in the configuration {recipe.model.config!r}",
                 "choose a weight and a recipe that fit each other: openjscc models list",
             )
-        if codec.arch == arch:
+        if codec.arch == arch and codec.config == other.config:
             return codec
-        other = create(arch, recipe.model.config)
         other.load_state_dict(codec.state_dict())
         return other
 

@@ -48,6 +48,10 @@ class MultitaskStep(ReconstructionStep):
             )
         return maps
 
+    def scales(self, dataset: PictureDataset) -> bool:
+        """Those with masks: what is sent as a picture only is sent as it is, as in the recipes of other codecs for pictures."""
+        return dataset.masks is not None
+
     def prepare(self, batch: Batch, step: int) -> Tensors:
         """What `ReconstructionStep` prepares, the time ``(B,)``, the state's noise or None, and the second channel draw."""
         tensors = super().prepare(batch, step)

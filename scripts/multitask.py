@@ -1,0 +1,123 @@
+"""What one system for two tasks costs, and what two systems for one task each.
+
+    python scripts/multitask.py cost
+
+Writes results/multitask-cost.json and prints it as a table. Of each task: the parameters that transmitter and receiver need
+(those that its result depends on), the bytes that they take in half precision, the multiply-accumulates of both ends for a
+pixel, and the channel uses of a picture, header included. All that follows from the configurations: no weight is needed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from openjscc import tasks
+from openjscc.codec import Conditions, Received, ratios_for
+from openjscc.files import write_atomically
+from openjscc.models import LearnedCodec, create
+
+ROOT = Path(__file__).resolve().parents[1]
+RESULT = ROOT / "results" / "multitask-cost.json"
+RECONSTRUCTION, SEGMENTATION = "reconstruction", "segmentation"
+RATIO = 1 / 16
+SIZES = ((224, 224), (768, 512))
+"""Width and height of the pictures whose channel uses are counted."""
+MTGSC = (("mtgsc", "photo", RECONSTRUCTION), ("mtgsc", "photo", SEGMENTATION))
+DEEPLAB = ("deeplab_jscc", "photo", SEGMENTATION)
+SYSTEMS: tuple[tuple[str, bool, tuple[tuple[str, str, str], ...]], ...] = (
+    ("MTGSC", True, MTGSC),
+    ("MTGSC twice, a task each", False, MTGSC),
+    ("WITT and DeepLab JSCC", False, (("witt", "photo", RECONSTRUCTION), DEEPLAB)),
+    ("ADJSCC and DeepLab JSCC", False, (("adjscc", "photo", RECONSTRUCTION), DEEPLAB)),
+)
+"""Title, whether it is one network, and what serves each task: architecture, configuration, task."""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", choices=("cost",))
+    parser.add_argument("-o", "--output", type=Path, default=RESULT, help="the JSON file")
+    options = parser.parse_args()
+    found = cost()
+    write_atomically(options.output, (json.dumps(found, indent=1) + "\n").encode())
+    print(table(found))
+
+
+def cost() -> list[dict[str, Any]]:
+    """A record for each task of each entry of `SYSTEMS` and for both together, and one for the network after digital links."""
+    records: list[dict[str, Any]] = []
+    for title, shared, parts in SYSTEMS:
+        sent: dict[str, int] = {}
+        received: dict[str, int] = {}
+        for number, (arch, config, task) in enumerate(parts):
+            codec = create(arch, config).eval()
+            ends = needed(codec, task)
+            about = {"system": title, "network": f"{arch}.{config}", "task": task}
+            records.append(about | stored(*ends) | use(codec, task))
+            for both, end in zip((sent, received), ends, strict=True):
+                both |= {name if shared else f"{number}.{name}": size for name, size in end.items()}
+        records.append({"system": title, "network": None, "task": "both"} | stored(sent, received))
+    network = tasks.create("fcn", "voc")
+    sizes = {name: parameter.numel() for name, parameter in network.named_parameters()}
+    records.append({"system": "FCN, after any link", "network": "fcn.voc", "task": SEGMENTATION} | stored({}, sizes))
+    return records
+
+
+def needed(codec: LearnedCodec, task: str) -> tuple[dict[str, int], dict[str, int]]:
+    """Sizes of the parameters that the symbols of a task depend on, and of those that its result depends on at the receiver."""
+    x = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    frame = codec.encode(x, Conditions(snr_db=torch.tensor([10.0]), task=task))
+    side = frame.side if frame.side.scale is None else replace(frame.side, scale=frame.side.scale.detach())
+    frame.symbols.abs().sum().backward()
+    sent = touched(codec)
+    result = codec.decode(Received(frame.symbols.detach(), torch.tensor([0.1]), None, frame.length, side))
+    found = result.image if task == RECONSTRUCTION else result.segmentation
+    assert found is not None
+    found.sum().backward()
+    return sent, touched(codec)
+
+
+def touched(codec: LearnedCodec) -> dict[str, int]:
+    """Sizes of the parameters with a gradient, which is then taken from them."""
+    sizes = {name: parameter.numel() for name, parameter in codec.named_parameters() if parameter.grad is not None}
+    codec.zero_grad(set_to_none=True)
+    return sizes
+
+
+def stored(sent: dict[str, int], received: dict[str, int]) -> dict[str, int]:
+    """Parameters of both ends. What both have is counted for each, and once in the file of a weight."""
+    together = sum((sent | received).values())
+    return {"transmitter": sum(sent.values()), "receiver": sum(received.values()), "parameters": together, "bytes": 2 * together}
+
+
+def use(codec: LearnedCodec, task: str) -> dict[str, Any]:
+    """Work and channel uses: of a picture at CBR 1/16, of a segmentation at the ratio that the codec has for it."""
+    ratio = RATIO if task == RECONSTRUCTION else ratios_for(codec, task)[-1]
+    rate = int(codec.rate_index(ratio, 1, torch.device("cpu"))[0])
+    uses = {
+        f"{width}x{height}": codec.header.uses(height, width) + codec.payload_uses(height, width, rate) for width, height in SIZES
+    }
+    return {"ratio": ratio, "macs_per_pixel": round(codec.macs_per_pixel(task), 1), "channel_uses": uses}
+
+
+def table(records: list[dict[str, Any]]) -> str:
+    """In Markdown."""
+    sizes = [f"{width}x{height}" for width, height in SIZES]
+    heads = ["system", "task", "transmitter", "receiver", "both ends", "MiB", "MAC/pixel", *(f"uses, {size}" for size in sizes)]
+    lines = ["| " + " | ".join(heads) + " |", "|---" * len(heads) + "|"]
+    for record in records:
+        cells = [record["system"], record["task"], *(f"{record[key]:,}" for key in ("transmitter", "receiver", "parameters"))]
+        macs = f"{record['macs_per_pixel']:,.0f}" if "macs_per_pixel" in record else ""
+        uses = [f"{record['channel_uses'][size]:,}" if "channel_uses" in record else "" for size in sizes]
+        lines.append("| " + " | ".join([*cells, f"{record['bytes'] / 2**20:.2f}", macs, *uses]) + " |")
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    main()
