@@ -174,7 +174,8 @@ def trained(options: argparse.Namespace, name: str) -> tuple[LearnedCodec, dict[
     """The network of one row, and what it took."""
     row = ROWS[name]
     first, then, start = recipe_of(row, options.set)
-    base, folder = options.runs / ("plain" if row.plain else "shared"), options.runs / slug(name)
+    runs = options.runs / "tries" if options.set else options.runs
+    base, folder = runs / ("plain" if row.plain else "shared"), runs / slug(name)
     before = step_of(base)
     if before < start:
         train(first, RunOptions(base, options.data_dir, resume=before > 0, max_steps=start - before))

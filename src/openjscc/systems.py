@@ -29,8 +29,8 @@ MULTI_TASK_SYSTEM: str | None = None
 """The same, where the task is asked for in words, or is another than reconstruction. None: there is no such system yet."""
 
 
-CLASSIFIED_SYSTEM = "spjscc.distilled"
-"""The same, where a task network looks at received pictures, and they have the size that it was made for."""
+CLASSIFIED_SYSTEM, CLASSIFIED_SIZE = "spjscc.distilled", (32, 32)
+"""The same, where a task network for pictures of this size looks at received ones that have it."""
 
 
 def default_system(task: str, *, requested: bool = False, classified: bool = False) -> str:
@@ -39,7 +39,7 @@ def default_system(task: str, *, requested: bool = False, classified: bool = Fal
     Args:
         task: one of `openjscc.codec.TASKS`.
         requested: the task KB decided for it.
-        classified: a task network looks at the received pictures, at their own size.
+        classified: a task network looks at the received pictures; they have, and it was made for, `CLASSIFIED_SIZE`.
 
     Raises:
         UsageError: no system that comes with the package serves the task.

@@ -145,6 +145,11 @@ def test_a_picture_of_the_right_size_is_not_resized(openjscc, make_picture, tmp_
     report = json.loads(result.out)
     assert report["task_network"]["resized_to"] is None
     assert [system["system"] for system in report["systems"]] == ["spjscc.distilled"]
+    other = openjscc("send", picture, "--task-network", "classifier", "--ratio", "1/48", "-f")
+    other.assert_error(2, "no weight of adjscc has the bandwidth ratio 1/48")  # nor has spjscc, so it is not asked
+    large = make_picture(tmp_path / "large.png", 64, 96)
+    other = openjscc("send", large, "--task-network", "classifier", "--json")
+    assert [system["system"] for system in json.loads(other.out)["systems"]] == ["adjscc"]
 
 
 def test_a_lost_frame_is_said_to_be_lost(openjscc, photo: Path) -> None:

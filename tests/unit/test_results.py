@@ -2,6 +2,7 @@
 
 import dataclasses
 import itertools
+import json
 import os
 from pathlib import Path
 
@@ -31,6 +32,19 @@ BUDGET_BYTES = {
 
 def records_of(name: str) -> list[Record]:
     return read_records(ROOT / "results" / f"{name}.json")
+
+
+def test_the_page_of_semantic_losses_shows_the_records(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(ROOT / "scripts"))
+    import semantics
+
+    entries = json.loads(semantics.RESULTS.read_text()) if semantics.RESULTS.exists() else []
+    assert semantics.stale(entries) == []
+    other = [{"row": row, "training_seed": 0, "ratio": 0.1, "metric": metric, "task_network": network, "mean": mean}
+             for row, mean in ((semantics.semantics_figures.PLAIN, 0.5), ("MSE + 0.002 KL", 0.6))
+             for metric, network in (("accuracy", "a"), ("psnr", None), ("ssim", None))]  # fmt: skip
+    assert semantics.PAGE in semantics.stale(other)
+    assert "| 1/10 | MSE + 0.002 KL | 60.00 |" in semantics.filled(semantics.PAGE.read_text(), other)
 
 
 def test_the_weights_are_there() -> None:

@@ -49,7 +49,7 @@ def send(
             "--model",
             metavar="M",
             help="ARCH, ARCH.TAG, a .safetensors file, a digital system such as bpg-ldpc, or CODEC+NETWORK. "
-            "Default: adjscc; with --task-network and pictures of its size spjscc.distilled.",
+            "Default: adjscc; for 32x32 pictures with --task-network spjscc.distilled.",
         ),
     ] = None,
     compare: Annotated[
@@ -110,7 +110,7 @@ def send(
     from ..data.bundled import sample_photo
     from ..data.images import picture_size
     from ..devices import find_device
-    from ..systems import default_system, load
+    from ..systems import CLASSIFIED_SIZE, CLASSIFIED_SYSTEM, default_system, load
     from ..units import parse_ratio
 
     where = find_device(device)
@@ -128,7 +128,9 @@ def send(
         )
     link = Link(channel, snr_db, asked_ratio, wanted.task, seed, equalizer)
     looked_by = None if task_network is None else _classifier(task_network)
-    classified = looked_by is not None and all(size == looked_by.input_size for size in sizes)
+    classified = looked_by is not None and {looked_by.input_size, *sizes} == {CLASSIFIED_SIZE}
+    if classified and asked_ratio is not None:
+        classified = any(math.isclose(asked_ratio, served, rel_tol=1e-3) for served in load(CLASSIFIED_SYSTEM).ratios)
     first = default_system(link.task, requested=request is not None, classified=classified) if model is None else model
     asked = [first, *(names(compare, "list of systems to compare") if compare is not None else [])]
     systems: dict[str, tuple[str, Codec]] = {}

@@ -235,12 +235,15 @@ def _check_results(folder: Path, stem: str, plan: StudyPlan) -> None:
 
 
 def _forget_lost_pictures(folder: Path, grid: Grid) -> None:
-    """A cell whose kept picture is gone is measured again."""
+    """A cell whose kept picture is gone, or does not say what was sent for it, is measured again."""
     from ..bench.grid import cell_path
+    from ..bench.pictures import kept_files, read_kept
 
-    stem = Path(grid.dataset.ids[0]).stem
+    stem, pictures = Path(grid.dataset.ids[0]).stem, folder / "pictures"
+    there = kept_files(pictures)
+    told = {kept.file for kept in read_kept(pictures) if None not in (kept.uses, kept.bandwidth_ratio)} if there else set()
     for cell in grid.plan.cells:
-        if not (folder / "pictures" / cell.key / f"{stem}.png").exists() or not (folder / "pictures" / "index.json").exists():
+        if f"{cell.key}/{stem}.png" not in there & told:
             cell_path(folder, cell).unlink(missing_ok=True)
 
 

@@ -186,7 +186,9 @@ class MTGSC(LearnedCodec):
         number = int(value) if value.isascii() and value.isdecimal() else -1
         least, most = {"steps": (1, MOST_STEPS), "seed": (0, 2**31 - 1)}[key]
         if not least <= number <= most:
-            raise UsageError(f"{key}={value} of {self.name}", f"a whole number from {least} to {most}, e.g. {self.name}:steps=10")
+            raise UsageError(
+                f"{key}={value} of {self.name}", f"a whole number from {least} to {most}, e.g. {self.name}:{key}={least}"
+            )
         if key == "seed" and self.config.state != "noise":
             raise UsageError(
                 f"seed={value} of {self.name}, which starts from the received signal and not from noise", "leave the seed out"
