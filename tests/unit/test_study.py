@@ -175,3 +175,12 @@ def test_a_study_says_which_weight_is_missing(data: Path, monkeypatch: pytest.Mo
 
 def test_durations() -> None:
     assert [_duration(value) for value in (5, 119, 3954, 9000, None)] == ["5 s", "119 s", "66 min", "2.5 h", "-"]
+
+
+@pytest.mark.parametrize("ratio", ["", 'ratio = ["1/48", "1/48"]\n'])
+def test_a_strip_does_not_show_the_same_twice(tmp_path: Path, ratio: str) -> None:
+    strip = '[[strip]]\nfile = "a.webp"\npicture = "kodim01"\nsystems = ["adjscc", "adjscc"]\nsnr_db = [10]\n' + ratio
+    path = tmp_path / "twice.toml"
+    path.write_text(f'title = "T"\ndata = "kodak"\n\n{strip}')
+    with pytest.raises(UsageError, match="twice at the same ratio"):
+        load_study(str(path))

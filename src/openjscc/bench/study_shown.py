@@ -64,6 +64,11 @@ class StripSection:
             raise UsageError(f"crop {list(self.crop)}", "x, y, width and height in pixels, e.g. [100, 50, 128, 128]")
         if isinstance(self.ratio, (list, tuple)) and len(self.ratio) != len(self.systems):
             raise UsageError(f"ratio {list(self.ratio)} for {len(self.systems)} systems", "give one for each, or one for all")
+        pairs = list(zip(self.systems, self.ratios or (None,) * len(self.systems), strict=True))
+        if len(set(pairs)) < len(pairs):
+            raise UsageError(
+                "a strip shows one system twice at the same ratio", "name each once, or give each its own ratio"
+            )
         _ = self.benches
 
     @property
