@@ -66,9 +66,7 @@ class StripSection:
             raise UsageError(f"ratio {list(self.ratio)} for {len(self.systems)} systems", "give one for each, or one for all")
         pairs = list(zip(self.systems, self.ratios or (None,) * len(self.systems), strict=True))
         if len(set(pairs)) < len(pairs):
-            raise UsageError(
-                "a strip shows one system twice at the same ratio", "name each once, or give each its own ratio"
-            )
+            raise UsageError("a strip shows one system twice at the same ratio", "name each once, or give each its own ratio")
         _ = self.benches
 
     @property
