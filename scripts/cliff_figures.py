@@ -15,7 +15,8 @@ from matplotlib.axes import Axes
 
 from openjscc.bench import Record, read_records
 from openjscc.bench.fingerprint import carried, fingerprint, rows_of
-from openjscc.bench.plots import Chart, draw, write_figure
+from openjscc.bench.looks import write_figure
+from openjscc.bench.plots import Chart, draw
 from openjscc.digital.bler import table
 from openjscc.digital.mcs import parse_mcs
 

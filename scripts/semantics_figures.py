@@ -12,7 +12,7 @@ import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 
 from openjscc.bench.fingerprint import carried, fingerprint
-from openjscc.bench.plots import COLOURS, MARKERS
+from openjscc.bench.looks import COLOURS, MARKERS
 from openjscc.units import format_ratio
 
 PLAIN = "MSE (AR-JSCC)"

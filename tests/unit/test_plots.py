@@ -291,7 +291,7 @@ def test_paper_is_a_column_wide(draw) -> None:
 
 
 def test_files_are_the_same_every_time(draw, tmp_path: Path) -> None:
-    from openjscc.bench.plots import write_figure
+    from openjscc.bench.looks import write_figure
 
     for suffix in (".svg", ".pdf"):
         files = [tmp_path / f"{number}{suffix}" for number in range(2)]

@@ -18,7 +18,8 @@ from openjscc.models import create, export, load
 from openjscc.training.batches import CropSource
 from openjscc.training.checkpoint import PART_BYTES, TrainingState, load_checkpoint, save_checkpoint, save_travel
 from openjscc.training.loop import RunOptions, learning_rate, train
-from openjscc.training.recipe import OptimizerSection, Recipe, load_recipe, packaged_recipes, recipe_from_dict
+from openjscc.training.recipe import Recipe, load_recipe, packaged_recipes, recipe_from_dict
+from openjscc.training.sections import OptimizerSection
 from openjscc.training.steps import perceptual, step_class
 from openjscc.training.steps.reconstruction import ReconstructionStep, draw_conditions, rate_shares
 from stand_ins import StandInLPIPS

@@ -1,79 +1,32 @@
 """Figures drawn from records, for print and for the screen. Needs matplotlib (``pip install "openjscc[plot]"``).
 
-A system keeps its colour (of M. Okabe and K. Ito, told apart by colour-blind readers) and its marker in all panels; dashes and
-markers tell curves apart in grey print. The legend is below the axes, where it covers nothing. Nothing of matplotlib's global
-state is touched, and the same records give the same bytes.
+A system keeps its colour and its marker in all panels. The legend is below the axes, where it covers nothing.
 """
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..errors import MissingError, UsageError, unknown_name
-from ..files import write_atomically
+from ..errors import UsageError, unknown_name
 from ..metrics import METRICS
 from ..units import format_ratio
 from .anchors import Anchor, placed
 from .labels import COLUMN_LABELS, log_ticks, short_number, wrapped
 from .layout import INTERVALS, MEASURED, Curve, Layout, Panel, arrange, grid, in_words, metric_label
+from .looks import ANCHOR_GREY, ANCHOR_MARKERS, BOUND_DASHES, COLOURS, DASHES, LOOKS, MARKERS, Look, matplotlib, settings
 from .records import Record
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-COLOURS = ("#D55E00", "#0072B2", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
-MARKERS = ("o", "s", "^", "D", "v", "P", "X")
-DASHES: tuple[Any, ...] = ("-", (0, (5, 1.5)), (0, (6, 1.5, 1, 1.5)), (0, (3, 1.2)), (0, (8, 1.5, 1, 1.5, 1, 1.5)))
-BOUND_DASHES: tuple[Any, ...] = ((0, (1, 1.3)), (0, (1, 3)), (0, (1, 1.3, 1, 3)))
-ANCHOR_MARKERS = ("o", "s", "^", "D", "v", "<", ">", "p", "h", "*", "8")
-ANCHOR_GREY = "#404040"
-
 FEWEST_PICTURES = 8
 """For bands. Of fewer the interval over other pictures says nothing, and would hide the curves."""
 NO_BANDS = f"no bands: there are fewer than {FEWEST_PICTURES} pictures"
-
-SUFFIXES = (".svg", ".png", ".pdf")
-
-_SAVING = {"svg.fonttype": "none", "svg.hashsalt": "openjscc", "pdf.fonttype": 42}
-
-
-@dataclass(frozen=True)
-class Look:
-    """Sizes, in inches and points.
-
-    Attributes:
-        width: of a figure with so many panels side by side (the last one for more).
-        widest: panels side by side before a row is full.
-        aspect: height of a panel over its share of the width.
-        text: axis labels and titles.
-        small: ticks and legend.
-        line: width of a curve.
-        marker: size of a marker.
-        dpi: of PNG files.
-    """
-
-    width: tuple[float, ...]
-    widest: int
-    aspect: float
-    text: float
-    small: float
-    line: float
-    marker: float
-    dpi: int
-
-
-LOOKS = {
-    "paper": Look((3.5, 7.16), 4, 0.7, 8, 7, 1.0, 3.2, 300),
-    "screen": Look((6.4, 9.6, 11.0), 4, 0.66, 10, 9, 1.5, 5.0, 150),
-}
-"""``paper``: 3.5 inches, one column of a two-column page; 7.16, both of them, where there are panels side by side."""
 
 
 @dataclass(frozen=True)
@@ -125,58 +78,13 @@ def draw(records: Sequence[Record], chart: Chart | None = None, anchors: Iterabl
         MissingError: matplotlib is not installed.
     """
     chart = chart or Chart()
-    mpl = _matplotlib()
+    mpl = matplotlib()
     layout = arrange(records, chart.x, chart.y, chart.facets, chart.interval, chart.arrived, chart.names)
     if chart.log_x and any(x <= 0 for panel in layout.panels for curve in panel.curves for x in curve.x):
         raise UsageError(f"{chart.x} has values that are not positive", "leave out --log-x")
     look = LOOKS[chart.style]
     with mpl.rc_context(settings(look)):
         return _Drawing(layout, chart, look, list(anchors)).figure(), layout.notes
-
-
-def write_figure(figure: Figure, path: Path, style: str = "paper", rows: str = "") -> None:
-    """Write ``.svg`` (text stays text), ``.pdf`` or ``.png`` by the suffix, whole or not at all, without a date.
-
-    Args:
-        figure: what `draw` gave.
-        path: its file.
-        style: what it was drawn in.
-        rows: what it shows (`openjscc.bench.fingerprint.rows_of`), for the file to carry.
-
-    Raises:
-        UsageError: another suffix, or a folder that cannot be written.
-    """
-    kind = path.suffix.lower()
-    if kind not in SUFFIXES:
-        raise UsageError(f"{path} is not .svg, .png or .pdf", f"name it {path.stem or 'figure'}.svg")
-    facts = {
-        ".svg": {"Date": None, "Creator": "openjscc", "Description": rows or None},
-        ".pdf": {"CreationDate": None, "Creator": "openjscc", "Subject": rows or None},
-        ".png": {"Description": rows} if rows else {},
-    }[kind]
-    buffer = io.BytesIO()
-    with _matplotlib().rc_context({**_defaults(), **_SAVING}):
-        figure.savefig(buffer, format=kind[1:], dpi=LOOKS[style].dpi, metadata=facts)
-    write_atomically(path, buffer.getvalue())
-
-
-def _matplotlib() -> Any:
-    try:
-        import matplotlib as mpl
-    except ImportError:
-        raise MissingError("drawing needs matplotlib, which is not installed", 'pip install "openjscc[plot]"') from None
-    return mpl
-
-
-def settings(look: Look) -> dict[str, Any]:
-    """What ``matplotlib.rc_context`` takes for figures that look like this. Raises MissingError without matplotlib."""
-    return {**_defaults(), "text.parse_math": False, "font.size": look.text, "font.family": "sans-serif"}
-
-
-def _defaults() -> dict[str, Any]:
-    """matplotlib's own settings of what figures look like, whatever a user's file says."""
-    elsewhere = ("backend", "interactive", "toolbar", "webagg", "timezone", "date.epoch", "tk.", "docstring")
-    return {key: value for key, value in _matplotlib().rcParamsDefault.items() if not key.startswith(elsewhere)}
 
 
 class _Drawing:

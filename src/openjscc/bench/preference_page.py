@@ -12,8 +12,8 @@ from ..units import format_ratio
 from .fingerprint import fingerprint
 from .labels import wrapped
 from .layout import in_words
+from .looks import COLOURS, LOOKS, MARKERS, settings, write_figure
 from .markdown import table_row
-from .plots import COLOURS, LOOKS, MARKERS, settings, write_figure
 from .preference import Crossing, Preference, Preferences, write_preferences
 from .questionnaire import Manifest, Questionnaire
 

@@ -14,8 +14,9 @@ from ..models import WeightInfo
 from .anchors import Anchor, read_anchors
 from .fingerprint import carried, rows_of
 from .layout import MEASURED, Curve, Layout, arrange, in_words, metric_label, metric_name
+from .looks import write_figure
 from .markdown import heading, listed, sentence, table_row
-from .plots import NO_BANDS, Chart, draw, without_wide_bands, write_figure
+from .plots import NO_BANDS, Chart, draw, without_wide_bands
 from .records import Record, write_records
 from .selection import in_order, select, shown
 from .study import Study, published_points

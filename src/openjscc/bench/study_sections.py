@@ -11,8 +11,9 @@ from ..errors import UsageError, unknown_name
 from ..metrics import METRICS, Metric, SetMetric, get_metric
 from ..units import AUTO, SNR_LIMIT_DB, parse_ratio
 from .layout import INTERVALS, MEASURED
+from .looks import SUFFIXES
 from .perception import task_of
-from .plots import SUFFIXES, Chart
+from .plots import Chart
 from .selection import Value, check_column, columns, parse_where
 
 

@@ -100,7 +100,8 @@ def plot(
         from ..bench.anchors import read_anchors
         from ..bench.fingerprint import rows_of
         from ..bench.layout import MEASURED
-        from ..bench.plots import NO_BANDS, Chart, draw, without_wide_bands, write_figure
+        from ..bench.looks import write_figure
+        from ..bench.plots import NO_BANDS, Chart, draw, without_wide_bands
         from ..bench.selection import load_records, select
 
         facets = None if facet is None else names(facet, "list of facets")

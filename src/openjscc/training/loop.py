@@ -26,7 +26,8 @@ from ..errors import IntegrityError, OpenJSCCError, UsageError
 from .batches import CropSource, prefetched
 from .checkpoint import CHECKPOINT, TrainingState, load_checkpoint, save_checkpoint, save_travel
 from .progress import RunLog
-from .recipe import OptimizerSection, Recipe
+from .recipe import Recipe
+from .sections import OptimizerSection
 from .steps import TrainingStep, step_class
 from .steps._base import Tensors
 

@@ -24,7 +24,7 @@ class ClassificationStep(TrainingStep):
     """Cross-entropy with smoothed labels on pictures that are mirrored (``data.flip``), moved, and get a hole.
 
     No channel lies in between: the network is trained on pictures as they are sent. See
-    `openjscc.training.recipe.ClassificationSection`.
+    `openjscc.training.sections.ClassificationSection`.
     """
 
     labels = True

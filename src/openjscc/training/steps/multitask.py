@@ -27,7 +27,7 @@ STREAM_TIME, STREAM_STATE, STREAM_SECOND = 11, 12, 13
 
 class MultitaskStep(ReconstructionStep):
     """`ReconstructionStep`, where the state of the decoder lies somewhere between picture and start, and for pictures with a mask
-    also the transmission for a segmentation (`openjscc.training.recipe.MultitaskSection`)."""
+    also the transmission for a segmentation (`openjscc.training.sections.MultitaskSection`)."""
 
     def __init__(self, recipe: Recipe, network: nn.Module) -> None:
         super().__init__(recipe, network)

@@ -28,7 +28,7 @@ PEAK = 255.0**2
 
 
 class PerceptualStep(ReconstructionStep):
-    """Codec and discriminator by turns, as `openjscc.training.recipe.GanSection` says.
+    """Codec and discriminator by turns, as `openjscc.training.sections.GanSection` says.
 
     J. Wang, S. Wang, J. Dai, Z. Si, D. Zhou, K. Niu: Perceptual learned source-channel coding for high-fidelity image
     semantic transmission, GLOBECOM 2022, eqs. (2) and (3).

@@ -38,7 +38,7 @@ class SegmentationStep(TrainingStep):
     """Cross-entropy of every pixel whose class is known (`openjscc.training.losses.segmentation_loss`).
 
     A codec sends the crops over ``channel``, at an SNR and, where it has several for this task, a bandwidth ratio drawn per
-    image. A task network looks at the crops themselves (`openjscc.training.recipe.SegmentationSection`).
+    image. A task network looks at the crops themselves (`openjscc.training.sections.SegmentationSection`).
 
     Raises:
         UsageError: a codec without this task, a task network for another, or one for other classes than the masks have.

@@ -21,7 +21,7 @@ from .reconstruction import ReconstructionStep
 
 
 class SemanticStep(ReconstructionStep):
-    """`ReconstructionStep` with the distortion of `openjscc.training.recipe.SemanticSection`.
+    """`ReconstructionStep` with the distortion of `openjscc.training.sections.SemanticSection`.
 
     The semantic weights are computed once for each whole picture, kept in the cache folder, and cut and mirrored with it.
     """
