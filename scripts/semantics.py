@@ -79,7 +79,6 @@ ROWS: dict[str, dict[str, Any]] = {
     "mean of absolute values, half MSE": {"weighting": "mean_abs", "mse_share": 0.5},
     "root mean square": {"weighting": "rms"},
     "root mean square, half MSE": {"weighting": "rms", "mse_share": 0.5},
-    "mean square": {"weighting": "mean_square"},
 }
 
 
@@ -151,8 +150,7 @@ def trained(options: argparse.Namespace, row: str, seed: int) -> tuple[LearnedCo
         steps = plain.semantic.start - _step(base)
         train(plain, RunOptions(base, options.data_dir, resume=(base / "last.ckpt").exists(), max_steps=steps))
         (base / "done").touch()
-    whole = ROWS[row].get("start") == 0
-    if not folder.exists() and not whole:
+    if not folder.exists():
         shutil.copytree(base, folder)
     changes = [f"semantic.{key}={json.dumps(value)}" for key, value in ROWS[row].items()]
     resume = (folder / "last.ckpt").exists()
