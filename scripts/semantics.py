@@ -119,7 +119,7 @@ EXPERIMENTS = {
         "spjscc-small", "cifar10", "test", ("accuracy", "f1"), tuple(ROWS), ROOT / "results" / "spjscc-ablation.json"
     ),
     "voc": Experiment(
-        "spjscc-voc", "voc", "val", ("miou", "pixel_accuracy"),
+        "spjscc-voc", "voc", "test", ("miou", "pixel_accuracy"),
         (semantics_figures.PLAIN, "root mean square", "MSE + 0.03 KL"), ROOT / "results" / "spjscc-voc.json",
     ),
 }  # fmt: skip
@@ -225,7 +225,7 @@ def _step(folder: Path) -> int:
 
 def measured(experiment: Experiment, codec: LearnedCodec, options: argparse.Namespace) -> list[Record]:
     """PSNR and SSIM, and what each task network makes of the received pictures."""
-    names = [load_recipe(experiment.recipe).semantic.task_network, *([options.foreign] if options.foreign else [])]
+    names = [load_recipe(experiment.recipe, options.set).semantic.task_network, *([options.foreign] if options.foreign else [])]
     dataset = open_dataset(experiment.data, options.data_dir, split=experiment.split, limit=options.limit)
     networks = [load_task_network(name) for name in names]
 
