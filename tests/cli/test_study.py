@@ -282,6 +282,19 @@ def test_list_and_names(openjscc) -> None:
     openjscc("study", "kodak-snr").assert_error(3, "kodak")
 
 
+def test_a_strip_may_leave_the_ratio_to_each_system(openjscc, small: Path) -> None:
+    strip = small.read_text().partition("[[strip]]")[2]
+    systems, ratio = 'systems = ["adjscc"]', 'ratio = "1/6"'
+    assert systems in strip
+    assert ratio in strip
+    more = strip.replace(systems, 'systems = ["adjscc", "arjscc", "adjscc"]').replace(ratio, 'ratio = ["auto", "auto", "0.0833"]')
+    small.write_text(small.read_text().replace(strip, more))
+    openjscc("study", small.name, "-o", "out").assert_ok()
+    page = Path("out/small.md").read_text()
+    assert "(strip.png)" in page
+    assert "in brackets how much more" in page
+
+
 @pytest.mark.parametrize(
     ("old", "new", "code", "words"),
     [

@@ -201,7 +201,7 @@ class _Kept:
         if item is None:
             return f"{head}not kept", torch.full((3, 1, 1), 255, dtype=torch.uint8)
         whole = read_image(self.folder / item.file).pixels
-        pixels = _cropped(whole, crop)
+        pixels = cropped(whole, crop)
         large = min(pixels.shape[1:]) >= SMALLEST_STAMPED
         bandwidth = "" if "ratio" in self.conditions else _bandwidth(item, self.items[place].get(self.senders[0]))
         more = "" if seen is None else f"\n{seen(item.picture, whole, False)}"
@@ -222,7 +222,7 @@ def _bandwidth(item: KeptPicture, first: KeptPicture | None) -> str:
 
 def _sent(head: str, picture: str, source: Path, crop: Crop | None, seen: Seen | None) -> tuple[str, torch.Tensor]:
     whole = read_image(source).pixels
-    return head + ("" if seen is None else f"\n{seen(picture, whole, True)}"), _cropped(whole, crop)
+    return head + ("" if seen is None else f"\n{seen(picture, whole, True)}"), cropped(whole, crop)
 
 
 def _value(item: KeptPicture) -> str:
@@ -233,7 +233,8 @@ def _value(item: KeptPicture) -> str:
     return "identical" if item.psnr is None else f"PSNR {item.psnr:.2f} dB"
 
 
-def _cropped(pixels: torch.Tensor, crop: Crop | None) -> torch.Tensor:
+def cropped(pixels: torch.Tensor, crop: Crop | None) -> torch.Tensor:
+    """The part of ``(C, H, W)``. Raises UsageError for one that reaches beyond it."""
     if crop is None:
         return pixels
     x, y, width, height = crop

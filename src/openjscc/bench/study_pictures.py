@@ -17,7 +17,7 @@ from ..tasks.semantics import semantic_weights
 from .layout import in_words
 from .perception import SEGMENTATION
 from .pictures import picture_files
-from .strips import strip, strip_of_several
+from .strips import cropped, strip, strip_of_several
 from .study_plan import HeatmapPlan, StripPlan
 
 WEIGHTING_WORDS = {
@@ -28,7 +28,7 @@ WEIGHTING_WORDS = {
 }
 
 LEAST_SHOWN = 0.01
-LEGEND_WORDS = f"The legend has the classes that cover {100 * LEAST_SHOWN:g} % of one of these masks or more."
+LEGEND_WORDS = f"The legend has the classes that cover {100 * LEAST_SHOWN:g} % or more of what one of these masks shows."
 SHARE = 0.99
 """Of the pixels of a heat map that are within its scale: the largest weights are those of single pixels."""
 
@@ -58,12 +58,12 @@ def write_strip(folder: Path, plan: StripPlan, names: Mapping[str, str]) -> str:
     seen = None if network is None else partial(_seen, network, plan.labels)
     if len(ids) == 1:
         sheet = strip(
-            kept, ids[0], section.crop, systems=section.systems, ratios=section.ratios, where=where, source=sources[0],
+            kept, ids[0], section.crop, systems=section.systems, ratios=plan.ratios, where=where, source=sources[0],
             truth=truths[0] if truths else None, names=names, seen=seen, uses=section.uses,
         )  # fmt: skip
     else:
         sheet = strip_of_several(
-            kept, ids, sources, section.crop, systems=section.systems, ratios=section.ratios, where=where, truths=truths,
+            kept, ids, sources, section.crop, systems=section.systems, ratios=plan.ratios, where=where, truths=truths,
             names=names, seen=seen, uses=section.uses,
         )  # fmt: skip
     if truths:
@@ -91,12 +91,13 @@ def write_strip(folder: Path, plan: StripPlan, names: Mapping[str, str]) -> str:
 
 
 def _legend(kept: Path, plan: StripPlan, truths: Sequence[Path]) -> list[tuple[str, tuple[int, int, int]]]:
-    """Names and colours of the classes that cover `LEAST_SHOWN` of one of the masks, and of void."""
+    """Names and colours of the classes that cover `LEAST_SHOWN` of what is shown of one of the masks, and of void."""
     masks = [*truths]
     for grid in plan.grids:
         (file,) = picture_files(grid.dataset.ids).values()
         masks += [kept / cell.key / file for cell in grid.plan.cells]
-    counts = [torch.bincount(read_indices(mask).flatten().long(), minlength=256) for mask in masks]
+    shown = [cropped(read_indices(mask)[None], plan.section.crop) for mask in masks]
+    counts = [torch.bincount(part.flatten().long(), minlength=256) for part in shown]
     shares = torch.stack([count / count.sum() for count in counts]).amax(0)
     colours = voc_palette()
     numbers = [number for number in range(len(VOC)) if shares[number] >= LEAST_SHOWN]

@@ -46,12 +46,14 @@ class StripPlan:
     Attributes:
         section: what is shown.
         grids: one for each picture, with a data set of that one.
+        ratios: nominal, one for each system where each is asked for its own; else empty.
         network: whose view is said, if any.
         labels: the true class by picture, where the data set has labels and there is a network.
     """
 
     section: StripSection
     grids: tuple[Grid, ...]
+    ratios: tuple[float | None, ...]
     network: TaskNetwork | None
     labels: Mapping[str, str]
 
@@ -157,10 +159,15 @@ def plan_study(
         for dataset in shown:
             _check_crop(section, dataset)
         network = open_classifier(section.task_network, pictures(None)) if section.task_network else None
-        grids = tuple(
-            Grid(dataset, _merged([planned(bench, dataset, bench.metrics) for bench in section.benches])) for dataset in shown
-        )
-        strips.append(StripPlan(section, grids, network, _true_classes(pictures(None), shown, network)))
+        sent = [[planned(bench, dataset, bench.metrics) for bench in section.benches] for dataset in shown]
+        grids = tuple(Grid(dataset, _merged(some)) for dataset, some in zip(shown, sent, strict=True))
+        meant = {
+            (cell.system, bench.ratios): cell.ratio
+            for bench, plan in zip(section.benches, sent[0], strict=True)
+            for cell in plan.cells
+        }
+        ratios = tuple(meant[name, (ratio,)] for name, ratio in zip(section.systems, section.ratios, strict=False))
+        strips.append(StripPlan(section, grids, ratios, network, _true_classes(pictures(None), shown, network)))
     for section in study.heatmap:
         shown = several_pictures(pictures(None), section.pictures)
         network = open_classifier(section.task_network, pictures(None))
