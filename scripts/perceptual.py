@@ -33,6 +33,7 @@ from openjscc.bench import Record, Sweep, evaluate
 from openjscc.bench.fingerprint import carried, exif_with, fingerprint
 from openjscc.bench.layout import metric_name
 from openjscc.bench.markdown import table_row
+from openjscc.bench.provenance import device_name
 from openjscc.bench.study import load_study
 from openjscc.bench.study_gains import GainTable
 from openjscc.bench.study_gains_page import gain_page
@@ -185,7 +186,8 @@ def trained(options: argparse.Namespace, name: str) -> tuple[LearnedCodec, dict[
     result = train(then, RunOptions(folder, options.data_dir, resume=True))
     assert isinstance(result.network, LearnedCodec)
     seconds = {"stage_seconds": round(stage_seconds, 1), "training_seconds": round(result.state.seconds - stage_seconds, 1)}
-    return result.network.eval(), seconds | {"beta_m": row.beta_m, "beta_g": row.beta_g, "updates": then.optimizer.steps - start}
+    facts = {"beta_m": row.beta_m, "beta_g": row.beta_g, "updates": then.optimizer.steps - start, "trained_on": device_name()}
+    return result.network.eval(), seconds | facts
 
 
 def step_of(folder: Path) -> int:
@@ -218,14 +220,18 @@ def table(entries: list[dict[str, Any]]) -> str:
 
 
 def drawn(options: argparse.Namespace):
-    """A row a setting that was trained to its end, a column a crop; PSNR and LPIPS are those of the crop."""
+    """A row a setting that was measured, a column a crop; PSNR and LPIPS are those of the crop."""
     dataset = open_dataset("kodak", options.data_dir, split="test")
     pictures = [dataset[[Path(name).stem for name in dataset.ids].index(name)] for name in CROPS]
     cells = [(name, cut(picture, name)) for name, picture in zip(CROPS, pictures, strict=True)]
     beside = ["sent"]
+    rows = {entry["row"] for entry in records()}
     for name in SHOWN:
         _, then, _ = recipe_of(ROWS[name], options.set)
-        if step_of(options.runs / slug(name)) < then.optimizer.steps:
+        complete = step_of(options.runs / slug(name)) >= then.optimizer.steps
+        if not options.set and name in rows and not complete:
+            raise SystemExit(f"error: {name} is in {RESULTS.name}, but its training is not in {options.runs}")
+        if not complete or not (options.set or name in rows):
             continue
         codec = create(then.model.arch, then.model.config).eval()
         assert isinstance(codec, LearnedCodec)
@@ -239,7 +245,7 @@ def drawn(options: argparse.Namespace):
             words = [f"{METRICS[metric].function(x, y).item():{form}}" for metric, form in (("psnr", ".2f"), ("lpips", ".3f"))]
             cells.append((f"PSNR {words[0]} dB\nLPIPS {words[1]}", y[0]))
     if len(beside) == 1:
-        raise SystemExit(f"error: no row was trained to its end in {options.runs}")
+        raise SystemExit(f"error: no row was trained to its end in {options.runs} and measured")
     return side_by_side(cells, columns=len(CROPS), beside=beside)
 
 
@@ -279,11 +285,12 @@ def ablation(entries: list[dict[str, Any]]) -> str:
     rows = {entry["row"]: entry for entry in entries}
     first = entries[0]
     stages = {row["stage_seconds"] for row in rows.values()}
+    machines = ", ".join(dict.fromkeys(row["trained_on"] for row in rows.values()))
     minutes = (sum(row["training_seconds"] for row in rows.values()) + sum(stages)) / 60
     words = [
         f"Networks of {first['parameters']:,} parameters, one training each. Measured on {first['images']} crops of DIV2K,",
         f"AWGN at {SNR_DB:g} dB, CBR 1/48. How much two trainings of one row would differ has not been measured.",
-        f"All training together: {minutes:.0f} minutes on {first['device']}.",
+        f"All training together: {minutes:.0f} minutes on {machines}.",
     ]
     missing = [name for name in SHOWN if name not in rows]
     if missing:

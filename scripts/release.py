@@ -22,7 +22,7 @@ from openjscc.codec import adapts_rate, ratios_for
 from openjscc.data.datasets import PictureDataset, open_dataset
 from openjscc.models import LearnedCodec, WeightInfo, create, export, load
 from openjscc.training.checkpoint import TrainingState, load_checkpoint
-from openjscc.training.facts import training_facts
+from openjscc.training.facts import sittings, training_facts
 from openjscc.training.recipe import Recipe, recipe_from_dict
 from openjscc.units import format_ratio
 
@@ -140,7 +140,7 @@ def card(info: WeightInfo, state: TrainingState, records: list[Record]) -> str:
     training, recipe = info.training, info.training["recipe"]
     crop = recipe["data"]["crop"]
     low, high = recipe["channel"]["snr_db"]
-    compute = "\n".join(f"- {line}" for line in training["compute"])
+    compute = "\n".join(f"- {line}" for line in sittings(training["compute"]))
     by_task = of_tasks(records)
     macs = " and ".join(
         f"{some[0].macs_per_pixel:,.0f} per pixel" + (f" for a {task}" if len(by_task) > 1 else "")

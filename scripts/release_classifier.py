@@ -22,7 +22,7 @@ from openjscc.data.datasets import PictureDataset, open_dataset
 from openjscc.data.masks import masks_of
 from openjscc.metrics import get_metric, task
 from openjscc.training.checkpoint import load_checkpoint
-from openjscc.training.facts import training_facts
+from openjscc.training.facts import sittings, training_facts
 from openjscc.training.recipe import recipe_from_dict
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -97,7 +97,7 @@ def card(info: tasks.TaskWeight, entries: list[np.ndarray]) -> str:
     """The page about the weight."""
     training, recipe = info.training, info.training["recipe"]
     figures = {record["metric"]: record["mean"] for record in info.reference}
-    compute = "\n".join(f"- {line}" for line in training["compute"])
+    compute = "\n".join(f"- {line}" for line in sittings(training["compute"]))
     segments = info.kind == SEGMENTATION
     confusion = np.zeros((len(info.classes),) * 2, dtype=np.int64)
     for entry in entries:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
 from .checkpoint import TrainingState
@@ -21,6 +23,11 @@ def training_facts(recipe: Recipe, state: TrainingState) -> dict[str, Any]:
         "recipe_name": _name(recipe),
         "recipe": recipe.to_dict(),
     }
+
+
+def sittings(compute: Sequence[str]) -> list[str]:
+    """Descriptions of the machines, each once, with how often the training was taken up on it."""
+    return [line if times == 1 else f"{line} ({times} sittings)" for line, times in Counter(compute).items()]
 
 
 def _name(recipe: Recipe) -> str:
