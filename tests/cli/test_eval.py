@@ -45,6 +45,15 @@ def codec(tiny_weights: Path):
     return load(tiny_weights / "adjscc.photo.safetensors")
 
 
+def test_systems_are_named_as_arguments_or_as_an_option(openjscc, pictures: Path) -> None:
+    common = ("--data", pictures, "--ratio", "1/6", "--json")
+    (one, other) = (openjscc("eval", *words, *common) for words in (("adjscc", "deepjscc"), ("--systems", "adjscc,deepjscc")))
+    one.assert_ok()
+    systems = [[record["system"] for record in json.loads(result.out)] for result in (one, other)]
+    assert systems[0] == systems[1] == ["adjscc", "adjscc", "deepjscc", "deepjscc"]
+    openjscc("eval", "adjscc", "--systems", "deepjscc", *common).assert_error(2, "adjscc", "deepjscc", "one place")
+
+
 def test_table(openjscc, pictures: Path) -> None:
     result = openjscc("eval", "--data", pictures, "--systems", "adjscc,deepjscc", "--snr", "0,10", "--ratio", "1/12,1/6")
     result.assert_ok()

@@ -22,12 +22,15 @@ from .options import (
     Limit,
     MeasuredTask,
     MetricList,
+    NamedSystems,
     RatioList,
     Seed,
     SnrList,
+    Systems,
     TaskNetworks,
     ToldSnr,
     Trials,
+    named_systems,
     names,
     one_snr,
     snr_list,
@@ -45,15 +48,8 @@ if TYPE_CHECKING:
 
 def bench(
     output: Annotated[Path, typer.Option("-o", "--output", metavar="DIR", help="Folder of the results; it is made.")],
-    systems: Annotated[
-        str | None,
-        typer.Option(
-            "--systems",
-            "--model",
-            metavar="NAMES",
-            help="ARCH, ARCH.TAG, .safetensors files, bpg-ldpc and the like, CODEC+NETWORK. Default: adjscc.",
-        ),
-    ] = None,
+    named: NamedSystems = None,
+    systems: Systems = None,
     data: Data = "kodak",
     data_dir: DataDir = None,
     channel: ChannelList = "awgn",
@@ -109,7 +105,7 @@ def bench(
         raise UsageError(f"--keep {keep} with the task {wanted}", "received pictures are kept, and none are received")
     channels, snrs = names(channel, "channel list"), snr_list(snr)
     told = None if told_snr is None else one_snr(told_snr)
-    asked = names(default_system(wanted) if systems is None else systems, "list of systems")
+    asked = named_systems(named, systems) or [default_system(wanted)]
     opened = load_all(asked, ratios, data if data in DATASETS else None, where)
     check_told(opened, told)
     dataset = open_dataset(data, data_dir, split="test", limit=limit, cache_mib=1024)

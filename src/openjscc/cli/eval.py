@@ -22,14 +22,17 @@ from .options import (
     Limit,
     MeasuredTask,
     MetricList,
+    NamedSystems,
     RatioList,
     Seed,
     SnrList,
+    Systems,
     TaskNetworks,
     ToldSnr,
     Trials,
     check_target,
     figure,
+    named_systems,
     names,
     one_snr,
     snr_list,
@@ -47,15 +50,8 @@ INTERRUPTED = 130
 
 
 def evaluate(
-    systems: Annotated[
-        str | None,
-        typer.Option(
-            "--model",
-            "--systems",
-            metavar="NAMES",
-            help="One or several: ARCH, ARCH.TAG, .safetensors file, bpg-ldpc and the like, or CODEC+NETWORK. Default: adjscc.",
-        ),
-    ] = None,
+    named: NamedSystems = None,
+    systems: Systems = None,
     data: Data = "kodak",
     data_dir: DataDir = None,
     channel: ChannelList = "awgn",
@@ -82,12 +78,12 @@ def evaluate(
     noise for a picture, trial, channel and seed.
 
     \b
-    openjscc eval --systems adjscc,deepjscc --data kodak --snr 0:20:5 --ratio 1/16,1/6
-    openjscc eval --model adjscc --data ~/photos --channel rayleigh:block --trials 5
+    openjscc eval adjscc deepjscc --data kodak --snr 0:20:5 --ratio 1/16,1/6
+    openjscc eval adjscc --data ~/photos --channel rayleigh:block --trials 5
     openjscc eval --data cifar10 --metrics psnr,accuracy --task-network classifier,resnet20.th
     openjscc eval --data voc --metrics miou,pixel_accuracy --systems bpg-ldpc+fcn,adjscc+fcn --ratio 1/32
     openjscc eval --systems adjscc,bpg-ldpc,bpg-ldpc:mcs=16qam-3/4-n1944,bpg-capacity --snr -2:20:2 --ratio 1/16
-    openjscc eval --systems adjscc --snr 0:20:2 --metrics psnr,lpips --device auto
+    openjscc eval adjscc --snr 0:20:2 --metrics psnr,lpips --device auto
     """
     from ..bench import Sweep
     from ..bench.perception import open_masks, open_networks
@@ -111,7 +107,7 @@ def evaluate(
         seed=seed,
         told_snr_db=None if told_snr is None else one_snr(told_snr),
     )
-    asked = names(default_system(wanted) if systems is None else systems, "list of systems")
+    asked = named_systems(named, systems) or [default_system(wanted)]
     plan = _plan(asked, sweep, data, wanted, where)
     dataset = open_dataset(data, data_dir, split="test", limit=limit, cache_mib=0)
     if dataset.note:

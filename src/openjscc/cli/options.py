@@ -50,6 +50,9 @@ DataDir = Annotated[
     typer.Option("--data-dir", metavar="DIR", help="Where named data sets lie (else the environment variable OPENJSCC_DATA)."),
 ]
 
+SYSTEM_WORDS = "ARCH, ARCH.TAG, .safetensors file, bpg-ldpc and the like, or CODEC+NETWORK. Default: adjscc."
+NamedSystems = Annotated[list[str] | None, typer.Argument(metavar="NAME", help=SYSTEM_WORDS)]
+Systems = Annotated[str | None, typer.Option("--systems", "--model", metavar="NAMES", help="The same, joined by commas.")]
 Data = Annotated[
     str, typer.Option("--data", metavar="DATA", help="kodak, div2k, div2k-224, cifar10, voc, a folder or an .npz file.")
 ]
@@ -127,6 +130,14 @@ def names(text: str, what: str) -> list[str]:
     if not all(parts):
         raise UsageError(f"{what} {text!r} has an empty name", "separate names by single commas")
     return list(dict.fromkeys(parts))
+
+
+def named_systems(arguments: list[str] | None, option: str | None) -> list[str] | None:
+    """The systems that a command names, each once; None where it names none. Raises UsageError for both ways at once."""
+    if arguments and option is not None:
+        raise UsageError(f"systems twice: {' '.join(arguments)}, and --systems {option}", "name all of them in one place")
+    texts = arguments or ([] if option is None else [option])
+    return list(dict.fromkeys(name for text in texts for name in names(text, "list of systems"))) or None
 
 
 def check_target(path: Path, overwrite: bool, suffix: str) -> None:
