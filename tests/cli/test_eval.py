@@ -51,7 +51,7 @@ def test_systems_are_named_as_arguments_or_as_an_option(openjscc, pictures: Path
     one.assert_ok()
     systems = [[record["system"] for record in json.loads(result.out)] for result in (one, other)]
     assert systems[0] == systems[1] == ["adjscc", "adjscc", "deepjscc", "deepjscc"]
-    openjscc("eval", "adjscc", "--systems", "deepjscc", *common).assert_error(2, "adjscc", "deepjscc", "one place")
+    openjscc("eval", "adjscc", "--systems", "deepjscc", *common).assert_error(2, "adjscc", "deepjscc", "twice")
 
 
 def test_table(openjscc, pictures: Path) -> None:
