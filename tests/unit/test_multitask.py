@@ -58,8 +58,8 @@ def test_segmentation_loss_in_closed_form() -> None:
 
 
 @pytest.mark.parametrize("state", ["signal", "noise"])
-def test_crops_with_masks_are_sent_twice(state: str) -> None:
-    step = step_of(recipe("multitask.segmentation_weight=0.5"), state)
+def test_crops_with_masks_may_be_sent_twice(state: str) -> None:
+    step = step_of(recipe("multitask.segmentation_weight=0.5", "multitask.masked_pictures=true"), state)
     values = step("model", *step.prepare(batch([True, False, True]), 0))
     assert values["segmentation"][1] == 0
     assert values["segmentation"][[0, 2]].detach().min() > 1
@@ -68,6 +68,21 @@ def test_crops_with_masks_are_sent_twice(state: str) -> None:
     assert torch.allclose(values["loss"], picture + 0.5 * values["segmentation"], atol=1e-5)
     values["loss"].mean().backward()
     assert all(parameter.grad is not None for parameter in step.network.parameters())
+
+
+@pytest.mark.parametrize("state", ["signal", "noise"])
+def test_a_crop_is_sent_for_the_task_of_its_data(state: str) -> None:
+    both, once = "multitask.masked_pictures=true", batch([True, False, True, False])
+    values = step_of(recipe(), state)("model", *step_of(recipe(), state).prepare(once, 0))
+    twice = step_of(recipe(both), state)("model", *step_of(recipe(both), state).prepare(once, 0))
+    assert torch.equal(values["segmentation"], twice["segmentation"])
+    pictures, all_pictures = (each["loss"] - 0.2 * each["segmentation"] for each in (values, twice))
+    known = torch.tensor([True, False, True, False])
+    assert torch.allclose(pictures[known], torch.zeros(2), atol=1e-5)
+    assert torch.allclose(pictures[~known], 2 * all_pictures[~known], atol=1e-4), "the batch's mean is that of the two sent"
+    segmented = step_of(recipe(), state)
+    alone = segmented("model", *segmented.prepare(batch([True, True]), 0))
+    assert torch.allclose(alone["loss"], 0.2 * alone["segmentation"]), "no picture in the batch"
 
 
 def test_without_masks_nothing_is_sent_for_a_segmentation() -> None:
@@ -116,6 +131,10 @@ def test_masks_of_data_that_has_them(tmp_path: Path, make_picture) -> None:
     assert set(maps[1][0].unique().tolist()) == {0, 15, VOID}
     with pytest.raises(UsageError, match="has masks"):
         step_of(recipe()).attach([plain], torch.device("cpu"))
+    with pytest.raises(UsageError, match="none of it is sent as a picture"):
+        step_of(recipe()).attach([with_masks], torch.device("cpu"))
+    assert step_of(recipe("multitask.masked_pictures=true")).attach([with_masks], torch.device("cpu"))
+    assert step_of(recipe('multitask.tasks=["segmentation"]')).attach([with_masks], torch.device("cpu"))
 
 
 def test_only_pictures_with_masks_are_scaled(tmp_path: Path, make_picture) -> None:
@@ -163,9 +182,19 @@ def test_a_run_learns_both(tmp_path: Path) -> None:
     voc_folder(tmp_path / "data" / "voc")
     settings = (
         'data.train=["voc"]', f"data.validate='{tmp_path / 'data' / 'voc' / 'JPEGImages'}'", "data.exclude=[]", "data.crop=16",
+        "multitask.masked_pictures=true",
         "data.validate_limit=1", "optimizer.steps=2", "optimizer.batch=2", "run.precision=32-true", "run.validate_every=2",
     )  # fmt: skip
     train(recipe(*settings), RunOptions(tmp_path / "run", str(tmp_path / "data")), say=lambda _: None)
     rows = list(csv.DictReader((tmp_path / "run" / "log.csv").read_text().splitlines()))
     assert any("segmentation" in row["terms"] for row in rows)
-    assert any("dB" in row["validation"] for row in rows)
+    words = rows[-1]["validation"]
+    assert "dB" in words
+    assert "mIoU" in words
+    assert len(list((tmp_path / "run").rglob("step-*.png"))) == 2
+    for task, there, not_there in (("reconstruction", "dB", "mIoU"), ("segmentation", "mIoU", "dB")):
+        one = recipe(*settings, f'multitask.tasks=["{task}"]', "optimizer.steps=1", "run.validate_every=1")
+        train(one, RunOptions(tmp_path / task, str(tmp_path / "data")), say=lambda _: None)
+        (*_, last) = csv.DictReader((tmp_path / task / "log.csv").read_text().splitlines())
+        assert there in last["validation"]
+        assert not_there not in last["validation"]

@@ -86,12 +86,12 @@ def test_rows_make_as_many_updates_of_the_codec_with_one_schedule(script: Module
         assert learning_rate(then.optimizer, then.optimizer.steps) == pytest.approx(then.optimizer.final_lr)
         assert learning_rate(first.optimizer, start - 1) == first.optimizer.lr
         assert first.model == then.model
-        assert (then.gan.pretrain, then.gan.discriminator) == (first.gan.pretrain, first.gan.discriminator) == (3600, 300)
+        assert (then.gan.pretrain, then.gan.discriminator) == (first.gan.pretrain, first.gan.discriminator) == (3600, 600)
         if row.plain:
             assert (first.step, then.step, start) == ("reconstruction", "reconstruction", 3600), name
         else:
             stages.add(json.dumps(first.to_dict()))
-            assert (then.step, start) == ("perceptual", 3900)
+            assert (then.step, start) == ("perceptual", 4200)
             assert (then.gan.beta_m, then.gan.beta_g) == (row.beta_m, row.beta_g)
     assert len(stages) == 1, "all others share the first stage"
     assert {(row.beta_m, row.beta_g) for row in script.ROWS.values() if not row.plain} == {

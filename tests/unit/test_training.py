@@ -1,6 +1,7 @@
 """The training loop: recipes, exact resume, a kill during a checkpoint, two processes, travelling state."""
 
 import csv
+import json
 import os
 import signal
 import subprocess
@@ -50,7 +51,7 @@ def overrides(pictures: Path, **more: object) -> list[str]:
         "run.validate_every": 1000,
         "run.checkpoint_every": 2,
     } | {key.replace("__", "."): value for key, value in more.items()}
-    return [f"{key}={value!r}" for key, value in settings.items()]
+    return [f"{key}={json.dumps(value)}" for key, value in settings.items()]
 
 
 def recipe(pictures: Path, **more: object) -> Recipe:
@@ -78,7 +79,8 @@ def test_every_packaged_recipe_takes_two_steps(
     elif step in ("multitask", "segmentation"):
         data = tmp_path / "voc"
         voc_folder(data)
-    plan = load_recipe(name, overrides(data, data__exclude=[], optimizer__batch=2))
+    here = {"multitask__masked_pictures": True, "semantic__task_network": "classifier"}  # one folder, weights at hand
+    plan = load_recipe(name, overrides(data, data__exclude=[], optimizer__batch=2, **here))
     result = train(plan, RunOptions(out=tmp_path, max_steps=2), say=silent)
     assert result.state.step == 2
     assert not result.finished

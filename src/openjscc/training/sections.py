@@ -192,19 +192,21 @@ class GanSection:
 
 @dataclass(frozen=True)
 class MultitaskSection:
-    """How one codec learns two tasks, by the step ``multitask``. Every crop is sent as a picture; one of data that has masks is
-    sent a second time, for a segmentation.
+    """How one codec learns two tasks, by the step ``multitask``. Crops of data that has masks are sent for a segmentation, the
+    others as pictures.
 
     Attributes:
         tasks: what is learned: ``reconstruction``, ``segmentation`` or both.
         segmentation_weight: of the cross-entropy, beside the pictures' loss.
+        masked_pictures: crops that have masks are sent a second time, as pictures.
         start_share: share of the crops whose decoder starts where decoding does; the others' state is anywhere between that and
             the picture.
     """
 
     tasks: tuple[str, ...] = ("reconstruction", "segmentation")
     segmentation_weight: float = 0.2
-    start_share: float = 0.5
+    masked_pictures: bool = False
+    start_share: float = 0.9
 
     def __post_init__(self) -> None:
         if not self.tasks or not set(self.tasks) <= set(TASKS):

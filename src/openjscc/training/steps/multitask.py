@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
 
 import torch
 from torch import nn
@@ -10,7 +12,7 @@ from torch import nn
 from ...channels import Realisation
 from ...classes import VOID
 from ...codec import Conditions
-from ...data.datasets import PictureDataset
+from ...data.datasets import PictureDataset, open_dataset
 from ...data.masks import masks_of
 from ...errors import UsageError
 from ...link import receive
@@ -18,16 +20,22 @@ from ...models.mtgsc import MTGSC
 from ..batches import Batch, Maps
 from ..draws import normals, uniforms
 from ..losses import segmentation_loss
+from ..progress import Validation
 from ..recipe import Recipe
 from ._base import Tensors
 from .reconstruction import ReconstructionStep
+from .segmentation import SEGMENTATION, SegmentationValidation
+
+RECONSTRUCTION = "reconstruction"
+MASKS_SEEN = 48
+"""Pictures that a validation segments."""
 
 STREAM_TIME, STREAM_STATE, STREAM_SECOND = 11, 12, 13
 
 
 class MultitaskStep(ReconstructionStep):
-    """`ReconstructionStep`, where the state of the decoder lies somewhere between picture and start, and for pictures with a mask
-    also the transmission for a segmentation (`openjscc.training.sections.MultitaskSection`)."""
+    """`ReconstructionStep`, where the state of the decoder lies somewhere between picture and start, and the transmission of
+    crops with masks for a segmentation (`openjscc.training.sections.MultitaskSection`)."""
 
     def __init__(self, recipe: Recipe, network: nn.Module) -> None:
         super().__init__(recipe, network)
@@ -38,13 +46,19 @@ class MultitaskStep(ReconstructionStep):
 
     def attach(self, datasets: Sequence[PictureDataset], device: torch.device) -> Sequence[Maps] | None:
         super().attach(datasets, device)
-        if "segmentation" not in self.section.tasks:
+        if SEGMENTATION not in self.section.tasks:
             return None
         maps = [masks_of(dataset) if dataset.masks is not None else _Unknown(dataset) for dataset in datasets]
         if all(isinstance(each, _Unknown) for each in maps):
             raise UsageError(
                 f"none of the training data {list(self.recipe.data.train)} has masks",
                 'add voc to data.train, or train one task: multitask.tasks = ["reconstruction"]',
+            )
+        both = RECONSTRUCTION in self.section.tasks and not self.section.masked_pictures
+        if both and not any(isinstance(each, _Unknown) for each in maps):
+            raise UsageError(
+                f"all training data {list(self.recipe.data.train)} has masks: none of it is sent as a picture",
+                "add photographs to data.train, or --set multitask.masked_pictures=true",
             )
         return maps
 
@@ -75,40 +89,79 @@ class MultitaskStep(ReconstructionStep):
         assert snr_db is not None
         values: dict[str, torch.Tensor] = {}
         loss = torch.zeros(len(x), device=x.device)
-        if "reconstruction" in self.section.tasks:
-            self.two_tasks.progress, self.two_tasks.noise = time, noise
-            values = super().forward(update, *first)
+        known = torch.zeros(len(x), dtype=torch.bool, device=x.device) if masks is None else (masks != VOID).flatten(1).any(1)
+        if RECONSTRUCTION in self.section.tasks:
+            sent = torch.ones_like(known) if masks is None or self.section.masked_pictures else ~known
+            values = self._pictures(update, (*first[:-1], None), time, noise, sent)
             loss = values.pop("loss")
-            self.two_tasks.progress = self.two_tasks.noise = None
         if masks is not None:
             assert second_noise is not None
-            known = (masks != VOID).flatten(1).any(1)
-            crossentropy = self._segmentation(x, snr_db, second_noise, second_gain, masks, known)
-            shared = crossentropy * (len(known) / known.sum().clamp(min=1))  # the batch's mean is that over the known ones
-            loss = loss + self.section.segmentation_weight * shared
-            values |= {"segmentation": shared}
+            crossentropy = _spread(self._segmentation(x, snr_db, second_noise, second_gain, masks, known), known)
+            loss = loss + self.section.segmentation_weight * crossentropy
+            values |= {SEGMENTATION: crossentropy}
         return {"loss": loss} | values
+
+    def validation(self, data_dir: str | None, folder: Path) -> Validation:
+        return MultitaskValidation(self.recipe, data_dir, folder)
+
+    def _pictures(
+        self, update: str, tensors: Tensors, time: torch.Tensor | None, noise: torch.Tensor | None, sent: torch.Tensor
+    ) -> dict[str, torch.Tensor]:
+        """What `ReconstructionStep` gives for those that are sent, ``(B,)``, 0 for the others."""
+        rows = sent.nonzero()[:, 0]
+        if not len(rows):
+            return {"loss": torch.zeros(len(sent), device=sent.device)}
+        self.two_tasks.progress = None if time is None else time[rows]
+        self.two_tasks.noise = None if noise is None else noise[rows]
+        values = super().forward(update, *(None if tensor is None else tensor[rows] for tensor in tensors))
+        self.two_tasks.progress = self.two_tasks.noise = None
+        return {name: _spread(value, sent) for name, value in values.items()}
 
     def _segmentation(
         self, x: torch.Tensor, snr_db: torch.Tensor, noise: torch.Tensor, gain: torch.Tensor | None, masks: torch.Tensor,
         known: torch.Tensor,
     ) -> torch.Tensor:  # fmt: skip
-        """Cross-entropy ``(B,)`` of the received segmentations, 0 where no pixel's class is known. Only the others are sent."""
+        """Cross-entropy of the received segmentations of those of which some pixel's class is known."""
         rows = known.nonzero()[:, 0]
         if not len(rows):
-            return torch.zeros(len(x), device=x.device)
-        frame = self.codec.encode(x[rows], Conditions(snr_db=snr_db[rows], task="segmentation"))
+            return torch.zeros(0, device=x.device)
+        frame = self.codec.encode(x[rows], Conditions(snr_db=snr_db[rows], task=SEGMENTATION))
         draw = Realisation(noise[rows], None if gain is None else gain[rows])
         scores = receive(self.codec, self.channel.apply(frame, snr_db[rows], draw), self.recipe.channel.equalizer).segmentation
         assert scores is not None
-        values = segmentation_loss(scores, masks[rows][:, 0])
-        return torch.zeros(len(x), device=x.device).index_put((rows,), values)
+        return segmentation_loss(scores, masks[rows][:, 0])
 
     def _uses(self, x: torch.Tensor) -> int:
         height, width = x.shape[-2:]
         return self.codec.header.uses(height, width) + self.codec.payload_uses(
             height, width, self.two_tasks.config.segmentation_rate
         )
+
+
+class MultitaskValidation(Validation):
+    """Of the tasks that are learned: `Validation` on ``data.validate``, `SegmentationValidation` on the test pictures of the
+    first training data that has masks."""
+
+    def __init__(self, recipe: Recipe, data_dir: str | None, folder: Path) -> None:
+        super().__init__(recipe, data_dir, folder)
+        self._segmentation = None
+        if SEGMENTATION in recipe.multitask.tasks:
+            named = (name for name in recipe.data.train if open_dataset(name, data_dir, split="test").masks is not None)
+            data = replace(recipe.data, validate=next(named), validate_limit=MASKS_SEEN)
+            self._segmentation = SegmentationValidation(replace(recipe, data=data), data_dir, folder / SEGMENTATION)
+
+    def __call__(self, network: nn.Module, step: int) -> str:
+        """All figures, in words."""
+        parts = [super().__call__(network, step)] if RECONSTRUCTION in self.recipe.multitask.tasks else []
+        if self._segmentation is not None:
+            parts.append(self._segmentation(network, step))
+        return ", ".join(parts)
+
+
+def _spread(values: torch.Tensor, among: torch.Tensor) -> torch.Tensor:
+    """Values of the chosen ones ``(B,)``, 0 for the others, scaled so that the batch's mean is that of the chosen ones."""
+    scaled = values.float() * (len(among) / max(len(values), 1))
+    return torch.zeros(len(among), device=values.device).index_put((among.nonzero()[:, 0],), scaled)
 
 
 class _Unknown:

@@ -12,7 +12,9 @@ import torch
 from torch import nn
 
 from ...errors import UsageError
-from ...metrics import LPIPS
+from ...metrics import LPIPS, dists
+from ...metrics.backbones import find_weights
+from ...metrics.perceptual import DISTS_SMALLEST
 from ...models import create, load, resolve
 from ...models.ganjscc import GANJSCC
 from ..batches import Batch
@@ -142,14 +144,18 @@ class PerceptualStep(ReconstructionStep):
 
 
 class PerceptualValidation(Validation):
-    """`Validation`, and LPIPS of the pictures at 8 bits."""
+    """`Validation`, LPIPS of the pictures at 8 bits, and where its network is at hand DISTS, which nothing is trained on."""
 
     def __init__(self, recipe: Recipe, data_dir: str | None, folder: Path, lpips: LPIPS) -> None:
         super().__init__(recipe, data_dir, folder)
         self._lpips = lpips
+        self._with_dists = all(
+            find_weights(name) is not None for name in ("dists", "vgg16")
+        )  # nothing large is downloaded for it
 
     def measured(self, sent: torch.Tensor, received: torch.Tensor) -> dict[str, float]:
         device = self._lpips.get_buffer("shift").device
         x, y = (((picture * 255).round() / 255).to(device) for picture in (sent, received))
         with torch.no_grad():
-            return super().measured(sent, received) | {"LPIPS": self._lpips(x, y).item()}
+            values = super().measured(sent, received) | {"LPIPS": self._lpips(x, y).item()}
+            return values | {"DISTS": dists(x, y).item()} if self._with_dists and min(x.shape[-2:]) >= DISTS_SMALLEST else values
