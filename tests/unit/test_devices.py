@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,13 +15,13 @@ from openjscc import metrics
 from openjscc.bench.points import computed_on
 from openjscc.bench.records import Record
 from openjscc.bench.sweep import Sweep, evaluate
-from openjscc.codec import Codec, device_of
+from openjscc.codec import Codec, Received, Reconstruction, device_of
 from openjscc.composite import CompositeCodec
 from openjscc.data.datasets import PictureDataset
 from openjscc.devices import exact_float32, find_device
 from openjscc.digital import make_digital
 from openjscc.errors import UsageError
-from openjscc.models import create
+from openjscc.models import LearnedCodec, create
 from task_networks import Brightness, Shades
 
 PICTURES = PictureDataset(
@@ -147,3 +148,31 @@ def _segmented(codec: Codec, masks: torch.Tensor) -> dict:
     x = torch.stack([PICTURES[index] for index in range(3)]).float() / 255
     found = measure(codec, x, Point("awgn", 1 / 6, 10.0), ("miou",), trials=range(1), seed=0, masks=masks)
     return {name: np.stack([row[0] for row in rows]).tolist() for name, rows in found.collected.items()}
+
+
+@pytest.mark.parametrize("verb", ["eval", "bench", "send"])
+def test_every_verb_measures_in_exact_float32(
+    verb: str, openjscc, tiny_weights: Path, tmp_path: Path, make_picture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen, decode = [], LearnedCodec.decode
+
+    def looked(codec: LearnedCodec, received: Received) -> Reconstruction:
+        seen.append((torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32))
+        return decode(codec, received)
+
+    monkeypatch.setattr(LearnedCodec, "decode", looked)
+    (tmp_path / "pictures").mkdir()
+    picture = make_picture(tmp_path / "pictures" / "1.png", 32, 24)
+    name = str(tiny_weights / "adjscc.photo.safetensors")
+    words = {
+        "eval": ("--systems", name, "--data", picture.parent),
+        "bench": ("--systems", name, "--data", picture.parent, "-o", tmp_path / "out"),
+        "send": (picture, "--model", name, "-o", tmp_path / "received.png"),
+    }
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("medium")
+    try:
+        openjscc(verb, *words[verb]).assert_ok()
+    finally:
+        torch.set_float32_matmul_precision(before)
+    assert seen[-1] == ("highest", False), "the first ones are the weight's self-test, on the CPU"
