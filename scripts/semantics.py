@@ -30,6 +30,10 @@ import torch
 from openjscc.bench import Record, Sweep, evaluate
 from openjscc.bench.provenance import commit, device_name, versions
 from openjscc.bench.statistics import half_width_95
+from openjscc.bench.study import load_study
+from openjscc.bench.study_differences import DifferenceTable
+from openjscc.bench.study_differences_page import difference_page
+from openjscc.bench.study_places import read_tables
 from openjscc.codec import Codec
 from openjscc.composite import CompositeCodec
 from openjscc.data.datasets import open_dataset
@@ -42,6 +46,7 @@ from openjscc.training.recipe import load_recipe
 ROOT = Path(__file__).resolve().parents[1]
 COSTS = ROOT / "results" / "spjscc-cost.json"
 FIGURE = ROOT / "results" / "figures" / "spjscc-kl.svg"
+STUDIES = ROOT / "results" / "studies"
 PAGE = ROOT / "docs" / "papers" / "sp-jscc.md"
 SEEDS = (0, 1, 2)
 SNR_DB = 5.0
@@ -182,11 +187,27 @@ def filled(text: str, entries: dict[str, list[dict[str, Any]]]) -> str:
         name: words.format(table(entries[experiment])) if entries[experiment] else ""
         for name, experiment, words in (("ablation", "cifar10", ABLATION_WORDS), ("voc", "voc", VOC_WORDS))
     }
-    for name, content in (*tables.items(), ("cost", costs)):
+    for name, content in (("studies", studies()), *tables.items(), ("cost", costs)):
         before, rest = text.split(f"<!-- {name}: scripts/semantics.py page -->")
         _, after = rest.split(f"<!-- end of {name} -->")
         text = f"{before}<!-- {name}: scripts/semantics.py page -->\n{content}<!-- end of {name} -->{after}"
     return text
+
+
+def studies() -> str:
+    """Where the studies are, and how much better one system is than another."""
+    parts = []
+    for name in ("sp-jscc-snr", "sp-jscc-cpp"):
+        path = STUDIES / name / "differences.json"
+        if not path.exists():
+            continue
+        study = load_study(name)
+        labels = {system: str(label) for system, label in study.names.items()}
+        parts.append(
+            f"## {study.title}\n\nAll figures, tables and pictures: [{name}](../../{path.parent.relative_to(ROOT)}/{name}.md)."
+        )
+        parts += [difference_page(one, labels) for one in read_tables(path, DifferenceTable)]
+    return "\n\n".join(parts) + "\n" if parts else ""
 
 
 def stale(entries: dict[str, list[dict[str, Any]]]) -> list[Path]:
