@@ -70,7 +70,7 @@ def test_a_codec_of_two_tasks(place: Path, monkeypatch: pytest.MonkeyPatch, caps
 
     monkeypatch.setattr(release, "PHOTO_METRICS", ("psnr", "ssim"))
     monkeypatch.setattr(release, "SNR_DB", (0.0, 10.0))
-    run = run_of(place, "mtgsc-photo", 'data.train=["voc"]', "data.validate=kodak")
+    run = run_of(place, "mtgsc-photo", 'data.train=["voc"]', "data.validate=kodak", "multitask.masked_pictures=true")
     released(release, place, monkeypatch, run, "mtgsc.photo", "--limit", 1)
     assert "mIoU over nine" in capsys.readouterr().out
     assert not list((place / "cards").iterdir())
@@ -179,7 +179,7 @@ def test_the_card_of_a_perceptual_weight(script: ModuleType, tmp_path: Path) -> 
         "| began with | `adjscc.photo`, whose own training comes on top |\n| loss | β_p = 1, β_m = 1e-05, β_g = 0.001: " in text
     )
     assert "LPIPS on AlexNet, lower is better; it was trained on this:\n\n| CBR | 0 dB | 5 dB |" in text
-    assert "5,000 steps on LPIPS and MSE, 500 of the discriminator alone, 3,500 of both |\n| licence" in text
+    assert "3,000 steps on LPIPS and MSE, 1,000 of the discriminator alone, 5,000 of both |\n| licence" in text
     assert "makes up part of the texture" in text
     plain = training_facts(load_recipe("adjscc-photo"), state)["recipe"]
     assert script.origin(plain) == ""
