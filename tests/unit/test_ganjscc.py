@@ -97,7 +97,7 @@ def test_two_channels_at_a_quarter_of_the_size_are_one_48th() -> None:
 
 
 def test_the_photo_configuration_stays_in_its_budget() -> None:
-    """26 GMAC for the decoding of 768x512, 4.4 M parameters."""
+    """25 GMAC for the decoding of 768x512, 4.4 M parameters."""
     from torch.utils.flop_counter import FlopCounterMode
 
     with torch.device("meta"), torch.no_grad():
@@ -105,7 +105,7 @@ def test_the_photo_configuration_stays_in_its_budget() -> None:
         latent, rate, one = torch.zeros(1, 32, 64, 96), torch.zeros(1, dtype=torch.int64), torch.ones(1)
         with FlopCounterMode(display=False) as counter:
             codec.synthesise(latent, one, rate, one)
-    assert counter.get_total_flops() / 2 < 26e9
+    assert counter.get_total_flops() / 2 < 25e9
     assert sum(parameter.numel() for parameter in codec.parameters()) < 4.4e6
     assert codec.ratios == pytest.approx((1 / 48, 1 / 24, 1 / 12))
     assert codec.default_ratio == 1 / 48
@@ -200,7 +200,7 @@ def test_the_released_weight_is_the_start_of_photo() -> None:
     assert isinstance(codec, GANJSCC)
     x = pictures(1, 32, 48)
     blocks = [(128, 2), (192, 7)]  # channels, how many
-    assert codec.start_from(source) == sum(count * (2 * wide * 64 * 9 + 3 * (64 + wide)) for wide, count in blocks)
+    assert codec.start_from(source) == sum(count * (2 * wide * 60 * 9 + 3 * (60 + wide)) for wide, count in blocks)
     for ratio in codec.ratios:
         assert torch.allclose(payload(codec, x, ratio), payload(source, x, ratio), atol=1e-4)
         assert torch.allclose(decoded(codec, x, ratio), decoded(source, x, ratio), atol=1e-4)

@@ -240,7 +240,7 @@ def test_the_recipe_starts_from_the_released_weight(capsys: pytest.CaptureFixtur
     plan = load_recipe("ganjscc-photo")
     network = PerceptualStep.load_network(plan)
     assert network.state_dict()["encoder.stages.0.0.weight"].equal(load("adjscc.photo").state_dict()["encoder.stages.0.0.weight"])
-    assert "adjscc.photo: 1,605,020 of 3,454,748 parameters" in capsys.readouterr().err
+    assert "adjscc.photo: 1,605,020 of 3,339,440 parameters" in capsys.readouterr().err
     wrong = dataclasses.replace(plan, model=dataclasses.replace(plan.model, init="deepjscc.photo"))
     with pytest.raises(UsageError, match="another network"):
         PerceptualStep.load_network(wrong)

@@ -30,7 +30,7 @@ NETWORK_PAPER = AutoencoderConfig(
     channel_norm=True,
     trunk=(0, 0, 9),
 )
-NETWORK_PHOTO = dataclasses.replace(NETWORK_ADJSCC, trunk=(0, 2, 7), trunk_width=64)
+NETWORK_PHOTO = dataclasses.replace(NETWORK_ADJSCC, trunk=(0, 2, 7), trunk_width=60)
 NETWORK_SMALL = AutoencoderConfig(
     channels=(32, 64, 96),
     kernels=(5, 3, 3, 3),
