@@ -67,7 +67,7 @@ STAGE = (
     "run.checkpoint_every=100", "run.validate_every=100000",
 )  # fmt: skip
 """What differs from the recipe: lengths, a discriminator that learns as fast as the codec (at the paper's 1e-4, which is made for
-10,000 updates alone, it would still be blind after so few), and an average that is shorter than a row."""
+10,000 updates alone, it may still be blind after so few), and an average that is shorter than a row."""
 
 
 @dataclass(frozen=True)
