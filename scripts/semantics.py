@@ -177,9 +177,10 @@ def main() -> None:
 
 
 def records(name: str) -> list[dict[str, Any]]:
-    """What has been measured of an experiment."""
+    """What has been measured of an experiment, rows in the order of `ROWS`."""
     path = EXPERIMENTS[name].results
-    return json.loads(path.read_text()) if path.exists() else []
+    done = json.loads(path.read_text()) if path.exists() else []
+    return sorted(done, key=lambda entry: (entry["training_seed"], list(ROWS).index(entry["row"])))
 
 
 def filled(text: str, entries: dict[str, list[dict[str, Any]]]) -> str:
