@@ -154,7 +154,7 @@ def card(info: WeightInfo, state: TrainingState, records: list[Record]) -> str:
 |---|---|
 | parameters | {info.parameters:,} ({info.file_bytes / 2**20:.2f} MiB in half precision) |
 | multiply-accumulates | {macs}, encoder and decoder |
-| bandwidth ratios | {", ".join(format_ratio(ratio) for ratio in info.ratios)} (default {format_ratio(info.default_ratio)}) |
+| bandwidth ratios | {", ".join(format_ratio(ratio) for ratio in info.ratios)} (default {info.default_rate}) |
 | trained for | {recipe["channel"]["name"]}, SNR {low:g} to {high:g} dB |
 | training data | {", ".join(training["data"])} |
 | terms of the data | {training["terms"]} |
@@ -209,8 +209,11 @@ weights as released
 
 
 def origin(recipe: dict[str, Any]) -> str:
-    """Rows of the card's first table: the weight that training began with, and the stages of a perceptual one."""
+    """Rows of the card's first table: the weight that training began with, the loss of a semantic one, the stages of a
+    perceptual one."""
     rows, gan = [], recipe["gan"]
+    if recipe["step"] == "semantic":
+        rows.append(f"| loss | {semantic_loss(recipe['semantic'])} |\n")
     if recipe["model"]["init"]:
         rows.append(f"| began with | `{recipe['model']['init']}`, whose own training comes on top |\n")
     if recipe["step"] == "perceptual":
@@ -224,6 +227,21 @@ def origin(recipe: dict[str, Any]) -> str:
     return "".join(rows)
 
 
+def semantic_loss(section: dict[str, Any]) -> str:
+    """What a task network adds to the squared error."""
+    start, network = f"from update {section['start']:,} on", section["task_network"]
+    parts = []
+    if section["weighting"] != "none":
+        share = f", {section['mse_share']:.0%} of it plain" if section["mse_share"] else ""
+        parts.append(
+            f"squared error weighted by `{section['weighting']}` of the gradients of `{network}`{share} (the paper's idea)"
+        )
+    if section["kl"]:
+        plain = "" if parts else "squared error "
+        parts.append(f"{plain}+ {section['kl']:g} KL divergence of what `{network}` says (ours, not the paper's)")
+    return f"{start}: {' '.join(parts)}"
+
+
 def limits(info: WeightInfo) -> str:
     """How far the training went, and what a generator does."""
     device = "a CPU" if all("CPU" in line for line in info.training["compute"]) else "a GPU"
@@ -232,6 +250,11 @@ def limits(info: WeightInfo) -> str:
     )
     if info.training["recipe"]["step"] == "perceptual":
         words += "\n- The decoder makes up part of the texture: what looks sharp need not be what was sent."
+    if info.training["recipe"]["step"] == "semantic":
+        words += (
+            "\n- The network that accuracy and F1 are measured with above is the one that the loss was made with. "
+            "What another one sees\n  is on [the paper's page](../docs/papers/sp-jscc.md)."
+        )
     return words
 
 

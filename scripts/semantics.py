@@ -1,14 +1,15 @@
 """What the semantic losses are worth: small AR-JSCC networks that differ in the last part of their training alone.
 
-    python scripts/semantics.py run RUNS --data-dir DATA     # trains and measures what is missing, hours on a CPU; may be stopped
+    python scripts/semantics.py run RUNS --data-dir DATA --foreign resnet20-12fca82f.th
+                                                             # trains and measures what is missing, hours on a CPU; may be stopped
     python scripts/semantics.py run RUNS --on voc            # the same on larger pictures, for a segmentation (needs fcn.voc)
-    python scripts/semantics.py cost --data-dir DATA         # how long an update takes with each loss, a minute or two
+    python scripts/semantics.py cost --data-dir DATA         # time of an update by loss, and of transmission, a minute or two
     python scripts/semantics.py page                         # tables and figure of docs/papers/sp-jscc.md, from the records
     python scripts/semantics.py page --check                 # exit 1 if they show other records
 
 For each seed one network is trained with the plain error for the first ``semantic.start`` updates of the recipe
 spjscc-small (spjscc-voc); every row goes on from that same state, with the same pictures, SNRs and noise ("from the start":
-as many updates, all of them with that loss). Writes
+as many updates, all of them with that loss). Without --foreign there is no figure of a second network. Writes
 results/spjscc-ablation.json (spjscc-voc.json), and `cost` results/spjscc-cost.json.
 """
 
@@ -38,7 +39,8 @@ from openjscc.bench.study_places import read_tables
 from openjscc.codec import Codec
 from openjscc.composite import CompositeCodec
 from openjscc.data.datasets import open_dataset
-from openjscc.models import LearnedCodec
+from openjscc.link import transmit
+from openjscc.models import LearnedCodec, load
 from openjscc.tasks import TaskNetwork, load_task_network
 from openjscc.tasks.semantics import semantic_weights
 from openjscc.training.loop import RunOptions, train
@@ -53,14 +55,25 @@ SEEDS = (0, 1, 2)
 SNR_DB = 5.0
 RATIOS = (1 / 12, 1 / 6)
 DRAWS = 2
+SHOWN = {
+    "accuracy.svg": "Accuracy of received pictures",
+    "dogs.webp": "Dogs as each system receives them at 5 dB, and what the classifier sees",
+    "weights.webp": "Semantic weights",
+}
+"""Figures of the studies that the page has, too."""
+SENT = ("arjscc.cifar10", "spjscc.cifar10", "spjscc.distilled")
+"""Weights whose transmission is timed."""
 TASK_METRICS = ("accuracy", "miou", "pixel_accuracy")
 COST_ROUNDS, COST_STEPS = 5, 30
 
 ABLATION_WORDS = """## Which loss
 
-Small networks (149,709 parameters), trained with plain squared error for 4,000 updates, then for 2,000 more with each loss: same
-pictures, same noise ("from the start": all 6,000 with that loss). Three training seeds; accuracy in % by each network at 5 dB. In brackets the difference from plain MSE, with
-its 95 % interval over training seeds (Student's t, two degrees of freedom).
+Small networks (149,709 parameters), trained with plain squared error for 4,000 updates, then for 2,000 more with each loss:
+same pictures, same noise ("from the start": all 6,000 with that loss). Three training seeds; accuracy in % by each network at 5
+dB, on the 10,000 test pictures, two draws of noise each. In brackets the difference from plain MSE, with its 95 % interval over
+training seeds (Student's t, two degrees of freedom). Losses were made with `classifier.cifar10`; "as printed, softmax" has
+rounding noise for weights. Made by `python scripts/semantics.py run RUNS --foreign resnet20-12fca82f.th`, a few minutes of one
+CPU core for each network (`training_seconds` and `device` in the [records](../../results/spjscc-ablation.json)).
 
 {}
 
@@ -72,16 +85,17 @@ VOC_WORDS = """## Another task, larger pictures
 
 The paper leaves other tasks to the future. Here it is segmentation, of PASCAL VOC's validation pictures, by the network
 `fcn.voc`: the same small networks, trained on crops of 128x128 with plain squared error for 3,000 updates, then for 1,500 more
-with each loss. Three training seeds; the network's mean intersection over union (nine classes) and pixel accuracy in % on what
-is received at 5 dB. In brackets the difference from plain MSE, with its 95 % interval over training seeds.
+with each loss. Three training seeds; the network's mean intersection over union (over VOC's 21 classes) and pixel accuracy in %
+on what is received at 5 dB. In brackets the difference from plain MSE, with its 95 % interval over training seeds.
 
 {}
+
 """
-COST_WORDS = """## What training costs
+COST_WORDS = """## What it costs
 
 {}
 
-Transmission costs nothing more: the networks are the same, and neither the weights nor the task network are needed for it.
+Neither the weights nor the task network are needed for transmission.
 """
 
 ROWS: dict[str, dict[str, Any]] = {
@@ -206,10 +220,15 @@ def studies() -> str:
             continue
         study = load_study(name)
         labels = {system: str(label) for system, label in study.names.items()}
+        folder = f"../../{path.parent.relative_to(ROOT)}"
+        pictures = [f"![{label}]({folder}/{file})" for file, label in SHOWN.items() if (path.parent / file).exists()]
         parts.append(
-            f"## {study.title}\n\nAll figures, tables and pictures: [{name}](../../{path.parent.relative_to(ROOT)}/{name}.md)."
+            f"## {study.title}\n\nAll figures, tables and pictures, and the differences from the digital links: "
+            f"[{name}]({folder}/{name}.md)."
         )
-        parts += [difference_page(one, labels) for one in read_tables(path, DifferenceTable)]
+        parts += pictures
+        tables = [one for one in read_tables(path, DifferenceTable) if one.section.over == "arjscc"]
+        parts += [difference_page(one, labels) for one in tables]
     return "\n\n".join(parts) + "\n" if parts else ""
 
 
@@ -288,28 +307,45 @@ def table(entries: list[dict[str, Any]]) -> str:
 
 
 def cost(data_dir: str | None) -> dict[str, Any]:
-    """Milliseconds a picture: of an update with each kind of loss, and of the weights, which are made once."""
+    """Milliseconds a picture: of an update with each kind of loss, of the weights, which are made once, and of transmission.
+
+    What is compared is timed by turns, `COST_ROUNDS` times after a round to warm up; medians.
+    """
     recipe = EXPERIMENTS["cifar10"].recipe
     kinds = {"MSE": {"weighting": "none"}, "weighted": {"weighting": "rms"}, "KL": {"weighting": "none", "kl": 0.002}}
-    seconds: dict[str, list[float]] = {name: [] for name in kinds}
+    updates: dict[str, list[float]] = {name: [] for name in kinds}
+    sent: dict[str, list[float]] = {name: [] for name in SENT}
     dataset = open_dataset("cifar10", data_dir, split="test", limit=256)
     pictures = torch.stack([dataset[index] for index in range(len(dataset))]).float() / 255
     network = load_task_network(load_recipe(recipe).semantic.task_network)
+    codecs = {name: load(name) for name in SENT}
     weights = []
     for number in range(COST_ROUNDS + 1):
         started = time.perf_counter()
         semantic_weights(network, pictures)
         weights.append(time.perf_counter() - started)
+        for name, codec in codecs.items():
+            started = time.perf_counter()
+            with torch.no_grad():
+                transmit(codec, "awgn", pictures, SNR_DB, ratio=1 / 8)
+            sent[name].append(time.perf_counter() - started)
         for name, values in kinds.items():
             changes = [f"semantic.{key}={json.dumps(value)}" for key, value in values.items()]
             timed = load_recipe(recipe, ["semantic.start=0", "run.validate_every=0", "optimizer.warmup=0", *changes])
             with tempfile.TemporaryDirectory() as folder:
                 state = train(timed, RunOptions(Path(folder), data_dir, max_steps=COST_STEPS), say=lambda _: None).state
-            if number:  # the first round warms up
-                seconds[name].append(state.seconds / state.images)
+            if number:
+                updates[name].append(state.seconds / state.images)
+
+    def median_ms(seconds: list[float]) -> float:
+        return round(1000 * statistics.median(seconds), 4)
+
     return {
-        "update_ms": {name: round(1000 * statistics.median(values), 4) for name, values in seconds.items()},
-        "weights_ms": round(1000 * statistics.median(weights[1:]) / len(dataset), 4),
+        "update_ms": {name: median_ms(values) for name, values in updates.items()},
+        "weights_ms": median_ms([value / len(dataset) for value in weights[1:]]),
+        "transmission_ms": {name: median_ms([value / len(dataset) for value in values[1:]]) for name, values in sent.items()},
+        "parameters": {name: sum(parameter.numel() for parameter in codec.parameters()) for name, codec in codecs.items()},
+        "macs_per_pixel": {name: round(codec.macs_per_pixel(), 1) for name, codec in codecs.items()},
         "recipe": recipe,
         "device": device_name(),
         "versions": versions(),
@@ -318,11 +354,18 @@ def cost(data_dir: str | None) -> dict[str, Any]:
 
 
 def cost_table(costs: dict[str, Any]) -> str:
-    """A row a loss."""
+    """A row a loss, then a row a weight."""
     plain = costs["update_ms"]["MSE"]
     lines = ["| loss | update, ms a picture | over MSE |", "|---|---|---|"]
     lines += [f"| {name} | {value:.2f} | {value / plain:.2f} |" for name, value in costs["update_ms"].items()]
-    return "\n".join([*lines, f"| the weights, once for each picture | {costs['weights_ms']:.2f} | |"])
+    lines += [f"| the weights, once for each picture | {costs['weights_ms']:.2f} | |"]
+    lines += ["", "| weight | parameters | MAC per pixel | transmission at CBR 1/8, ms a picture |", "|---|---|---|---|"]
+    lines += [
+        f"| `{name}` | {costs['parameters'][name]:,} | {costs['macs_per_pixel'][name]:,.0f} | {value:.2f} |"
+        for name, value in costs["transmission_ms"].items()
+    ]
+    about = f"Updates of `{costs['recipe']}` and transmission of 256 pictures at once, medians, on: {costs['device']}."
+    return "\n".join([*lines, "", about])
 
 
 def _by_seed(entries: list[dict[str, Any]], ratio: float, row: str) -> dict[int, dict[tuple[str, str | None], float]]:

@@ -49,6 +49,13 @@ def test_info(openjscc, tiny_weights: Path) -> None:
     assert {"licence", "parameters", "cost", "sha256", "trained", "data", "terms"} <= set(facts)
 
 
+def test_a_codec_that_chooses_its_rate_has_no_default_ratio(openjscc) -> None:
+    assert "1/6 (default chosen for each picture)" in openjscc("models", "info", "arjscc").out
+    listed = {line.split()[0]: line for line in openjscc("models", "list").out.splitlines() if line}
+    assert "chosen for each picture" in listed["spjscc.distilled"]
+    assert "chosen for each picture" not in listed["adjscc.cifar10"]
+
+
 def test_info_by_path_as_json(openjscc, tiny_weights: Path) -> None:
     facts = json.loads(openjscc("models", "info", tiny_weights / "deepjscc.photo.safetensors", "--json").out)
     assert facts["name"] == "deepjscc.photo"

@@ -1,5 +1,6 @@
 """Semantic weights and losses of SP-JSCC, against closed forms."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -8,9 +9,14 @@ import torch
 from torch import nn
 
 from openjscc.errors import UsageError
+from openjscc.models import create
+from openjscc.tasks import load_task_network
 from openjscc.tasks.semantics import WEIGHTINGS, class_gradients, semantic_weights, weights_of
 from openjscc.training.batches import CropSource
 from openjscc.training.losses import divergence, mean_squared_error, weighted_squared_error
+from openjscc.training.recipe import load_recipe
+from openjscc.training.steps import SemanticStep
+from openjscc.training.steps.reconstruction import ReconstructionStep
 
 
 class Linear(nn.Module):
@@ -171,3 +177,58 @@ def test_weights_of_a_data_set_are_kept_and_cut_with_the_pictures(tmp_path: Path
     bright = batch.x > 0.2
     for one, where in zip(ratio, bright, strict=True):
         assert one[where].std() < 5e-3 * one[where].mean()
+
+
+def semantic_step(**values: object) -> SemanticStep:
+    plan = load_recipe("spjscc-small", [f"semantic.{key}={json.dumps(value)}" for key, value in values.items()])
+    return SemanticStep(plan, create("spjscc", "small"))
+
+
+def started(step: SemanticStep, update: int) -> SemanticStep:
+    """As `prepare` for that update leaves it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ReconstructionStep, "prepare", lambda *_: ())
+        step.prepare(None, update)  # pyright: ignore[reportArgumentType]
+    return step
+
+
+@pytest.mark.parametrize(
+    ("share", "kl", "maps"), [(0.0, 0.0, True), (0.25, 0.0, True), (0.25, 0.03, True), (0.0, 0.03, False), (0.0, 0.0, False)]
+)
+def test_the_distortion_is_what_the_recipe_says_from_its_start_on(share: float, kl: float, maps: bool) -> None:
+    step = semantic_step(start=7, kl=kl, **({"mse_share": share} if maps else {"weighting": "none"}))
+    generator = torch.Generator().manual_seed(0)
+    x, weights = torch.rand(3, 3, 32, 32, generator=generator), torch.rand(3, 3, 32, 32, generator=generator)
+    y = (x + 0.1 * torch.randn(x.shape, generator=generator)).requires_grad_()
+    plain = (x - y).square().mean((1, 2, 3))
+    weighted = (weights * (x - y).square()).mean((1, 2, 3))
+    kept = step.task(x).log_softmax(1)
+    lost = (kept.exp() * (kept - step.task(y).log_softmax(1))).sum(1)
+
+    before, values = started(step, 6).distortion(x, y, weights if maps else None)
+    assert torch.allclose(before, plain)
+    assert values == {}
+    after, values = started(step, 7).distortion(x, y, weights if maps else None)
+    expected = (share * plain + (1 - share) * weighted if maps else plain) + kl * lost
+    assert torch.allclose(after, expected, rtol=1e-4)
+    assert torch.allclose(
+        torch.autograd.grad(after.sum(), y, retain_graph=True)[0], torch.autograd.grad(expected.sum(), y)[0], atol=1e-6
+    )
+    assert set(values) == {"mse"} | ({"weighted"} if maps else set()) | ({"kl"} if kl else set())
+
+
+def test_the_task_network_of_a_step_is_never_trained() -> None:
+    step = semantic_step(kl=0.03, weighting="none", start=0).train()
+    assert step.network.training
+    assert not any(module.training for module in step.task.modules())
+    assert not any(parameter.requires_grad for parameter in step.task.parameters())
+    assert set(step.trained()) == {"model"}
+
+
+def test_paper_literal_weights_of_the_released_classifier() -> None:
+    """Softmax: nothing but rounding. Logits: what training left of the sum of all scores."""
+    network = load_task_network("classifier")
+    x = torch.nn.functional.avg_pool2d(torch.rand(4, 3, 64, 64, generator=torch.Generator().manual_seed(2)), 2)
+    softmax, logits = class_gradients(network, x, "softmax"), class_gradients(network, x)
+    assert softmax.mean(0).abs().mean() < 1e-5 * softmax.abs().mean()
+    assert 0 < logits.mean(0).abs().mean() < 0.1 * logits.abs().mean()

@@ -79,8 +79,12 @@ def test_every_packaged_recipe_takes_two_steps(
     elif step in ("multitask", "segmentation"):
         data = tmp_path / "voc"
         voc_folder(data)
-    here = {"multitask__masked_pictures": True, "semantic__task_network": "classifier"}  # one folder, weights at hand
-    plan = load_recipe(name, overrides(data, data__exclude=[], optimizer__batch=2, **here))
+    here: dict[str, object] = {"data__exclude": [], "optimizer__batch": 2}
+    if step == "multitask":
+        here["multitask__masked_pictures"] = True  # one folder
+    if step == "semantic":
+        here |= {"semantic__task_network": "classifier", "semantic__start": 1}  # a weight at hand; one update of each kind
+    plan = load_recipe(name, overrides(data, **here))
     result = train(plan, RunOptions(out=tmp_path, max_steps=2), say=silent)
     assert result.state.step == 2
     assert not result.finished
@@ -355,3 +359,12 @@ def test_recipe_files(tmp_path: Path) -> None:
         load_recipe(str(broken))
     with pytest.raises(UsageError, match="unknown recipe"):
         load_recipe("adjscc-foto")
+
+
+def test_settings_that_nothing_would_read_are_refused(pictures: Path) -> None:
+    with pytest.raises(UsageError, match=r"section \[semantic\]") as caught:
+        recipe(pictures, semantic__kl=0.1)
+    assert caught.value.hint is not None
+    assert 'step = "semantic"' in caught.value.hint
+    with pytest.raises(UsageError, match="mse_share"):
+        load_recipe("spjscc-small", ["semantic.mse_share=0.5", "semantic.weighting=none"])

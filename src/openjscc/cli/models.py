@@ -70,8 +70,7 @@ def _print_codecs(infos: list[WeightInfo]) -> None:
     from ..units import format_ratio
 
     rows = [
-        [*_size(info), " ".join(format_ratio(ratio) for ratio in info.ratios), format_ratio(info.default_ratio), info.licence]
-        for info in infos
+        [*_size(info), " ".join(format_ratio(ratio) for ratio in info.ratios), info.default_rate, info.licence] for info in infos
     ]
     print_table(["name", "parameters", "file", "bandwidth ratios", "default", "licence"], rows)
 
@@ -168,7 +167,7 @@ def _facts_of_codec(info: WeightInfo, macs_per_pixel: dict[str, float]) -> tuple
     costs = ", ".join(f"{task} {macs / 1e3:.1f} kMAC" for task, macs in macs_per_pixel.items())
     lines = [
         ("cost", f"{costs} per pixel, encoder and decoder"),
-        ("ratios", f"{', '.join(format_ratio(ratio) for ratio in info.ratios)} (default {format_ratio(info.default_ratio)})"),
+        ("ratios", f"{', '.join(format_ratio(ratio) for ratio in info.ratios)} (default {info.default_rate})"),
     ]
     results = [f"CBR {ratio} {value} dB" for ratio, value in promised["psnr_db"].items()]
     results += [f"CBR {ratio} the mean score of every class" for ratio in promised["scores"]]

@@ -36,11 +36,17 @@ class WeightInfo(WeightFacts):
 
     Attributes:
         ratios: bandwidth ratios that it serves.
-        default_ratio: the one used when nobody asks.
+        default_ratio: the one used when nobody asks and the codec does not choose for itself (`default_rate`).
     """
 
     ratios: list[float]
     default_ratio: float
+
+    @property
+    def default_rate(self) -> str:
+        """What is sent at when nobody asks, in words."""
+        known = ARCHITECTURES.get(self.arch)
+        return "chosen for each picture" if known is not None and known.cls.has_policy else format_ratio(self.default_ratio)
 
 
 def list_models() -> list[WeightInfo]:

@@ -29,6 +29,15 @@ from .sections import (
     SemanticSection,
 )
 
+STEP_OF = {
+    "semantic": "semantic",
+    "gan": "perceptual",
+    "classification": "classification",
+    "multitask": "multitask",
+    "segmentation": "segmentation",
+}
+"""The one step that reads a section."""
+
 
 @dataclass(frozen=True)
 class Recipe:
@@ -48,6 +57,12 @@ class Recipe:
     run: RunSection = field(default_factory=RunSection)
     note: str = ""
     step: str = "reconstruction"
+
+    def __post_init__(self) -> None:
+        for section, step in STEP_OF.items():
+            kind = type(getattr(self, section))
+            if self.step != step and getattr(self, section) != kind():
+                raise UsageError(f"section [{section}] with step {self.step!r}", f'nothing reads it there; step = "{step}" does')
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, from which `recipe_from_dict` makes an equal recipe."""

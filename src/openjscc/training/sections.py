@@ -149,6 +149,10 @@ class SemanticSection:
 
     def __post_init__(self) -> None:
         _share("mse_share", self.mse_share)
+        if self.mse_share and self.weighting == "none":
+            raise UsageError(
+                f"mse_share is {self.mse_share}, weighting is 'none'", "without weights all of it is plain: leave it out"
+            )
         _at_least("kl", self.kl, 0)
         _at_least("start", self.start, 0)
 
