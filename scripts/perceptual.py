@@ -23,11 +23,12 @@ import argparse
 import json
 import re
 import shutil
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
+from marked import fill
 
 from openjscc.bench import Record, Sweep, evaluate
 from openjscc.bench.fingerprint import carried, exif_with, fingerprint
@@ -87,8 +88,6 @@ class Row:
     @property
     def changes(self) -> list[str]:
         """For the recipe."""
-        if self.plain:
-            return ["step=reconstruction"]
         return [f"gan.beta_m={self.beta_m}", f"gan.beta_g={self.beta_g}"]
 
 
@@ -162,13 +161,15 @@ def recipe_of(row: Row, more: list[str]) -> tuple[Recipe, Recipe, int]:
 
     The schedule begins anew there: what it calls the warm-up is over, and the cosine falls from the peak to the end.
     """
-    first = load_recipe(RECIPE, [*STAGE, "optimizer.schedule=constant", *(row.changes if row.plain else []), *more])
+    first = load_recipe(RECIPE, [*STAGE, "optimizer.schedule=constant", *more])
     start, steps = first.gan.pretrain, first.optimizer.steps
     if row.plain:
         steps -= first.gan.discriminator  # as many updates of the codec
     else:
         start += first.gan.discriminator
     then = load_recipe(RECIPE, [*STAGE, *row.changes, *more, f"optimizer.warmup={start}", f"optimizer.steps={steps}"])
+    if row.plain:
+        first, then = replace(first, step="reconstruction"), replace(then, step="reconstruction")
     return first, then, start
 
 
@@ -263,12 +264,7 @@ def shown_by_figure(entries: list[dict[str, Any]]) -> str:
 
 def filled(text: str) -> str:
     """The page with what the records say between its markers: nothing where there are none."""
-    for name, content in (("studies", studies()), ("ablation", ablation(records()))):
-        start, end = f"<!-- {name}: scripts/perceptual.py page -->", f"<!-- end of {name} -->"
-        before, rest = text.split(start)
-        _, after = rest.split(end)
-        text = f"{before}{start}\n{content}{end}{after}"
-    return text
+    return fill(text, "scripts/perceptual.py page", {"studies": studies(), "ablation": ablation(records())})
 
 
 def stale() -> list[Path]:

@@ -10,14 +10,12 @@ import sys
 from pathlib import Path
 
 import pictures
+from marked import fill
 
 from openjscc.bench.records import Record, read_records
 from openjscc.units import format_ratio
 
 ROOT = Path(__file__).resolve().parents[1]
-START, END = "<!-- results: scripts/readme.py -->", "<!-- end of results -->"
-CLIFF_START, CLIFF_END = "<!-- cliff: scripts/readme.py -->", "<!-- end of cliff -->"
-PICTURE_START, PICTURE_END = "<!-- picture: scripts/readme.py -->", "<!-- end of picture -->"
 CLIFF_SNR_DB = (-2.0, 0.0, 4.0, 8.0, 12.0, 20.0)
 ROWS = (
     ("Kodak", "adjscc.photo", (1 / 48, 1 / 16, 1 / 6)),
@@ -72,12 +70,8 @@ def _cell(record: Record) -> str:
 def filled(text: str) -> str:
     """README with the tables of the records, and the picture of the cliff, between their markers."""
     picture = f"![{pictures.alternative()}](docs/images/cliff.webp)"
-    parts = ((START, END, table()), (CLIFF_START, CLIFF_END, cliff()), (PICTURE_START, PICTURE_END, picture))
-    for start, end, content in parts:
-        before, rest = text.split(start)
-        _, after = rest.split(end)
-        text = f"{before}{start}\n{content}\n{end}{after}"
-    return text
+    contents = {"results": f"{table()}\n", "cliff": f"{cliff()}\n", "picture": f"{picture}\n"}
+    return fill(text, "scripts/readme.py", contents)
 
 
 def main() -> None:

@@ -28,6 +28,7 @@ from typing import Any
 
 import semantics_figures
 import torch
+from marked import fill
 
 from openjscc.bench import Record, Sweep, evaluate
 from openjscc.bench.provenance import commit, device_name, versions
@@ -204,11 +205,7 @@ def filled(text: str, entries: dict[str, list[dict[str, Any]]]) -> str:
         name: words.format(table(entries[experiment])) if entries[experiment] else ""
         for name, experiment, words in (("ablation", "cifar10", ABLATION_WORDS), ("voc", "voc", VOC_WORDS))
     }
-    for name, content in (("studies", studies()), *tables.items(), ("cost", costs)):
-        before, rest = text.split(f"<!-- {name}: scripts/semantics.py page -->")
-        _, after = rest.split(f"<!-- end of {name} -->")
-        text = f"{before}<!-- {name}: scripts/semantics.py page -->\n{content}<!-- end of {name} -->{after}"
-    return text
+    return fill(text, "scripts/semantics.py page", {"studies": studies(), **tables, "cost": costs})
 
 
 def studies() -> str:

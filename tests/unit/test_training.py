@@ -361,10 +361,15 @@ def test_recipe_files(tmp_path: Path) -> None:
         load_recipe("adjscc-foto")
 
 
-def test_settings_that_nothing_would_read_are_refused(pictures: Path) -> None:
-    with pytest.raises(UsageError, match=r"section \[semantic\]") as caught:
+def test_settings_that_nothing_would_read_are_refused(pictures: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"--set: \[semantic\] with step 'reconstruction'") as caught:
         recipe(pictures, semantic__kl=0.1)
     assert caught.value.hint is not None
     assert 'step = "semantic"' in caught.value.hint
+    own = tmp_path / "own.toml"
+    own.write_text('[model]\narch = "adjscc"\nconfig = "photo"\n[gan]\nbeta_g = 0.1\n')
+    with pytest.raises(UsageError, match=r"own.toml: \[gan\] with step 'reconstruction'"):
+        load_recipe(str(own))
+    assert load_recipe("ganjscc-small", ["step=reconstruction"]).step == "reconstruction"
     with pytest.raises(UsageError, match="mse_share"):
         load_recipe("spjscc-small", ["semantic.mse_share=0.5", "semantic.weighting=none"])

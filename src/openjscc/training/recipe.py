@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -58,12 +58,6 @@ class Recipe:
     note: str = ""
     step: str = "reconstruction"
 
-    def __post_init__(self) -> None:
-        for section, step in STEP_OF.items():
-            kind = type(getattr(self, section))
-            if self.step != step and getattr(self, section) != kind():
-                raise UsageError(f"section [{section}] with step {self.step!r}", f'nothing reads it there; step = "{step}" does')
-
     def to_dict(self) -> dict[str, Any]:
         """Plain values, from which `recipe_from_dict` makes an equal recipe."""
         return dataclasses.asdict(self)
@@ -84,12 +78,24 @@ def load_recipe(name: str, overrides: Sequence[str] = ()) -> Recipe:
 
     Raises:
         UsageError: no such recipe; TOML that does not parse; an unknown key or a value of the wrong type, naming the file,
-            the key and the value.
+            the key and the value; settings that the step does not read. (A file may keep those of its own step while an
+            override changes the step.)
     """
     values = read_toml(name, "recipe", "openjscc.training", "recipes")
+    _check_read(values, values.get("step"), name)
     for override in overrides:
         _apply(values, override)
+    _check_read([override.partition(".")[0].strip() for override in overrides], values.get("step"), "--set")
     return recipe_from_dict(values, name)
+
+
+def _check_read(sections: Iterable[str], step: Any, where: str) -> None:
+    for section in sections:
+        if section in STEP_OF and step != STEP_OF[section]:
+            step = Recipe.step if step is None else step
+            raise UsageError(
+                f"{where}: [{section}] with step {step!r}", f'nothing reads it there; step = "{STEP_OF[section]}" does'
+            )
 
 
 def _apply(values: dict[str, Any], override: str) -> None:
