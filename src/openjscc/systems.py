@@ -38,7 +38,7 @@ def default_system(task: str, *, requested: bool = False, classified: bool = Fal
 
     Args:
         task: one of `openjscc.codec.TASKS`.
-        requested: the task KB decided for it.
+        requested: the task was asked for, in words or by name.
         classified: a task network looks at the received pictures; they have, and it was made for, `CLASSIFIED_SIZE`.
 
     Raises:

@@ -54,12 +54,14 @@ def test_a_refused_request(openjscc, photo: Path, text: str) -> None:
 
 
 @with_model
-def test_the_multi_task_system_becomes_the_default_of_requests(openjscc, photo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_multi_task_system_is_the_default_of_tasks(openjscc, photo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(systems, "MULTI_TASK_SYSTEM", "deepjscc")  # stands for it
     report = json.loads(openjscc("send", photo, "--request", "show me the picture", "--json").out)
     assert report["systems"][0]["weight"] == "deepjscc.photo"
     openjscc("send", photo, "--task", "segmentation", "-f").assert_error(2, "deepjscc.photo", "segmentation")
     report = json.loads(openjscc("send", photo, "--task", "reconstruction", "--json", "-f").out)
+    assert report["systems"][0]["weight"] == "deepjscc.photo"
+    report = json.loads(openjscc("send", photo, "--json", "-f").out)
     assert report["systems"][0]["weight"] == "adjscc.photo"
 
 

@@ -48,6 +48,19 @@ def test_masks_belong_to_the_pictures(tmp_path: Path, lists: str, by_name: bool)
         masks[3]
 
 
+def test_voc_224(tmp_path: Path) -> None:
+    """The middle square of 16x24 pixels at 14 times the size, mask and picture alike."""
+    written = voc_folder(tmp_path / "voc")
+    data, plain = open_dataset("voc-224", tmp_path, limit=2), open_dataset("voc", tmp_path, limit=2)
+    assert (data.name, data.fixed_size, data[0].shape, data[0].dtype) == ("voc-224", (224, 224), (3, 224, 224), torch.uint8)
+    mask = masks_of(data)[1][0]
+    assert torch.equal(mask, torch.from_numpy(written["b"])[:, 4:20].repeat_interleave(14, 0).repeat_interleave(14, 1))
+    assert float(data[1].float().mean(0)[mask == 0].mean()) < 60 < 200 < float(data[1].float().mean(0)[mask == 15].mean())
+    assert data.fingerprint() != plain.fingerprint()
+    assert data.some([1]).ids == ("b.jpg",)
+    assert data.some([1])[0].shape == (3, 224, 224)
+
+
 def test_limit_and_exclusions_choose_masks_too(tmp_path: Path) -> None:
     written = voc_folder(tmp_path)
     masks = masks_of(open_dataset(tmp_path, exclude=["a"], limit=1))

@@ -12,8 +12,9 @@ from openjscc.codec import Conditions, Received
 from openjscc.errors import UsageError
 from openjscc.link import transmit
 from openjscc.models import create, mtgsc
+from openjscc.models.layers.diffusion import Bridge, Denoising, Path, cosine_schedule, noise_level
 from openjscc.models.layers.multitask import TransmitterKB
-from openjscc.models.layers.transformer import DiT, GridAttention, WindowedAttention, noise_level, sinusoids
+from openjscc.models.layers.transformer import DiT, GridAttention, WindowedAttention, sinusoids
 from openjscc.models.mtgsc import MTGSC, MTGSCConfig
 from openjscc.testing import check_codec
 
@@ -97,38 +98,96 @@ def test_a_segmentation_does_not_use_the_first_level() -> None:
     assert base.levels[0].weight.grad is not None
 
 
+def smooth(batch: int, height: int, width: int) -> torch.Tensor:
+    """Pictures that a linear transform of few coefficients keeps."""
+    return nn.functional.interpolate(pictures(batch, 4, 4), size=(height, width), mode="bicubic").clamp(0, 1)
+
+
+def psnr(x: torch.Tensor, y: torch.Tensor) -> float:
+    return -10 * float((x - y).square().mean().log10())
+
+
 def test_untrained_it_transmits_as_the_block_transform_alone() -> None:
     torch.manual_seed(0)
-    codec = MTGSC(SIGNAL).eval()
-    x = pictures(2, 40, 48)
-    image = transmit(codec, "awgn", x, 15.0).image
-    assert image is not None
-    assert -10 * float((image - x).square().mean().log10()) > 8.5
+    codec = MTGSC(replace(SIGNAL, rates=(12, 24))).eval()
+    x = smooth(2, 40, 48)
     seen: list[torch.Tensor] = []
     codec.decoder.register_forward_hook(lambda module, arguments, result: seen.append(arguments[0]))
-    again = transmit(codec, "awgn", x, 15.0).image
-    assert again is not None
-    assert torch.equal(again, image)
+    image = transmit(codec, "awgn", x, 15.0).image
+    assert image is not None
+    grey = psnr(x.mean((2, 3), keepdim=True).expand_as(x), x)
+    assert psnr(image, x) > grey + 6
     assert torch.allclose(((seen[0] + 1) / 2).clamp(0, 1), image)  # the state is the received signal, as a picture
 
 
-@pytest.mark.parametrize("kind", ["signal", "noise"])
-def test_states_between_picture_and_start(kind: str) -> None:
-    x, first = pictures(2, 8, 8), torch.randn(2, 3, 8, 8)
-    half = torch.tensor([0.3, 0.8])
-    state = mtgsc._between(kind, x, first, half)
-    assert torch.allclose(mtgsc._start_of(kind, x, state, half), first, atol=1e-5)
-    assert torch.allclose(mtgsc._between(kind, x, first, torch.zeros(2)), x)
-    assert torch.allclose(mtgsc._between(kind, x, first, torch.ones(2)), first, atol=1e-6)
-    if kind == "noise":  # unit power of the noise is kept
-        a, b = (float(v) for v in mtgsc.cosine_schedule(torch.tensor(0.3)))
-        assert a**2 + b**2 == pytest.approx(1)
+def test_untrained_class_scores_depend_on_the_place() -> None:
+    torch.manual_seed(0)
+    codec = create("mtgsc", "photo").eval()
+    scores = transmit(codec, "awgn", smooth(1, 64, 64), 10.0, task="segmentation").reconstruction.segmentation
+    assert scores is not None
+    assert float(scores.std((2, 3)).mean()) > 0.05
+
+
+def test_class_scores_do_not_depend_on_the_loudness_of_pictures() -> None:
+    codec = moved(SIGNAL)
+    frame = codec.encode(smooth(1, 32, 32), Conditions(torch.tensor([10.0]), task="segmentation"))
+    side, noise_var = frame.side, torch.tensor([0.1])
+    assert side.scale is not None
+    seen: list[torch.Tensor] = []
+    codec.receiver.first.register_forward_hook(lambda module, arguments, result: seen.append(arguments[0]))
+    for scale in (side.scale, 3 * side.scale):
+        codec.decode(Received(frame.symbols, noise_var, None, frame.length, replace(side, scale=scale)))
+    assert torch.allclose(*seen)
+    assert float(seen[0][:, :4].detach().square().mean()) == pytest.approx(0.5, rel=0.01)  # symbols of unit energy
+
+
+PATHS = {"signal": Bridge(0.2), "noise": Denoising()}
+
+
+@pytest.mark.parametrize("path", PATHS.values(), ids=PATHS)
+def test_states_between_picture_and_start(path: Path) -> None:
+    x, noise = pictures(2, 8, 8), torch.randn(2, 3, 8, 8)
+    start = path.start(torch.randn(2, 3, 8, 8), noise)
+    assert torch.allclose(path.state(x, start, torch.zeros(2), noise), x)
+    assert torch.allclose(path.state(x, start, torch.ones(2), noise), start, atol=1e-6)
+
+
+def test_noise_of_the_bridge() -> None:
+    """At p its standard deviation is sigma sqrt(p (1 - p)), whether reached in one step or in several."""
+    path, count, place = Bridge(0.5), 40_000, torch.tensor([0.3])
+    x, start = torch.zeros(1, 1, 1, count), torch.ones(1, 1, 1, count)
+    generator = torch.Generator().manual_seed(0)
+
+    def noise() -> torch.Tensor:
+        return torch.randn(1, 1, 1, count, generator=generator)
+
+    state, now = start, torch.ones(1)
+    for then in (0.8, 0.5, 0.3):
+        state, now = path.move(x, state, now, torch.tensor([then]), noise()), torch.tensor([then])
+    for each in (state, path.state(x, start, place, noise())):
+        assert float(each.mean()) == pytest.approx(0.3, abs=0.01)
+        assert float(each.std()) == pytest.approx(0.5 * (0.3 * 0.7) ** 0.5, rel=0.02)
+
+
+def test_the_bridge_does_not_give_the_picture_away() -> None:
+    """Who knows start and state knows the picture up to the noise: nearer to it than the start by less than the noise hides."""
+    path, place = Bridge(0.2), torch.full((2,), 0.9)
+    x, generator = pictures(2, 32, 32), torch.Generator().manual_seed(0)
+    start = x + 0.1 * torch.randn(x.shape, generator=generator)
+    state = path.state(x, start, place, torch.randn(x.shape, generator=generator))
+    guess = (state - 0.9 * start) / 0.1
+    assert psnr(guess, x) < psnr(start, x)
+
+
+def test_the_cosine_schedule_keeps_the_power() -> None:
+    left, right = cosine_schedule(torch.tensor([0.0, 0.3, 1.0]))
+    assert torch.allclose(left**2 + right**2, torch.ones(3))
 
 
 @pytest.mark.parametrize("kind", ["signal", "noise"])
 def test_steps_go_on_from_what_was_predicted(kind: str) -> None:
-    codec = moved(replace(SIGNAL, state=kind))
-    target, first = torch.zeros(1, 3, 8, 8), torch.ones(1, 3, 8, 8)
+    codec = moved(replace(SIGNAL, state=kind, bridge=0.0))
+    target, received = torch.zeros(1, 3, 8, 8), torch.ones(1, 3, 8, 8)
     seen: list[tuple[float, torch.Tensor]] = []
 
     def oracle(state: torch.Tensor, progress: torch.Tensor) -> torch.Tensor:
@@ -136,10 +195,11 @@ def test_steps_go_on_from_what_was_predicted(kind: str) -> None:
         return target
 
     codec.steps = 4
-    assert torch.equal(codec._refined(oracle, first, 1), target)
+    assert torch.equal(codec._refined(oracle, received), target)
     assert [progress for progress, _ in seen] == pytest.approx([1, 0.75, 0.5, 0.25])
     for progress, state in seen:  # a predictor that is right moves it straight to the picture
-        assert torch.allclose(state, mtgsc._between(kind, target, first, torch.tensor([progress])), atol=1e-5)
+        expected = codec.path.state(target, seen[0][1], torch.tensor([progress]), torch.zeros(()))
+        assert torch.allclose(state, expected, atol=1e-5)
 
 
 def test_the_time_is_that_of_the_snr() -> None:
@@ -152,8 +212,9 @@ def test_the_time_is_that_of_the_snr() -> None:
     assert times == pytest.approx([11**-0.5, 0.5 * 11**-0.5], rel=1e-3)
 
 
-def test_noise_follows_from_the_seed_and_not_from_the_batch() -> None:
-    codec = moved(replace(SIGNAL, state="noise"))
+@pytest.mark.parametrize("kind", ["signal", "noise"])
+def test_noise_follows_from_the_seed_and_not_from_the_batch(kind: str) -> None:
+    codec = moved(replace(SIGNAL, state=kind))
     x = pictures(2, 16, 24)
     codec.steps = 3
     both, one = transmit(codec, "awgn", x, 10.0).image, transmit(codec, "awgn", x[1:], 10.0).image
@@ -167,7 +228,8 @@ def test_noise_follows_from_the_seed_and_not_from_the_batch() -> None:
 
 
 def test_training_starts_between_picture_and_signal() -> None:
-    codec = moved(SIGNAL).train()
+    codec = moved(replace(SIGNAL, bridge=0.5)).train()
+    codec.noise = torch.randn(2, 3, 16, 16, generator=torch.Generator().manual_seed(2))
     x, snr_db = pictures(2, 16, 16), torch.tensor([10.0, 5.0])
     states: list[torch.Tensor] = []
     codec.decoder.register_forward_hook(lambda module, arguments, result: states.append(arguments[0].detach()))
@@ -179,7 +241,8 @@ def test_training_starts_between_picture_and_signal() -> None:
         assert image is not None
     image.mean().backward()
     assert torch.allclose(states[1][0], states[0][0])
-    assert torch.allclose(states[1][1], 0.75 * (2 * x[1] - 1) + 0.25 * states[0][1], atol=1e-5)
+    between = 0.75 * (2 * x[1] - 1) + 0.25 * states[0][1] + 0.5 * (0.25 * 0.75) ** 0.5 * codec.noise[1]
+    assert torch.allclose(states[1][1], between, atol=1e-5)
     assert torch.allclose(states[2], 2 * x - 1, atol=1e-6)
 
 
@@ -221,6 +284,7 @@ def test_sinusoids_in_closed_form() -> None:
     ("changes", "message"),
     [
         ({"state": "signal", "shortcut": False}, "signal"),
+        ({"bridge": -1.0}, "bridge"),
         ({"heads": 5}, "heads"),
         ({"patch": 2}, "patch"),
         ({"segmentation_rate": 2}, "segmentation_rate"),

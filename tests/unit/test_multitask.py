@@ -24,7 +24,11 @@ from voc_data import voc_folder
 TINY = MTGSCConfig(
     rates=(4, 8), channels=(6, 8, 10, 12), depths=(1, 1, 1), heads=2, window=3, hidden=8, width=12, depth=2, decoder_heads=2,
     span=3, expansion=2, fine=4, shared=True, told=True, state="signal", shortcut=True, send_scale=True,
+    dropout=0.0,
 )  # fmt: skip
+
+
+WEIGHT = load_recipe("mtgsc-photo").multitask.segmentation_weight
 
 
 def recipe(*changes: str) -> Recipe:
@@ -76,13 +80,13 @@ def test_a_crop_is_sent_for_the_task_of_its_data(state: str) -> None:
     values = step_of(recipe(), state)("model", *step_of(recipe(), state).prepare(once, 0))
     twice = step_of(recipe(both), state)("model", *step_of(recipe(both), state).prepare(once, 0))
     assert torch.equal(values["segmentation"], twice["segmentation"])
-    pictures, all_pictures = (each["loss"] - 0.2 * each["segmentation"] for each in (values, twice))
+    pictures, all_pictures = (each["loss"] - WEIGHT * each["segmentation"] for each in (values, twice))
     known = torch.tensor([True, False, True, False])
     assert torch.allclose(pictures[known], torch.zeros(2), atol=1e-5)
     assert torch.allclose(pictures[~known], 2 * all_pictures[~known], atol=1e-4), "the batch's mean is that of the two sent"
     segmented = step_of(recipe(), state)
     alone = segmented("model", *segmented.prepare(batch([True, True]), 0))
-    assert torch.allclose(alone["loss"], 0.2 * alone["segmentation"]), "no picture in the batch"
+    assert torch.allclose(alone["loss"], WEIGHT * alone["segmentation"]), "no picture in the batch"
 
 
 def test_without_masks_nothing_is_sent_for_a_segmentation() -> None:
@@ -117,6 +121,27 @@ def test_times_are_the_start_or_anywhere() -> None:
     assert 0.18 < float((time == 1).float().mean()) < 0.32
     rest = time[time < 1]
     assert 0.45 < float(rest.mean()) < 0.55
+
+
+def test_noise_of_states_is_drawn_where_a_state_lies_between() -> None:
+    many = Batch(range(4), torch.zeros(4, 3, 20, 8))
+    noise = step_of(recipe()).prepare(many, 0)[-3]
+    assert noise is not None
+    assert noise.shape == (4, 3, 24, 8)
+    assert step_of(recipe("multitask.start_share=1.0")).prepare(many, 0)[-3] is None
+    assert step_of(recipe("multitask.start_share=1.0"), "noise").prepare(many, 0)[-3] is not None
+
+
+def test_validation_of_the_recipe_as_it_is(tmp_path: Path, make_picture) -> None:
+    """Photographs have no test pictures and no masks; segmentations are validated on what has both."""
+    voc_folder(tmp_path / "voc")
+    for folder in (tmp_path / "photos", tmp_path / "div2k" / "valid_crops256"):
+        folder.mkdir(parents=True)
+        make_picture(folder / "0801.png", 64, 64)
+    step = step_of(recipe("data.validate_limit=1"))
+    words = step.validation(str(tmp_path), tmp_path / "run")(step.network.eval(), 1)
+    assert "dB" in words
+    assert "mIoU" in words
 
 
 def test_masks_of_data_that_has_them(tmp_path: Path, make_picture) -> None:

@@ -95,7 +95,6 @@ def test_on_another_device(weights: Path) -> None:
         ("mtgsc:steps", "'steps' of mtgsc"),
         ("mtgsc:step=5", "'step'"),
         ("mtgsc:steps=5:steps=6", "twice"),
-        ("mtgsc:seed=1", "starts from the received signal"),
         ("mtgsc.noise:seed=-1", "seed=-1"),
         ("seed=1", "'seed=1'"),
         ("adjscc:steps=5", "'steps=5' of adjscc"),

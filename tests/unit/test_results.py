@@ -26,7 +26,7 @@ BUDGET_BYTES = {
     "mtgsc.photo": 7.5 * 2**20,
     "spjscc.cifar10": 0.8 * 2**20,
     "spjscc.distilled": 0.8 * 2**20,
-    "witt.photo": 1.8 * 2**20,
+    "witt.photo": 3.4 * 2**20,
 }
 
 

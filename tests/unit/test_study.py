@@ -19,11 +19,14 @@ from openjscc.bench.study_sections import BenchSection
 from openjscc.bench.study_shown import HeatmapSection, StripSection
 from openjscc.data.datasets import PictureDataset
 from openjscc.errors import MissingError, UsageError
+from openjscc.link import transmit
 from openjscc.models import create, export
 from openjscc.models.deeplab_jscc import DeepLabConfig
 from openjscc.models.mtgsc import MTGSCConfig
 from openjscc.models.witt import PHOTO
+from openjscc.systems import load
 from openjscc.tasks.fcn import FCNConfig
+from openjscc.units import parse_ratio
 from voc_data import voc_folder
 
 
@@ -70,6 +73,22 @@ def small_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     fcn = tasks.create("fcn", FCNConfig(stem=4, widths=(4, 4, 4, 4), depths=(1, 1, 1, 1))).eval()
     tasks.export(fcn, folder / "fcn.voc.safetensors", tag="voc", training=facts)
     return folder
+
+
+def test_segmentations_are_sent_in_the_papers_budget() -> None:
+    """5,000 channel uses, header included, for each system of the study at its size."""
+    study = load_study("multitask-segmentation")
+    assert study.data == "voc-224"
+    x = torch.rand(1, 3, 224, 224, generator=torch.Generator().manual_seed(0))
+    ratios = {system: bench.ratio for bench in study.bench for system in bench.systems}
+    assert len(ratios) == 5
+    for name, ratio in ratios.items():
+        codec = load(name.removesuffix("+fcn")) if ratio else create(name, "photo").eval()
+        task, asked = ("reconstruction", parse_ratio(ratio[0])) if ratio else ("segmentation", None)
+        for snr_db in (0.0, 18.0):
+            with torch.no_grad():
+                length = transmit(codec, "awgn", x, snr_db, ratio=asked, task=task).frame.length
+            assert 4500 < int(length) <= 5000, (name, snr_db)
 
 
 @pytest.mark.parametrize("name", packaged_studies())

@@ -191,12 +191,10 @@ def one_picture(dataset: PictureDataset, name: str) -> PictureDataset:
     found = [number for number, item in enumerate(dataset.ids) if name in (item, Path(item).stem)]
     if not found:
         raise unknown_name("picture", name, dataset.ids)
-    (number, *_), ids = found, [dataset.ids[found[0]]]
-    if dataset.masks is not None and dataset.paths is not None:
-        paths, masks = [dataset.paths[number]], [dataset.masks[number]]
-        return PictureDataset(dataset.name, dataset.split, ids, paths=paths, masks=masks)
-    pixels = dataset[number].permute(1, 2, 0).numpy()[None]
-    return PictureDataset(dataset.name, dataset.split, ids, array=pixels)
+    if dataset.masks is not None:
+        return dataset.some(found[:1])
+    pixels = dataset[found[0]].permute(1, 2, 0).numpy()[None]
+    return PictureDataset(dataset.name, dataset.split, [dataset.ids[found[0]]], array=pixels)
 
 
 def several_pictures(dataset: PictureDataset, names: Sequence[str]) -> tuple[PictureDataset, ...]:

@@ -54,7 +54,7 @@ SYSTEM_WORDS = "ARCH, ARCH.TAG, .safetensors file, bpg-ldpc and the like, or COD
 NamedSystems = Annotated[list[str] | None, typer.Argument(metavar="NAME", help=SYSTEM_WORDS)]
 Systems = Annotated[str | None, typer.Option("--systems", "--model", metavar="NAMES", help="The same, joined by commas.")]
 Data = Annotated[
-    str, typer.Option("--data", metavar="DATA", help="kodak, div2k, div2k-224, cifar10, voc, a folder or an .npz file.")
+    str, typer.Option("--data", metavar="DATA", help="kodak, div2k, div2k-224, cifar10, voc, voc-224, a folder or an .npz file.")
 ]
 ChannelList = Annotated[str, typer.Option("--channel", metavar="LIST", help="E.g. awgn,rayleigh:block.")]
 SnrList = Annotated[str, typer.Option("--snr", metavar="LIST", help="In dB: 1,4,7 or 0:20:2.")]

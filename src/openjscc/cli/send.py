@@ -131,7 +131,8 @@ def send(
     classified = looked_by is not None and {looked_by.input_size, *sizes} == {CLASSIFIED_SIZE}
     if classified and asked_ratio is not None:
         classified = any(math.isclose(asked_ratio, served, rel_tol=1e-3) for served in load(CLASSIFIED_SYSTEM).ratios)
-    first = default_system(link.task, requested=request is not None, classified=classified) if model is None else model
+    named = request is not None or task is not None
+    first = default_system(link.task, requested=named, classified=classified) if model is None else model
     asked = [first, *(names(compare, "list of systems to compare") if compare is not None else [])]
     systems: dict[str, tuple[str, Codec]] = {}
     for name in asked:

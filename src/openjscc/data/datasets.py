@@ -19,7 +19,7 @@ import torch
 from ..errors import MissingError, UsageError, unknown_name
 from .cache import TensorCache
 from .cifar import ARCHIVE_FOLDER, read_npz, read_python_archive
-from .images import middle, picture_size, read_image, to_uint8
+from .images import middle, picture_size, read_image, squared, to_uint8
 from .voc import LISTS, PICTURES, is_voc, listed
 
 SPLITS = ("train", "test")
@@ -92,6 +92,14 @@ DATASETS: dict[str, DatasetInfo] = {
             ("train", "test"),
         ),
         DatasetInfo(
+            "voc-224",
+            "the middle square of each of VOC's photographs and masks, scaled to 224x224 pixels",
+            "Flickr terms, research",
+            "for voc (voc-224 is made from its pictures)",
+            "http://host.robots.ox.ac.uk/pascal/VOC/voc2012/",
+            ("train", "test"),
+        ),
+        DatasetInfo(
             "photos",
             "training photographs of your choice; the released weights used 1,311 of ImageNet, BSDS and free wallpapers",
             "those of the photographs",
@@ -113,6 +121,7 @@ class PictureDataset:
         labels: int64 ``(N,)`` class numbers, or None.
         paths: the files, or None where the pictures are one array.
         masks: the files of their masks (`openjscc.data.masks`), which need not be there; None: the data has no masks.
+        side: pictures and masks are the middle squares of the files, scaled to this many pixels along a side; None: as they are.
         note: what a reader of results must know, e.g. that this is a miniature; else empty.
     """
 
@@ -126,6 +135,7 @@ class PictureDataset:
         array: np.ndarray | None = None,
         labels: torch.Tensor | None = None,
         masks: Sequence[Path] | None = None,
+        side: int | None = None,
         note: str = "",
         cache_mib: float = 4096,
     ) -> None:
@@ -137,6 +147,7 @@ class PictureDataset:
         self.paths = None if paths is None else tuple(paths)
         self.labels = labels
         self.masks = None if masks is None else tuple(masks)
+        self.side = side
         self.note = note
         self._array = array
         self._cache = TensorCache(cache_mib)
@@ -164,13 +175,30 @@ class PictureDataset:
 
     def _read(self, index: int) -> torch.Tensor:
         assert self.paths is not None
-        return to_uint8(read_image(self.paths[index]).pixels)
+        pixels = to_uint8(read_image(self.paths[index]).pixels)
+        return pixels if self.side is None else squared(pixels, self.side)
+
+    def some(self, numbers: Sequence[int], cache_mib: float = 4096) -> PictureDataset:
+        """A data set of some of the pictures, in this order."""
+        array = self._array
+        if array is not None and list(numbers) != list(range(len(self))):
+            array = array[numbers]
+        return PictureDataset(
+            self.name, self.split, [self.ids[i] for i in numbers],
+            paths=None if self.paths is None else [self.paths[i] for i in numbers],
+            array=array,
+            labels=None if self.labels is None else self.labels[numbers],
+            masks=None if self.masks is None else [self.masks[i] for i in numbers],
+            side=self.side, note=self.note, cache_mib=cache_mib,
+        )  # fmt: skip
 
     @cached_property
     def fixed_size(self) -> tuple[int, int] | None:
         """``(H, W)`` where all pictures have that size, else None. Reads the headers of all files on first use."""
         if self._array is not None:
             return int(self._array.shape[1]), int(self._array.shape[2])
+        if self.side is not None:
+            return self.side, self.side
         assert self.paths is not None
         first = picture_size(self.paths[0])
         return first if all(picture_size(path) == first for path in self.paths) else None
@@ -184,11 +212,13 @@ class PictureDataset:
             digest.update(content)
         if self.labels is not None:
             digest.update(self.labels.numpy().astype("<i8").tobytes())
+        if self.side is not None:
+            digest.update(f"side {self.side}".encode())
         return digest.hexdigest()
 
     def fingerprint(self) -> str:
         """sha256 (hex) over every picture in order: its byte count (8 bytes, big-endian), then the file's bytes, or the
-        uint8 ``(H, W, 3)`` values of an array; then the labels. Computed on first use; file names do not enter."""
+        uint8 ``(H, W, 3)`` values of an array; then the labels, and ``side``. Computed on first use; file names do not enter."""
         return self._fingerprint
 
     def __repr__(self) -> str:
@@ -248,14 +278,7 @@ def _selected(dataset: PictureDataset, exclude: Sequence[str], limit: int | None
     keep = [i for i, item in enumerate(names) if not item.startswith(tuple(exclude))][:limit]
     if not keep:
         raise UsageError(f"{dataset.name}: no picture left", "exclude fewer prefixes")
-    return PictureDataset(
-        dataset.name, dataset.split, [dataset.ids[i] for i in keep],
-        paths=None if dataset.paths is None else [dataset.paths[i] for i in keep],
-        array=None if dataset._array is None else (dataset._array if len(keep) == len(names) else dataset._array[keep]),
-        labels=None if dataset.labels is None else dataset.labels[keep],
-        masks=None if dataset.masks is None else [dataset.masks[i] for i in keep],
-        note=dataset.note, cache_mib=cache_mib,
-    )  # fmt: skip
+    return dataset.some(keep, cache_mib)
 
 
 def _data_root(name: str, data_dir: str | os.PathLike[str] | None) -> Path:
@@ -294,13 +317,14 @@ def _from_folder(
     *,
     paths: Sequence[Path] | None = None,
     masks: Sequence[Path] | None = None,
+    side: int | None = None,
     note: str = "",
 ) -> PictureDataset:
     paths = _listing(folder) if paths is None else paths
     if not paths:
         raise UsageError(f"{folder} holds no pictures", f"looked for {' '.join(SUFFIXES)} at any depth")
     ids = [path.relative_to(folder).as_posix() for path in paths]
-    return PictureDataset(name, split, ids, paths=paths, masks=masks, note=note)
+    return PictureDataset(name, split, ids, paths=paths, masks=masks, side=side, note=note)
 
 
 def _from_voc_folder(name: str, split: str, folder: Path) -> PictureDataset:
@@ -367,11 +391,15 @@ _CIFAR_LAYOUTS: tuple[tuple[str, Callable[[Path, str], tuple[np.ndarray, np.ndar
 )
 
 
-def _open_voc(root: Path, split: str) -> PictureDataset:
+def _open_voc(root: Path, split: str, name: str = "voc", side: int | None = None) -> PictureDataset:
     for folder in (root / "voc", root / "VOCdevkit" / "VOC2012", root / "voc" / "VOCdevkit" / "VOC2012", root / "VOC2012", root):
         if found := listed(folder, split):
-            return _from_folder("voc", split, folder / PICTURES, paths=found[0], masks=found[1])
-    raise _not_found("voc", split, root)
+            return _from_folder(name, split, folder / PICTURES, paths=found[0], masks=found[1], side=side)
+    raise _not_found(name, split, root)
+
+
+def _open_voc_224(root: Path, split: str) -> PictureDataset:
+    return _open_voc(root, split, "voc-224", 224)
 
 
 def _open_photos(root: Path, split: str) -> PictureDataset:
@@ -386,6 +414,7 @@ _OPENERS: dict[str, Callable[[Path, str], PictureDataset]] = {
     "div2k-224": _open_div2k_224,
     "cifar10": _open_cifar10,
     "voc": _open_voc,
+    "voc-224": _open_voc_224,
     "photos": _open_photos,
 }
 

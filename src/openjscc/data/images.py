@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from PIL import Image, UnidentifiedImageError
+from torch.nn import functional as F
 
 from ..errors import IntegrityError, OpenJSCCError, UsageError
 
@@ -117,11 +118,27 @@ def read_indices(path: str | os.PathLike[str]) -> torch.Tensor:
 
 
 def middle(pixels: torch.Tensor, side: int) -> torch.Tensor:
-    """The middle ``(3, side, side)`` of a picture ``(3, H, W)``. Raises UsageError for a smaller one."""
+    """The middle ``(C, side, side)`` of a picture ``(C, H, W)``. Raises UsageError for a smaller one."""
     top, left = ((length - side) // 2 for length in pixels.shape[1:])
     if min(top, left) < 0:
         raise UsageError(f"a picture of {pixels.shape[2]}x{pixels.shape[1]} pixels", f"its sides must be {side} or more")
     return pixels[:, top : top + side, left : left + side]
+
+
+def squared(pixels: torch.Tensor, side: int, *, mask: bool = False) -> torch.Tensor:
+    """The middle square of ``(C, H, W)``, scaled: `resized`."""
+    return resized(middle(pixels, min(pixels.shape[1:])), side, mask=mask)
+
+
+def resized(square: torch.Tensor, side: int, *, mask: bool = False) -> torch.Tensor:
+    """``(C, S, S)`` to ``(C, side, side)``, of its type: bilinear, antialiased where it shrinks; a mask by the nearest pixel."""
+    if square.shape[-1] == side:
+        return square
+    if mask:
+        return F.interpolate(square[None], size=(side, side), mode="nearest-exact")[0]
+    shrinks = square.shape[-1] > side
+    scaled = F.interpolate(square[None].float(), size=(side, side), mode="bilinear", antialias=shrinks, align_corners=False)[0]
+    return scaled if square.is_floating_point() else scaled.round().clamp(0, 255).to(square.dtype)
 
 
 def to_uint8(x: torch.Tensor) -> torch.Tensor:

@@ -14,7 +14,7 @@ from ..classes import VOC, VOID, voc_palette
 from ..errors import IntegrityError, MissingError, UsageError
 from .cache import TensorCache
 from .datasets import PictureDataset
-from .images import picture_size, read_indices
+from .images import picture_size, read_indices, squared
 from .voc import MASKS
 
 CACHE_MIB = 1024
@@ -33,7 +33,7 @@ class MaskSet:
     def __init__(self, dataset: PictureDataset) -> None:
         assert dataset.masks is not None
         assert dataset.paths is not None
-        self._pictures, self._paths = dataset.paths, dataset.masks
+        self._pictures, self._paths, self._side = dataset.paths, dataset.masks, dataset.side
         self._cache = TensorCache(CACHE_MIB)
 
     def __len__(self) -> int:
@@ -59,7 +59,7 @@ class MaskSet:
         if highest >= len(self.classes):
             message = f"mask {path} has class {highest} of {len(self.classes)}"
             raise IntegrityError(message, f"classes are 0 to {len(self.classes) - 1}, and {VOID} is void")
-        return mask[None]
+        return mask[None] if self._side is None else squared(mask[None], self._side, mask=True)
 
     @cached_property
     def _fingerprint(self) -> str:

@@ -18,6 +18,7 @@ from ._base import Arrived, CodecConfig, LearnedCodec
 from ._registry import register
 from .layers import ChannelAttention
 from .layers.conditions import condition_count, told
+from .layers.diffusion import Bridge, Denoising, noise_level
 from .layers.multitask import (
     RECONSTRUCTION,
     SEGMENTATION,
@@ -29,7 +30,6 @@ from .layers.multitask import (
     TransmitterKB,
 )  # fmt: skip
 from .layers.shortcut import block_analysis, block_synthesis
-from .layers.transformer import cosine_schedule, noise_level
 
 MOST_STEPS = 50
 
@@ -59,6 +59,8 @@ class MTGSCConfig(CodecConfig):
         classes: of a segmentation.
         state: what it starts from: the received ``signal``, or Gaussian ``noise`` of the picture's size. The former takes the
             linear block transform, through which a received signal is a noisy picture.
+        bridge: of the former: standard deviation of the noise in the states between picture and received signal, see
+            `openjscc.models.layers.diffusion.Bridge`.
         shortcut: a linear block transform beside encoder and decoder (`openjscc.models.layers.shortcut`).
     """
 
@@ -83,6 +85,7 @@ class MTGSCConfig(CodecConfig):
     dropout: float = 0.1
     classes: int = 21
     state: Literal["signal", "noise"] = "noise"
+    bridge: float = 0.2
     shortcut: bool = False
 
     def __post_init__(self) -> None:
@@ -95,6 +98,8 @@ class MTGSCConfig(CodecConfig):
             raise UsageError(f"patch {self.patch}", f"the first level works at 1/{STRIDE // 2} of the picture's size")
         if self.state == "signal" and not self.shortcut:
             raise UsageError('state "signal" without shortcut', 'a received signal is no picture then: take state "noise"')
+        if not self.bridge >= 0:
+            raise UsageError(f"bridge {self.bridge}", "a standard deviation: 0 or more")
         if not 0 <= self.segmentation_rate < len(self.rates):
             raise UsageError(f"segmentation_rate {self.segmentation_rate}", f"an index into {len(self.rates)} rates")
 
@@ -113,7 +118,7 @@ PHOTO = MTGSCConfig(
     span=8,
     expansion=3,
     shared=True,
-    fine=12,
+    fine=24,
     state="signal",
     shortcut=True,
 )
@@ -142,10 +147,11 @@ class MTGSC(LearnedCodec):
 
     Attributes:
         steps: how often the diffusion decoder runs for a picture; the first result is the best in squared error.
-        seed: of the noise that ``state = "noise"`` starts from, the same for every picture of a size.
+        seed: of the noise that decoding starts from (``state = "noise"``) or adds between two steps (``"signal"``), the same for
+            every picture of a size.
         progress: float32 ``(B,)`` in [0, 1]: in training, where between the picture (0) and the start of decoding (1) the
             state lies; None: at the start.
-        noise: ``(B, 3, H, W)``: in training, the Gaussian noise of the state; None: what `seed` gives.
+        noise: ``(B, 3, H, W)``: in training, the standard Gaussian noise of the state; None: what `seed` gives.
 
     What the paper leaves open, and what was chosen: docs/models/mtgsc.md.
     """
@@ -153,9 +159,9 @@ class MTGSC(LearnedCodec):
     arch: ClassVar[str] = "mtgsc"
     OPTIONS: ClassVar[Mapping[str, str]] = {
         "steps": f"of the diffusion decoder, 1 (default) to {MOST_STEPS}",
-        "seed": "of the noise that decoding starts from, for a weight that starts from noise",
+        "seed": "of the diffusion decoder's noise",
     }
-    FREE: ClassVar[tuple[str, ...]] = ("state", "dropout")
+    FREE: ClassVar[tuple[str, ...]] = ("state", "bridge", "dropout")
     tasks = (RECONSTRUCTION, SEGMENTATION)
     config: MTGSCConfig
     steps: int = 1
@@ -167,6 +173,7 @@ class MTGSC(LearnedCodec):
     def __init__(self, config: MTGSCConfig) -> None:
         super().__init__(config)
         self.stride = STRIDE
+        self.path = Bridge(config.bridge) if config.state == "signal" else Denoising()
         latent, rates = config.rates[-1], len(config.rates)
         self.knowledge_encoder = TransmitterKB(config)
         self.encoder = Encoder(config, condition_count(rates, False) + 1)
@@ -188,10 +195,6 @@ class MTGSC(LearnedCodec):
         if not least <= number <= most:
             raise UsageError(
                 f"{key}={value} of {self.name}", f"a whole number from {least} to {most}, e.g. {self.name}:{key}={least}"
-            )
-        if key == "seed" and self.config.state != "noise":
-            raise UsageError(
-                f"seed={value} of {self.name}, which starts from the received signal and not from noise", "leave the seed out"
             )
         setattr(self, key, number)
 
@@ -229,7 +232,8 @@ class MTGSC(LearnedCodec):
         if received.side.task == RECONSTRUCTION:
             return super().decode(received)
         arrived, side = self.arrived(received), received.side
-        features = self.receiver(arrived.latent, self._told(arrived, SEGMENTATION), SEGMENTATION)
+        latent = arrived.latent / arrived.scale[:, None, None, None]  # how loud the picture's latent was, no class depends on
+        features = self.receiver(latent, self._told(arrived, SEGMENTATION), SEGMENTATION)
         scores = self.segmentation_decoder(features).float()
         height, width = (STRIDE * size for size in scores.shape[-2:])
         scores = F.interpolate(scores, size=(height, width), mode="bilinear", align_corners=False)
@@ -250,7 +254,7 @@ class MTGSC(LearnedCodec):
             y = picture(self._state(linear, progress), progress)
             self._sent = None
         else:
-            y = self._refined(picture, self._first(linear), len(latent))
+            y = self._refined(picture, linear)
         return (y + 1) / 2
 
     def _encoded(self, x: torch.Tensor, snr_db: torch.Tensor, rate: torch.Tensor, task: str) -> torch.Tensor:
@@ -270,52 +274,29 @@ class MTGSC(LearnedCodec):
             return latent.new_zeros(batch, 3, STRIDE * height, STRIDE * width)
         return self.block_synthesis(self.block_attention(latent, context)).float()
 
-    def _first(self, linear: torch.Tensor) -> torch.Tensor:
-        """The state that decoding starts from."""
-        if self.config.state == "signal":
-            return linear
-        generator = torch.Generator().manual_seed(self.seed)
-        return torch.randn((1, *linear.shape[1:]), generator=generator).to(linear).expand_as(linear)
-
     def _state(self, linear: torch.Tensor, progress: torch.Tensor) -> torch.Tensor:
         """The state of training, between the sent picture and the start; the start itself where no picture is known."""
-        first = self._first(linear) if self.noise is None else self.noise
+        noise = self._noises(linear)() if self.noise is None else self.noise
+        start = self.path.start(linear, noise)
         if self._sent is None:
-            return first
-        sent = F.pad(2 * self._sent - 1, (0, linear.shape[-1] - self._sent.shape[-1], 0, linear.shape[-2] - self._sent.shape[-2]))
-        return _between(self.config.state, sent, first, progress)
+            return start
+        bottom, right = (ours - theirs for ours, theirs in zip(linear.shape[-2:], self._sent.shape[-2:], strict=True))
+        return self.path.state(F.pad(2 * self._sent - 1, (0, right, 0, bottom)), start, progress, noise)
 
-    def _refined(
-        self, picture: Callable[[torch.Tensor, torch.Tensor], torch.Tensor], state: torch.Tensor, batch: int
-    ) -> torch.Tensor:
-        """The picture after `steps` predictions of it; between two the state moves towards the last one, without new noise."""
-        times = torch.linspace(1.0, 0.0, self.steps + 1, device=state.device)
-        y = state
-        for number, (now, then) in enumerate(itertools.pairwise(times), start=1):
-            now, then = now.expand(batch), then.expand(batch)
-            y = picture(state, now)
-            if number < self.steps:
-                state = _between(self.config.state, y, _start_of(self.config.state, y, state, now), then)
-        return y
+    def _refined(self, picture: Callable[[torch.Tensor, torch.Tensor], torch.Tensor], linear: torch.Tensor) -> torch.Tensor:
+        """The picture after `steps` predictions of it; between two the state moves towards the last one."""
+        noises = self._noises(linear)
+        state = self.path.start(linear, noises())
+        times = torch.linspace(1.0, 0.0, self.steps + 1, device=linear.device)[:, None].expand(-1, len(linear))
+        for now, then in itertools.pairwise(times[:-1]):
+            state = self.path.move(picture(state, now), state, now, then, noises())
+        return picture(state, times[-2])
+
+    def _noises(self, like: torch.Tensor) -> Callable[[], torch.Tensor]:
+        """Draws standard Gaussian noise, ``(1, 3, H, W)``, one after the other, from `seed`."""
+        generator = torch.Generator().manual_seed(self.seed)
+        return lambda: torch.randn((1, *like.shape[1:]), generator=generator).to(like)
 
 
 def _with_task(context: torch.Tensor, task: str) -> torch.Tensor:
     return torch.cat([context, torch.full_like(context[:, :1], float(task == SEGMENTATION))], dim=1)
-
-
-def _shares(kind: str, progress: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Of the picture and of the start in the state at ``progress`` ``(B,)``, each ``(B, 1, 1, 1)``."""
-    progress = progress[:, None, None, None]
-    return (1 - progress, progress) if kind == "signal" else cosine_schedule(progress)
-
-
-def _between(kind: str, picture: torch.Tensor, first: torch.Tensor, progress: torch.Tensor) -> torch.Tensor:
-    """The state at ``progress`` ``(B,)`` between a picture (0) and the start of decoding (1)."""
-    left, right = _shares(kind, progress)
-    return left * picture + right * first
-
-
-def _start_of(kind: str, picture: torch.Tensor, state: torch.Tensor, progress: torch.Tensor) -> torch.Tensor:
-    """The start that a state and a picture imply: the way back from `_between`."""
-    left, right = _shares(kind, progress)
-    return (state - left * picture) / right

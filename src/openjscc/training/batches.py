@@ -12,6 +12,7 @@ from torch.nn import functional as F
 
 from ..classes import VOID
 from ..data.datasets import PictureDataset
+from ..data.images import resized
 from ..errors import UsageError
 from .draws import epoch_order, uniforms
 
@@ -146,16 +147,7 @@ class CropSource:
         top = int(down * (picture.shape[1] - side + 1))
         left = int(right * (picture.shape[2] - side + 1))
         window = picture[:, top : top + side, left : left + side]
-        return window if side == self.crop else _resized(window, self.crop, mask)
-
-
-def _resized(window: torch.Tensor, side: int, mask: bool) -> torch.Tensor:
-    """``(C, S, S)`` to ``(C, side, side)``, of its type: bilinear, antialiased where it shrinks; a mask by the nearest pixel."""
-    if mask:
-        return F.interpolate(window[None], size=(side, side), mode="nearest-exact")[0]
-    shrinks = window.shape[-1] > side
-    scaled = F.interpolate(window[None].float(), size=(side, side), mode="bilinear", antialias=shrinks, align_corners=False)[0]
-    return scaled if window.is_floating_point() else scaled.round().clamp(0, 255).to(window.dtype)
+        return resized(window, self.crop, mask=mask)
 
 
 def prefetched(source: CropSource, batches: Iterator[range]) -> Iterator[Batch]:

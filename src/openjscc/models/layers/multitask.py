@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 RECONSTRUCTION, SEGMENTATION = "reconstruction", "segmentation"
 STRIDE = 8
+GROUPS = 8
+"""Of the normalisation in the segmentation decoder."""
 
 
 class TransmitterKB(nn.Module):
@@ -82,17 +84,29 @@ class Encoder(nn.Module):
 
 
 class ResidualBlock(nn.Module):
-    """Two 3x3 convolutions and the input, ReLU after the first and after the sum; a 1x1 convolution where widths differ."""
+    """Two 3x3 convolutions and the input, ReLU after the first and after the sum; a 1x1 convolution where widths differ.
 
-    def __init__(self, channels: int, out: int, dropout: float = 0.0) -> None:
+    Args:
+        channels: of what goes in.
+        out: of what comes out.
+        dropout: between the convolutions, in training.
+        groups: of a group normalisation after each convolution; 0: none.
+        signed: without the second ReLU.
+    """
+
+    def __init__(self, channels: int, out: int, dropout: float = 0.0, groups: int = 0, signed: bool = False) -> None:
         super().__init__()
         self.first = nn.Conv2d(channels, out, 3, padding=1)
         self.second = nn.Conv2d(out, out, 3, padding=1)
+        self.norms = nn.ModuleList(nn.GroupNorm(groups, out) if groups else nn.Identity() for _ in range(2))
         self.skip = nn.Conv2d(channels, out, 1) if channels != out else nn.Identity()
         self.dropout = nn.Dropout(dropout)
+        self.signed = signed
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return F.relu(self.second(self.dropout(F.relu(self.first(x)))) + self.skip(x))
+        y = self.dropout(F.relu(self.norms[0](self.first(x))))
+        y = self.norms[1](self.second(y)) + self.skip(x)
+        return y if self.signed else F.relu(y)
 
 
 class ReceiverKB(nn.Module):
@@ -131,7 +145,7 @@ class PictureDecoder(nn.Module):
         )
         self.patches = nn.Linear(config.width, config.token**2 * config.hidden)
         self.up = nn.Conv2d(config.hidden, (STRIDE // 2) ** 2 * config.fine, 3, padding=1)
-        self.block = ResidualBlock(config.fine, config.fine)
+        self.block = ResidualBlock(config.fine, config.fine, signed=True)
         self.last = nn.Conv2d(config.fine, 3 * 4, 3, padding=1)
 
     def forward(
@@ -147,15 +161,16 @@ class PictureDecoder(nn.Module):
 
 
 class SegmentationDecoder(nn.Module):
-    """JSCC decoder of segmentations: two residual blocks, dropout, and a 1x1 convolution to class scores, before the up-sampling
-    (bilinear, so that the order does not matter).
+    """JSCC decoder of segmentations: two residual blocks with group normalisation, dropout, and a 1x1 convolution to class
+    scores, before the up-sampling (bilinear, so that the order does not matter).
 
     Shapes: ``(B, hidden, H/8, W/8)`` -> ``(B, classes, H/8, W/8)``.
     """
 
     def __init__(self, config: MTGSCConfig) -> None:
         super().__init__()
-        self.blocks = nn.Sequential(*(ResidualBlock(config.hidden, config.hidden, config.dropout) for _ in range(2)))
+        blocks = (ResidualBlock(config.hidden, config.hidden, config.dropout, groups=GROUPS) for _ in range(2))
+        self.blocks = nn.Sequential(*blocks)
         self.dropout = nn.Dropout(config.dropout)
         self.scores = nn.Conv2d(config.hidden, config.classes, 1)
 

@@ -5,8 +5,6 @@ W. Peebles, S. Xie: Scalable diffusion models with transformers, ICCV 2023. Grid
 
 from __future__ import annotations
 
-import math
-
 import torch
 from torch import nn
 from torch.nn import functional as F
@@ -146,13 +144,3 @@ class DiT(nn.Module):
             x = block(x, modulation.to(x.dtype))
         shift, scale = self.last(told).unflatten(1, (2, -1))[:, :, None, None].to(x.dtype).unbind(1)
         return modulated(x, shift, scale)
-
-
-def noise_level(snr_db: torch.Tensor) -> torch.Tensor:
-    """Time of a received signal: the share of the noise in its amplitude, sqrt(1 / (1 + SNR)), in (0, 1)."""
-    return torch.rsqrt(1 + 10 ** (snr_db / 10))
-
-
-def cosine_schedule(time: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """What is left of the picture at a time in [0, 1], and the noise beside it: cos(pi t / 2) and sin(pi t / 2)."""
-    return torch.cos(time * math.pi / 2), torch.sin(time * math.pi / 2)

@@ -74,7 +74,7 @@ class MultitaskStep(ReconstructionStep):
         place, kind = uniforms(seed, STREAM_TIME, index, 2).unbind(1)
         time = torch.where(kind < self.section.start_share, torch.ones_like(place), place)
         noise = None
-        if self.two_tasks.config.state == "noise":
+        if RECONSTRUCTION in self.section.tasks and (self.two_tasks.config.state == "noise" or self.section.start_share < 1):
             stride, (height, width) = self.two_tasks.stride, x.shape[-2:]
             shape = (3, -(-height // stride) * stride, -(-width // stride) * stride)
             noise = normals(seed, STREAM_STATE, index, shape[0] * shape[1] * shape[2]).unflatten(1, shape)
@@ -146,7 +146,7 @@ class MultitaskValidation(Validation):
         super().__init__(recipe, data_dir, folder)
         self._segmentation = None
         if SEGMENTATION in recipe.multitask.tasks:
-            named = (name for name in recipe.data.train if open_dataset(name, data_dir, split="test").masks is not None)
+            named = (name for name in recipe.data.train if open_dataset(name, data_dir, split="train").masks is not None)
             data = replace(recipe.data, validate=next(named), validate_limit=MASKS_SEEN)
             self._segmentation = SegmentationValidation(replace(recipe, data=data), data_dir, folder / SEGMENTATION)
 
