@@ -212,7 +212,7 @@ def train(recipe: Recipe, options: RunOptions, initial: nn.Module | None = None,
             torch.manual_seed(_seed_of(run.seed, step, fabric.global_rank))  # for layers that draw themselves, as dropout
             drawn = step_module.prepare(batch, step)
             values: dict[str, torch.Tensor] = {}
-            rate = learning_rate(section, step)
+            rate = learning_rate(step_module.optimizer_section(step_module.updates(step)[0]), step)
             for name in step_module.updates(step):
                 values |= update(name, step, drawn)
             if "model" in step_module.updates(step):

@@ -173,6 +173,9 @@ class GanSection:
         betas: of its Adam.
         channels: of its four convolutions, which halve the picture's size each.
         codeword: channels that it makes of the received codeword before it lays them beside the picture.
+        shift: LPIPS sees each picture from a place drawn among the first ``shift`` rows and columns, sent and received alike. Its
+            first convolution has a stride of 4: at 1 it always lies alike on the codec's grid, which then learns to hide errors
+            from it (docs/models/ganjscc.md). 8 are all places of a codec that works on 8x8 blocks.
     """
 
     pretrain: int = 100_000
@@ -184,8 +187,10 @@ class GanSection:
     betas: tuple[float, float] = (0.9, 0.999)
     channels: tuple[int, int, int, int] = (64, 128, 256, 512)
     codeword: int = 12
+    shift: int = 1
 
     def __post_init__(self) -> None:
+        _at_least("shift", self.shift, 1)
         for name in ("pretrain", "discriminator", "beta_p", "beta_m", "beta_g", "lr"):
             _at_least(name, getattr(self, name), 0)
         for name, values in (("channels", self.channels), ("codeword", (self.codeword,))):

@@ -19,11 +19,14 @@ from ...models import create, load, resolve
 from ...models.ganjscc import GANJSCC
 from ..batches import Batch
 from ..discriminator import PatchDiscriminator
+from ..draws import uniforms
 from ..losses import discriminator_loss, generative_loss, mean_squared_error
 from ..progress import Validation
 from ..recipe import OptimizerSection, Recipe
 from ._base import Tensors
 from .reconstruction import ReconstructionStep
+
+STREAM_SHIFT = 15
 
 PEAK = 255.0**2
 """The mean squared error counts on the scale of 0 to 255."""
@@ -76,31 +79,35 @@ class PerceptualStep(ReconstructionStep):
         return ("discriminator",) if alone else ("model", "discriminator")
 
     def prepare(self, batch: Batch, step: int) -> Tensors:
+        """What `ReconstructionStep` prepares, and from which row and column LPIPS sees each picture, int64 ``(B, 2)``."""
         self.adversarial = len(self.updates(step)) == 2
-        return super().prepare(batch, step)
+        index = torch.tensor(list(batch.samples), device=batch.x.device)
+        place = (uniforms(self.recipe.run.seed, STREAM_SHIFT, index, 2) * self.gan.shift).long()
+        return *super().prepare(batch, step), place
 
     def forward(self, update: str, *tensors: torch.Tensor | None) -> dict[str, torch.Tensor]:
-        x, snr_db, ratio, noise, gain, _, _ = tensors
+        x, snr_db, ratio, noise, gain, _, _, place = tensors
         assert x is not None
         assert snr_db is not None
         assert noise is not None
+        assert place is not None
         self.discriminator.train(update == "discriminator")
         if update == "model":
             y = self.received(x, snr_db, ratio, noise, gain)
-            return self._codec_loss(x, y)
+            return self._codec_loss(x, y, place)
         shown, self._received = self._received, None
         if shown is None:
             with torch.no_grad():
                 shown = self.received(x, snr_db, ratio, noise, gain), self._codeword()
         return self._discriminator_loss(x, *shown)
 
-    def _codec_loss(self, x: torch.Tensor, y: torch.Tensor) -> dict[str, torch.Tensor]:
+    def _codec_loss(self, x: torch.Tensor, y: torch.Tensor, place: torch.Tensor) -> dict[str, torch.Tensor]:
         """Eq. (2) for the pictures ``y`` that the codec just received ``(B, 3, H, W)``; without its first term before the third
         stage. What is logged is not weighted."""
         gan = self.gan
         with torch.no_grad():
-            of_x = list(self.lpips.features(x))
-        of_y = list(self.lpips.features(y))
+            of_x = list(self.lpips.features(self._from(x, place)))
+        of_y = list(self.lpips.features(self._from(y, place)))
         with torch.autocast(x.device.type, enabled=False):
             values = {"lpips": self.lpips.distance(of_x, of_y), "mse": PEAK * mean_squared_error(x, y)}
         loss = gan.beta_p * values["lpips"] + gan.beta_m * values["mse"]
@@ -110,6 +117,17 @@ class PerceptualStep(ReconstructionStep):
             loss = loss + gan.beta_g * values["generator"]
             self._received = y.detach(), codeword
         return {"loss": loss} | values
+
+    def _from(self, x: torch.Tensor, place: torch.Tensor) -> torch.Tensor:
+        """What LPIPS sees of pictures: each from its row and column on."""
+        less = self.gan.shift - 1
+        if not less:
+            return x
+        height, width = x.shape[-2] - less, x.shape[-1] - less
+        seen = [
+            picture[:, top : top + height, left : left + width] for picture, (top, left) in zip(x, place.tolist(), strict=True)
+        ]
+        return torch.stack(seen).contiguous(memory_format=torch.channels_last)
 
     def _discriminator_loss(self, x: torch.Tensor, y: torch.Tensor, codeword: torch.Tensor) -> dict[str, torch.Tensor]:
         """Eq. (3) for sent ``x`` and received ``y``, and the share of patches that are told right of either."""
