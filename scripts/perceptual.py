@@ -13,7 +13,7 @@ most, so a run that is stopped has these.
 
 On one core (AMD EPYC with AVX-512 bfloat16) an update of the codec takes 0.25 s, one of the discriminator alone 0.20, both 0.46,
 and one on the squared error alone 0.16. That makes 17 minutes for the shared stage, 4 for a row, 8 for one with a generative
-loss, 12 for "Deep JSCC": 66 in all. Measuring takes two minutes a row, half of that with OPENJSCC_SOURCE_MEMORY=5000. Writes
+loss, 12 for "Deep JSCC": 86 in all. Measuring takes two minutes a row, half of that with OPENJSCC_SOURCE_MEMORY=5000. Writes
 results/perceptual-ablation.json and, once that is complete, `draw` results/figures/perceptual-ablation.webp.
 """
 
@@ -25,6 +25,7 @@ import re
 import shutil
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import torch
@@ -79,16 +80,18 @@ class Row:
         beta_m: weight of the squared error on the scale of 0 to 255.
         beta_g: weight of the generative loss.
         plain: the squared error alone, from the first update on.
+        shift: of `openjscc.training.sections.GanSection`: 8, and LPIPS sees the codec's grid from all places; 1, from one.
     """
 
     beta_m: float = 1e-5
     beta_g: float = 0.0
     plain: bool = False
+    shift: int = 1
 
     @property
     def changes(self) -> list[str]:
         """For the recipe."""
-        return [f"gan.beta_m={self.beta_m}", f"gan.beta_g={self.beta_g}"]
+        return [f"gan.beta_m={self.beta_m}", f"gan.beta_g={self.beta_g}", f"gan.shift={self.shift}"]
 
 
 ROWS = {
@@ -99,12 +102,21 @@ ROWS = {
     "β_m = 1e-5, β_g = 1e-1": Row(beta_g=1e-1),
     "β_m = 1e-4": Row(beta_m=1e-4),
     "β_m = 1e-5, β_g = 1e-5": Row(beta_g=1e-5),
+    "β_m = 1e-5, moved": Row(shift=8),
+    "β_m = 3e-4, β_g = 3e-3, moved": Row(3e-4, 3e-3, shift=8),
+    "β_m = 1e-5, β_g = 1e-3, moved": Row(beta_g=1e-3, shift=8),
 }
+"""The paper's settings, then three in which LPIPS sees the pictures from places drawn at random; the middle one has the weights of
+recipe ganjscc-photo."""
 SHOWN = (
     "MSE alone (Deep JSCC)", "β_m = 1e-3", "β_m = 1e-4", "β_m = 1e-5",
     "β_m = 1e-5, β_g = 1e-5", "β_m = 1e-5, β_g = 1e-3", "β_m = 1e-5, β_g = 1e-1",
+    "β_m = 1e-5, moved", "β_m = 1e-5, β_g = 1e-3, moved", "β_m = 3e-4, β_g = 3e-3, moved",
 )  # fmt: skip
 """The same in the order of the paper's figure."""
+
+MOVED = 2
+"""LPIPS is measured a second time without so many first rows and columns: half of the stride of AlexNet's first convolution."""
 
 
 def main() -> None:
@@ -146,7 +158,9 @@ def measure_all(options: argparse.Namespace) -> None:
         if any(entry["row"] == name for entry in done):
             continue
         codec, facts = trained(options, name)
-        done += [{"row": name, **facts, **asdict(record)} for record in measured(codec, options)]
+        moved = moved_lpips(codec, options)
+        entries = [{"row": name, **facts, **asdict(record)} for record in measured(codec, options)]
+        done += [entry | ({"moved": moved} if entry["metric"] == "lpips" else {}) for entry in entries]
         print(table(done), end="\n\n", flush=True)
         if not trying:
             write_atomically(RESULTS, (json.dumps(done, indent=1, allow_nan=False) + "\n").encode())
@@ -188,7 +202,13 @@ def trained(options: argparse.Namespace, name: str) -> tuple[LearnedCodec, dict[
     result = train(then, RunOptions(folder, options.data_dir, resume=True))
     assert isinstance(result.network, LearnedCodec)
     seconds = {"stage_seconds": round(stage_seconds, 1), "training_seconds": round(result.state.seconds - stage_seconds, 1)}
-    facts = {"beta_m": row.beta_m, "beta_g": row.beta_g, "updates": then.optimizer.steps - start, "trained_on": device_name()}
+    facts = {
+        "beta_m": row.beta_m,
+        "beta_g": row.beta_g,
+        "shift": row.shift,
+        "updates": then.optimizer.steps - start,
+        "trained_on": device_name(),
+    }
     return result.network.eval(), seconds | facts
 
 
@@ -209,15 +229,33 @@ def measured(codec: LearnedCodec, options: argparse.Namespace) -> list[Record]:
         return evaluate(codec, dataset, Sweep(snr_db=(SNR_DB,), metrics=METRICS_SHOWN), system=codec.arch)
 
 
+def moved_lpips(codec: LearnedCodec, options: argparse.Namespace) -> float:
+    """Mean LPIPS of the same pictures without their first rows and columns (`MOVED`)."""
+    dataset = open_dataset(DATA, options.data_dir, split="test", limit=min(PICTURES, options.limit or PICTURES))
+    values = []
+    for number in range(len(dataset)):
+        x = dataset[number][None].float() / 255
+        with torch.no_grad():
+            image = transmit(codec, "awgn", x, SNR_DB).image
+        assert image is not None
+        seen = (picture[:, :, MOVED:, MOVED:] for picture in (x, (image * 255).round() / 255))
+        values.append(METRICS["lpips"].function(*seen).item())
+    return fmean(values)
+
+
 def table(entries: list[dict[str, Any]]) -> str:
     """A row a setting, in the order of the paper's figure: means over the pictures."""
     arrows = {True: "↑", False: "↓"}
     heads = [f"{metric_name(name)} {arrows[METRICS[name].higher_is_better]}" for name in METRICS_SHOWN]
+    heads.insert(METRICS_SHOWN.index("lpips") + 1, "moved ↓")
     lines = [table_row(["trained on", *heads]), "|---" * (len(heads) + 1) + "|"]
     for name in SHOWN:
         mine = {entry["metric"]: entry["mean"] for entry in entries if entry["row"] == name}
         if mine:
-            lines.append(table_row([name, *(f"{mine[metric]:.{2 if metric == 'psnr' else 4}f}" for metric in METRICS_SHOWN)]))
+            cells = [f"{mine[metric]:.{2 if metric == 'psnr' else 3}f}" for metric in METRICS_SHOWN]
+            moved = next((f"{entry['moved']:.3f}" for entry in entries if entry["row"] == name and "moved" in entry), "")
+            cells.insert(METRICS_SHOWN.index("lpips") + 1, moved)
+            lines.append(table_row([name, *cells]))
     return "\n".join(lines)
 
 

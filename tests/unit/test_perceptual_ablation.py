@@ -16,6 +16,7 @@ from openjscc.bench.study_gains import GainTable
 from openjscc.bench.study_places import write_tables
 from openjscc.models import create
 from openjscc.training.loop import learning_rate
+from openjscc.training.recipe import load_recipe
 
 pytest.importorskip("lightning_fabric")
 SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
@@ -65,6 +66,7 @@ def trainings(empty: ModuleType, monkeypatch: pytest.MonkeyPatch) -> list[str]:
         return None, {"stage_seconds": 120.0 if "MSE" in name else 180.0, "training_seconds": 60.0, "trained_on": "a machine"}
 
     monkeypatch.setattr(empty, "trained", trained)
+    monkeypatch.setattr(empty, "moved_lpips", lambda *_: 0.25)
     monkeypatch.setattr(
         empty, "measured", lambda *_: [record(metric, len(names) + 0.5) for metric in empty.METRICS_SHOWN]
     )  # fmt: skip
@@ -92,11 +94,14 @@ def test_rows_make_as_many_updates_of_the_codec_with_one_schedule(script: Module
         else:
             stages.add(json.dumps(first.to_dict()))
             assert (then.step, start) == ("perceptual", 4200)
-            assert (then.gan.beta_m, then.gan.beta_g) == (row.beta_m, row.beta_g)
+            assert (then.gan.beta_m, then.gan.beta_g, then.gan.shift) == (row.beta_m, row.beta_g, row.shift)
+            assert first.gan.shift == 1
     assert len(stages) == 1, "all others share the first stage"
-    assert {(row.beta_m, row.beta_g) for row in script.ROWS.values() if not row.plain} == {
+    assert {(row.beta_m, row.beta_g) for row in script.ROWS.values() if not row.plain and row.shift == 1} == {
         (1e-3, 0), (1e-4, 0), (1e-5, 0), (1e-5, 1e-5), (1e-5, 1e-3), (1e-5, 1e-1),
     }  # fmt: skip
+    gan = load_recipe("ganjscc-photo").gan
+    assert (gan.beta_m, gan.beta_g, gan.shift) in {(row.beta_m, row.beta_g, row.shift) for row in script.ROWS.values()}
     assert f"{sum(parameter.numel() for parameter in create('ganjscc', 'small').parameters()):,}" in script.__doc__
 
 
@@ -124,12 +129,12 @@ def test_the_page_is_of_the_records(empty: ModuleType, trainings: list[str]) -> 
     assert empty.filled(text) == text
     assert text.startswith("Before.\n")
     assert text.endswith("<!-- end of ablation -->\nAfter.\n")
-    assert "| trained on | PSNR ↑ | MS-SSIM ↑ | LPIPS ↓ | LPIPS-VGG ↓ | DISTS ↓ |" in text
-    assert "| MSE alone (Deep JSCC) | 1.50 | 1.5000 |" in text
+    assert "| trained on | PSNR ↑ | MS-SSIM ↑ | LPIPS ↓ | moved ↓ | LPIPS-VGG ↓ | DISTS ↓ |" in text
+    assert "| MSE alone (Deep JSCC) | 1.50 | 1.500 | 1.500 | 0.250 | 1.500 |" in text
     assert text.index("| β_m = 1e-3 |") < text.index("| β_m = 1e-5 |"), "in the paper's order"
     assert "Not trained: β_m = 1e-4." in text
     assert "485,500 parameters" in text
-    assert "All training together: 11 minutes on a machine." in text, "6 rows and two stages, each once"
+    assert "All training together: 14 minutes on a machine." in text, "9 rows and two stages, each once"
     assert "webp" not in text
     empty.PAGE.write_text(text)
     assert empty.stale() == []
