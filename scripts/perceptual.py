@@ -106,8 +106,8 @@ ROWS = {
     "β_m = 3e-4, β_g = 3e-3, moved": Row(3e-4, 3e-3, shift=8),
     "β_m = 1e-5, β_g = 1e-3, moved": Row(beta_g=1e-3, shift=8),
 }
-"""The paper's settings, then three in which LPIPS sees the pictures from places drawn at random; the middle one has the weights of
-recipe ganjscc-photo."""
+"""The paper's settings, then three in which LPIPS sees the pictures from places drawn at random; the middle one has the
+weights of recipe ganjscc-photo."""
 SHOWN = (
     "MSE alone (Deep JSCC)", "β_m = 1e-3", "β_m = 1e-4", "β_m = 1e-5",
     "β_m = 1e-5, β_g = 1e-5", "β_m = 1e-5, β_g = 1e-3", "β_m = 1e-5, β_g = 1e-1",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import csv
 import dataclasses
 import itertools
@@ -164,6 +165,78 @@ def test_the_codecs_loss_is_equation_2(folder: Path) -> None:
     assert torch.allclose(values["lpips"], step.lpips(x, y))
 
 
+def received(step: PerceptualStep, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
+    """What the codec makes of a batch, and the codewords that arrived."""
+    x, snr_db, ratio, noise, gain, *_ = step.prepare(batch, 4)
+    assert x is not None
+    assert snr_db is not None
+    assert noise is not None
+    with torch.no_grad():
+        return step.received(x, snr_db, ratio, noise, gain), step._codeword()
+
+
+@pytest.mark.usefixtures("stand_in")
+def test_the_generative_loss_is_what_the_discriminator_says_of_received_pictures(folder: Path) -> None:
+    step, batch = step_and_batch(recipe(folder))
+    y, codeword = received(step, batch)
+    assert not torch.allclose(codeword[0], codeword[1])
+    logits = copy.deepcopy(step.discriminator).eval()(y, codeword)
+    vectors = {name: value.clone() for name, value in step.discriminator.state_dict().items() if name.endswith(("._u", "._v"))}
+    values = step("model", *step.prepare(batch, 4))
+    assert torch.allclose(values["generator"], -logits.sigmoid().log().flatten(1).mean(1), atol=1e-5)
+    assert vectors
+    assert all(torch.equal(step.discriminator.state_dict()[name], value) for name, value in vectors.items())
+
+
+@pytest.mark.usefixtures("stand_in")
+def test_the_discriminators_loss_is_equation_3(folder: Path) -> None:
+    step, batch = step_and_batch(recipe(folder))
+    with torch.no_grad():
+        for parameter in step.discriminator.parameters():
+            parameter.add_(0.5 * torch.randn_like(parameter))
+    y, codeword = received(step, batch)
+    judge = copy.deepcopy(step.discriminator).train()  # its spectral norms move on with each batch
+    real, fake = judge(torch.cat([batch.x, y]), torch.cat([codeword, codeword])).chunk(2)
+    values = step("discriminator", *step.prepare(batch, 2))
+    expected = -(real.sigmoid().log() + (1 - fake.sigmoid()).log()).flatten(1).mean(1)
+    assert torch.allclose(values["loss"], expected, atol=1e-5)
+    assert torch.equal(values["real"], (real > 0).float().flatten(1).mean(1))
+    assert torch.equal(values["received"], (fake < 0).float().flatten(1).mean(1))
+
+
+@pytest.mark.usefixtures("stand_in")
+def test_the_discriminator_learns_to_tell_them_apart(folder: Path) -> None:
+    step, batch = step_and_batch(recipe(folder))
+    optimizer = torch.optim.Adam(step.discriminator.parameters(), 1e-2)
+    for _ in range(40):
+        values = step("discriminator", *step.prepare(batch, 2))
+        optimizer.zero_grad()
+        values["loss"].mean().backward()
+        optimizer.step()
+    assert values["real"].min() > 0.9
+    assert values["received"].min() > 0.9
+
+
+@pytest.mark.usefixtures("stand_in")
+def test_lpips_sees_pictures_from_drawn_places(folder: Path) -> None:
+    step, _ = step_and_batch(recipe(folder, "gan.shift=8"))
+    batch = Batch(range(2), torch.rand(2, 3, 40, 40, generator=torch.Generator().manual_seed(0)))
+    place = step.prepare(batch, 0)[-1]
+    assert place is not None
+    values = step("model", *step.prepare(batch, 0))
+    y, _ = received(step, batch)
+    for index, (top, left) in enumerate(place.tolist()):
+        seen = (picture[index : index + 1, :, top : top + 33, left : left + 33] for picture in (batch.x, y))
+        assert torch.allclose(values["lpips"][index], step.lpips(*seen)[0], atol=1e-5)
+    many = Batch(range(500), torch.zeros(500, 3, 8, 8))
+    places = step.prepare(many, 0)[-1]
+    assert places is not None
+    assert places.unique(dim=0).shape == (64, 2)
+    one = step.prepare(Batch(range(7, 8), many.x[:1]), 0)[-1]
+    assert one is not None
+    assert torch.equal(one[0], places[7])
+
+
 @pytest.mark.usefixtures("stand_in")
 def test_gradients_reach_who_learns(folder: Path) -> None:
     """As the loop does it: the others' parameters do not ask for gradients."""
@@ -219,6 +292,7 @@ def test_what_is_refused(folder: Path) -> None:
         "gan.channels=[1, 2, 0, 4]",
         "gan.betas=[0.5, 1.0]",
         "gan.pretrain=-1",
+        "gan.shift=0",
         "channel.levels=-1",
     ):
         with pytest.raises(UsageError, match=change.partition("=")[0].partition(".")[2]):
