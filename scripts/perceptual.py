@@ -2,7 +2,7 @@
 
     python scripts/perceptual.py run RUNS --data-dir DATA    # trains and measures what is missing; may be stopped
     python scripts/perceptual.py draw RUNS --data-dir DATA   # the same crops as each network receives them
-    python scripts/perceptual.py page                        # fills docs/papers/perceptual-jscc.md from the records
+    python scripts/perceptual.py page                        # fills docs/papers/perceptual-jscc.md, draws the training's curves
     python scripts/perceptual.py page --check                # exit 1 if it, or the picture, shows other records
 
 Recipe ganjscc-small (485,500 parameters, CBR 1/48). A shared stage, `STAGE`: 3,600 updates on LPIPS and MSE at a constant
@@ -28,6 +28,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+import perceptual_figures
 import torch
 from marked import fill
 
@@ -53,6 +54,7 @@ from openjscc.training.recipe import Recipe, load_recipe
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "results" / "perceptual-ablation.json"
 FIGURE = ROOT / "results" / "figures" / "perceptual-ablation.webp"
+LOG, CURVES = ROOT / "results" / "training" / "ganjscc.photo.csv", ROOT / "results" / "figures" / "ganjscc-training.svg"
 PAGE = ROOT / "docs" / "papers" / "perceptual-jscc.md"
 STUDIES = ROOT / "results" / "studies"
 RECIPE = "ganjscc-small"
@@ -138,6 +140,8 @@ def main() -> None:
         if options.check:
             old = [str(path.relative_to(ROOT)) for path in stale()]
             raise SystemExit(f"{', '.join(old)}: shows other records; run python scripts/perceptual.py" if old else 0)
+        if LOG.exists():
+            perceptual_figures.draw(LOG, CURVES)
         write_atomically(PAGE, filled(PAGE.read_text("utf-8")).encode())
     elif options.verb == "draw":
         sheet = drawn(options)
@@ -302,15 +306,20 @@ def shown_by_figure(entries: list[dict[str, Any]]) -> str:
 
 def filled(text: str) -> str:
     """The page with what the records say between its markers: nothing where there are none."""
-    return fill(text, "scripts/perceptual.py page", {"studies": studies(), "ablation": ablation(records())})
+    return fill(
+        text, "scripts/perceptual.py page", {"studies": studies(), "training": training(), "ablation": ablation(records())}
+    )
 
 
 def stale() -> list[Path]:
     """Which of page and picture show other records."""
     text = PAGE.read_text("utf-8")
     found = [PAGE] if filled(text) != text else []
-    old = FIGURE.exists() and carried(FIGURE) != shown_by_figure(records())
-    return [*found, FIGURE] if old else found
+    if FIGURE.exists() and carried(FIGURE) != shown_by_figure(records()):
+        found.append(FIGURE)
+    if LOG.exists() and (not CURVES.exists() or perceptual_figures.stale(LOG, CURVES)):
+        found.append(CURVES)
+    return found
 
 
 def ablation(entries: list[dict[str, Any]]) -> str:
@@ -336,6 +345,17 @@ def ablation(entries: list[dict[str, Any]]) -> str:
         caption = "Crops of Kodak, chosen before anything was trained. PSNR and LPIPS are those of the crop."
         parts.append(f"![The same crops, received after training with each loss]({link})\n\n{caption}")
     return "\n\n".join(parts) + "\n"
+
+
+def training() -> str:
+    """Heading and curves of the released weight's training."""
+    if not LOG.exists():
+        return ""
+    words = (
+        f"From the log of the run, [`{LOG.name}`](../../{LOG.relative_to(ROOT)}). Validation: 12 crops of DIV2K, AWGN at 10 dB."
+    )
+    picture = f"![Validation and losses against training time](../../{CURVES.relative_to(ROOT)})"
+    return f"\n## How the quality grew\n\n{words}\n\n{picture}\n"
 
 
 def studies() -> str:

@@ -23,6 +23,7 @@ SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
 pytestmark = pytest.mark.skipif(not SCRIPTS.is_dir(), reason="needs the source tree")
 
 PAGE = "Before.\n\n<!-- studies: scripts/perceptual.py page -->\n<!-- end of studies -->\n\n"
+PAGE += "<!-- training: scripts/perceptual.py page -->\n<!-- end of training -->\n\n"
 PAGE += "<!-- ablation: scripts/perceptual.py page -->\n<!-- end of ablation -->\nAfter.\n"
 
 
@@ -38,7 +39,15 @@ def script(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
 @pytest.fixture
 def empty(script: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     """The script in a tree without results."""
-    for name, path in (("ROOT", ""), ("RESULTS", "a.json"), ("FIGURE", "a.webp"), ("PAGE", "page.md"), ("STUDIES", "studies")):
+    for name, path in (
+        ("ROOT", ""),
+        ("RESULTS", "a.json"),
+        ("FIGURE", "a.webp"),
+        ("PAGE", "page.md"),
+        ("STUDIES", "studies"),
+        ("LOG", "log.csv"),
+        ("CURVES", "log.svg"),
+    ):
         monkeypatch.setattr(script, name, tmp_path / path)
     (tmp_path / "page.md").write_text(PAGE)
     return script
@@ -138,6 +147,29 @@ def test_the_page_is_of_the_records(empty: ModuleType, trainings: list[str]) -> 
     assert "webp" not in text
     empty.PAGE.write_text(text)
     assert empty.stale() == []
+
+
+def test_curves_of_the_training(empty: ModuleType) -> None:
+    import perceptual_figures
+
+    assert empty.training() == ""
+    empty.LOG.write_text(
+        "step,seconds,loss,lr,images_per_s,validation,terms\n"
+        '50,60.0,0.2,1e-3,9,,"lpips 0.2, mse 300.0"\n'
+        '50,60.0,,,,"CBR 1/48 25.00 dB LPIPS 0.1700 DISTS 0.2100, CBR 1/24 27.00 dB LPIPS 0.1 DISTS 0.15",\n'
+        '100,120.0,0.2,1e-3,9,,"lpips 0.1, generator 1.5, discriminator_real 0.75"\n'
+    )
+    found = perceptual_figures.curves(empty.LOG)
+    assert found["lpips"] == [[1.0, 0.2], [2.0, 0.1]]
+    assert found["DISTS 1/48"] == [[1.0, 0.21]]
+    assert found["LPIPS 1/24"] == [[1.0, 0.1]]
+    assert found["discriminator_real"] == [[2.0, 0.75]]
+    assert empty.CURVES in empty.stale()
+    perceptual_figures.draw(empty.LOG, empty.CURVES)
+    assert empty.CURVES not in empty.stale()
+    assert "log.svg" in empty.training()
+    empty.LOG.write_text(empty.LOG.read_text().replace("0.75", "0.5"))
+    assert empty.CURVES in empty.stale()
 
 
 def test_the_page_has_the_gains_of_studies(empty: ModuleType) -> None:
