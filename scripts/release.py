@@ -140,6 +140,8 @@ def card(info: WeightInfo, state: TrainingState, records: list[Record]) -> str:
     training, recipe = info.training, info.training["recipe"]
     crop = recipe["data"]["crop"]
     low, high = recipe["channel"]["snr_db"]
+    least, most = info.config["snr_range"]
+    told = "that range" if (least, most) == (low, high) else f"{least:g} to {most:g} dB"
     compute = "\n".join(f"- {line}" for line in sittings(training["compute"]))
     by_task = of_tasks(records)
     macs = " and ".join(
@@ -175,7 +177,7 @@ Recipe: `{training["recipe_name"]}` with the values stored in the weight's heade
 ## Limits
 
 - {limits(info)}
-- Made for AWGN at {low:g} to {high:g} dB; what a network is told of the SNR is clamped to that range. Under fading it gets
+- Made for AWGN at {low:g} to {high:g} dB; what a network is told of the SNR is clamped to {told}. Under fading it gets
   equalised symbols, which has not been measured on a test set.
 - Trained on {crop}x{crop} crops of the data above; other kinds of pictures have not been measured.
 

@@ -175,6 +175,7 @@ def test_the_card_of_a_perceptual_weight(script: ModuleType, tmp_path: Path) -> 
         "DISTS, lower is better:\n\n| CBR | 0 dB | 10 dB | 20 dB |\n|---|---|---|---|\n| 1/48 | 0.2000 | 0.1900 | 0.1800 |"
         in text
     )
+    assert "Made for AWGN at 0 to 15 dB; what a network is told of the SNR is clamped to 0 to 20 dB." in text
     began, loss = "| began with | `adjscc.photo`, whose own training comes on top |", "| loss | β_p = 1, β_m = "
     assert f"{began}\n{loss}{recipe.gan.beta_m:g}, β_g = {recipe.gan.beta_g:g}: " in text
     assert "LPIPS on AlexNet, lower is better; it was trained on this:\n\n| CBR | 0 dB | 5 dB |" in text
