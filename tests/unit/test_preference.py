@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import math
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -12,67 +12,21 @@ import pytest
 
 from openjscc.bench.answers import read_answers
 from openjscc.bench.fingerprint import carried
-from openjscc.bench.preference import Crossing, Preferences, analyse, crossings, read_preferences, write_preferences
+from openjscc.bench.preference import Crossing, analyse, crossings, read_preferences, write_preferences
 from openjscc.bench.preference_page import FIGURE, draw_preferences, figure_rows, labels, write_page
-from openjscc.bench.questionnaire import KEY_FORMAT, MANIFEST_FORMAT, VERSION, Key, KeyPair, Manifest, Sent, load_questionnaire
+from openjscc.bench.questionnaire import MANIFEST_FORMAT, VERSION, Manifest, load_questionnaire
 from openjscc.errors import IntegrityError, UsageError
 
-OVER = (0.029, 0.0365, 0.046, 0.058)
-RATIOS = (1 / 48, 1 / 24)
-
+SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
+sys.path.insert(0, str(SCRIPTS))
+user_study = pytest.importorskip("user_study", reason="needs the source tree")
+sys.path.remove(str(SCRIPTS))
+OVER, RATIOS = user_study.OVER, user_study.RATIOS
+analysed, made, sent, simulated, written = (
+    user_study.analysed, user_study.made, user_study.sent, user_study.simulated, user_study.written,
+)  # fmt: skip
 
 MANIFEST = Manifest(MANIFEST_FORMAT, VERSION, "perceptual-pairs", "Pairs", "Which?", (256, 256), ())
-
-
-def sent(role: str, ratio: float) -> Sent:
-    weight = "0" * 64 if role == "of" else None
-    name = {"of": "ganjscc", "over": "bpg-ldpc:mcs=16qam-2/3-n6144"}[role]
-    return Sent(role, name, name, weight, None, ratio, ratio * 1.001, 1000, "awgn", 10.0, 0, True)  # pyright: ignore[reportArgumentType]
-
-
-def made(pairs: int = 46, ratios: tuple[float, ...] = RATIOS, over: tuple[float, ...] = OVER) -> Key:
-    """A key of so many pairs: the conditions by turns, ``of`` left and right by turns."""
-    conditions = [(a, b) for a in ratios for b in over]
-    found = []
-    for number in range(pairs):
-        a, b = conditions[number % len(conditions)]
-        sides = sent("of", a), sent("over", b)
-        if number // len(conditions) % 2:
-            sides = sides[::-1]
-        found.append(KeyPair(f"p{number:07x}", f"{number % 24}.png", (0, 0, 256, 256), *sides))
-    return Key(KEY_FORMAT, VERSION, "0" * 64, "kodak", "0" * 64, 0, tuple(found))
-
-
-def simulated(
-    key: Key, people: int, where: dict[float, float], steep: float, spread: tuple[float, float], generator: np.random.Generator
-) -> list[dict[str, object]]:
-    """Answers of people who prefer ``of`` with the odds exp(steep ln(where / CBR of over) + person + pair).
-
-    Args:
-        key: of the questionnaire.
-        people: how many.
-        where: for each ratio of ``of`` the nominal ratio of ``over`` at which half of all people prefer either.
-        steep: of the logarithm of the odds.
-        spread: standard deviations of the persons' and the pairs' part.
-        generator: of chance.
-    """
-    lines: list[dict[str, object]] = []
-    leaning = generator.normal(0, spread[0], people)
-    for pair in key.pairs:
-        odds = steep * math.log(where[pair.of.ratio] / pair.over.ratio) + generator.normal(0, spread[1]) + leaning
-        for person, prefers in enumerate(generator.random(people) < 1 / (1 + np.exp(-odds))):
-            choice = "left" if (pair.left.role == "of") == bool(prefers) else "right"
-            lines.append({"participant": f"person {person}", "pair": pair.id, "choice": choice, "seconds": 2.5})
-    return lines
-
-
-def written(path: Path, lines: list[dict[str, object]]) -> Path:
-    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
-    return path
-
-
-def analysed(path: Path, key: Key, lines: list[dict[str, object]], resamples: int = 1000) -> Preferences:
-    return analyse("perceptual-pairs", key, read_answers(written(path / "answers.jsonl", lines), key), resamples=resamples)
 
 
 # Simulated participants
@@ -104,29 +58,19 @@ def test_the_crossing_is_recovered(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("spread", "people"), [((0.5, 0.8), 20), ((1.0, 1.5), 20), ((0.5, 0.8), 8)])
-def test_intervals_cover_the_truth(tmp_path: Path, spread: tuple[float, float], people: int) -> None:
+def test_intervals_cover_the_truth(spread: tuple[float, float], people: int) -> None:
     """A questionnaire of the paper's length, 100 times: at least 92 % of the 95 % intervals have the truth. They are a little
     wide where answers differ more by chance than by person and pair."""
-    where, key = {1 / 48: 0.041, 1 / 24: 0.041}, made(46)
-    chance = np.random.default_rng(1).normal(0, math.hypot(*spread), 100_000)
-    true = {b: float((1 / (1 + np.exp(-5 * math.log(0.041 / b) - chance))).mean()) for b in OVER}
-    generator = np.random.default_rng(2)
-    shares, places = [], []
-    for _ in range(100):
-        found = analysed(tmp_path, key, simulated(key, people, where, 5.0, spread, generator), resamples=400)
-        for each in found.preferences:
-            if each.low is not None and each.high is not None:
-                shares.append((each.low <= true[each.over_ratio] <= each.high, each.high - each.low))
-        for crossing in found.crossings:
-            if crossing.cbr is not None:
-                low, high = crossing.low or 0.0, crossing.high or math.inf  # beyond what was measured
-                places.append(low <= 0.041 * 1.001 <= high)
-    cover, width = np.mean(shares, axis=0)
-    assert len(shares) > 780
-    assert 0.92 <= cover <= 0.995
-    assert width < {0.5: 0.36 if people == 20 else 0.5, 1.0: 0.46}[spread[0]]
-    assert len(places) > 180
-    assert np.mean(places) >= 0.93
+    found = user_study.coverage(people, *spread, studies=100, generator=np.random.default_rng(2))
+    assert found["shares"] > 780
+    assert 0.92 <= found["share_covered"] <= 0.995
+    assert found["share_width"] < {0.5: 0.36 if people == 20 else 0.5, 1.0: 0.46}[spread[0]]
+    assert found["crossings"] > 180
+    assert found["crossing_covered"] >= 0.93
+
+
+def test_the_page_shows_the_records_of_coverage() -> None:
+    assert not user_study.stale()
 
 
 def test_people_and_pairs_both_count(tmp_path: Path) -> None:
