@@ -64,8 +64,8 @@ def small_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
         export(create(arch, "small").eval(), folder / f"{arch}.{tag}.safetensors", tag=tag, training=facts)
     perceptual = dataclasses.replace(create("ganjscc", "small").config, rates=(8, 16, 32))
     configs = (
-        ("ganjscc.photo", perceptual), ("mtgsc.photo", MTGSC), ("mtgsc.noise", MTGSC), ("witt.photo", WITT),
-        ("deeplab_jscc.photo", DEEPLAB),
+        ("ganjscc.photo", perceptual), ("mtgsc.photo", MTGSC), ("mtgsc.noise", MTGSC), ("mtgsc.picture", MTGSC),
+        ("mtgsc.segmentation", MTGSC), ("witt.photo", WITT), ("deeplab_jscc.photo", DEEPLAB),
     )  # fmt: skip
     for name, config in configs:
         arch, _, tag = name.partition(".")
