@@ -336,7 +336,7 @@ def ablation(entries: list[dict[str, Any]]) -> str:
         f"Networks of {first['parameters']:,} parameters, one training each. Measured on {first['images']} crops of DIV2K,",
         f"AWGN at {SNR_DB:g} dB, CBR 1/48.",
         "All but the first row share 3,600 updates with β_m = 1e-5 and 600 of a discriminator, then make 1,000 of their own.",
-        " How much two trainings of one row would differ has not been measured; the 95 % interval over",
+        "How much two trainings of one row would differ has not been measured; the 95 % interval over",
         f"pictures is about ±{spread:.3f} for DISTS.",
         f"Column moved: LPIPS of the pictures without their first {MOVED} rows and columns.",
         "Rows moved: LPIPS saw each picture from a place drawn among 8x8.",
