@@ -23,7 +23,7 @@ BUDGET_BYTES = {
     "deepjscc.photo": 2.25 * 2**20,
     "deeplab_jscc.photo": 2.5 * 2**20,
     "ganjscc.photo": 9 * 2**20,
-    "mtgsc.photo": 7.5 * 2**20,
+    "mtgsc.photo": 6 * 2**20,
     "spjscc.cifar10": 0.8 * 2**20,
     "spjscc.distilled": 0.8 * 2**20,
     "witt.photo": 3.4 * 2**20,
