@@ -100,7 +100,7 @@ def test_a_codec_for_segmentations(place: Path, monkeypatch: pytest.MonkeyPatch)
 
     monkeypatch.setattr(release, "SNR_DB", (10.0,))
     run = run_of(place, "deeplab_jscc-voc")
-    released(release, place, monkeypatch, run, "deeplab_jscc.photo")
+    released(release, place, monkeypatch, run, "deeplab_jscc.photo", "--jobs", 2)
     records = read_records(place / "results" / "deeplab_jscc.photo.json")
     assert [record.metric for record in records] == ["miou", "miou_nine", "pixel_accuracy"]
     assert "voc, 3 pictures" in (place / "cards" / "deeplab_jscc.photo.md").read_text()
@@ -149,14 +149,15 @@ def test_what_is_measured(script: ModuleType, monkeypatch: pytest.MonkeyPatch) -
     (fidelity,) = script.sweeps(load_recipe("adjscc-photo"), plain, (1 / 16,))
     assert (fidelity.metrics, fidelity.ratios) == (script.PHOTO_METRICS, (1 / 16,))
     labelled = PictureDataset("cifar10", "test", ["1", "2"], array=pictures, labels=torch.tensor([0, 1]))
-    (of_labels,) = script.sweeps(load_recipe("arjscc-cifar10"), labelled, (1 / 12, None))
-    assert (of_labels.metrics, of_labels.ratios) == (("psnr", "ssim", "accuracy", "f1"), (1 / 12, None))
+    (of_labels,) = script.sweeps(load_recipe("arjscc-cifar10"), labelled, (None,))
+    assert (of_labels.metrics, of_labels.ratios) == (("psnr", "ssim", "accuracy", "f1"), (None,))
     (of_masks,) = script.sweeps(load_recipe("mtgsc-photo"), plain, (1 / 32,), "segmentation")
     assert of_masks.metrics == ("miou", "miou_nine", "pixel_accuracy")
     assert set(of_labels.metrics + of_masks.metrics + fidelity.metrics) <= set(script.TITLES)
-    fast, slow = script.sweeps(load_recipe("ganjscc-photo"), plain, (1 / 48, 1 / 24))
+    fast, low, slow, _ = script.sweeps(load_recipe("ganjscc-photo"), plain, (1 / 48, 1 / 24))
+    assert (fast.ratios, low.ratios, fast.metrics) == ((1 / 48,), (1 / 24,), low.metrics)
     assert fast.metrics + slow.metrics == ("psnr", "ms_ssim", "lpips", "lpips_vgg", "dists")
-    assert (fast.snr_db, slow.snr_db) == (script.SNR_DB, (0.0, 10.0, 20.0))
+    assert (fast.snr_db, slow.snr_db) == (script.SNR_DB, (10.0,))
     assert set(fast.metrics + slow.metrics) <= set(script.TITLES)
 
 
@@ -171,10 +172,7 @@ def test_the_card_of_a_perceptual_weight(script: ModuleType, tmp_path: Path) -> 
     records += [measured("dists", snr, 0.2 - snr / 1000) for snr in script.SLOW_SNR_DB]
     text = script.card(info, state, records)
     assert "| 1/48 | 20.00 | 25.00 | 30.00 | 35.00 | 40.00 |" in text
-    assert (
-        "DISTS, lower is better:\n\n| CBR | 0 dB | 10 dB | 20 dB |\n|---|---|---|---|\n| 1/48 | 0.2000 | 0.1900 | 0.1800 |"
-        in text
-    )
+    assert "DISTS, lower is better:\n\n| CBR | 10 dB |\n|---|---|\n| 1/48 | 0.1900 |" in text
     assert "Made for AWGN at 0 to 15 dB; what a network is told of the SNR is clamped to 0 to 20 dB." in text
     began, loss = "| began with | `adjscc.photo`, whose own training comes on top |", "| loss | β_p = 1, β_m = "
     assert f"{began}\n{loss}{recipe.gan.beta_m:g}, β_g = {recipe.gan.beta_g:g}: " in text
