@@ -9,11 +9,13 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+import torch
 
 from openjscc.bench.records import Record
 from openjscc.bench.study import load_study
 from openjscc.bench.study_gains import GainTable
 from openjscc.bench.study_places import write_tables
+from openjscc.link import transmit
 from openjscc.models import create
 from openjscc.training.loop import learning_rate
 from openjscc.training.recipe import load_recipe
@@ -182,3 +184,31 @@ def test_the_page_has_the_gains_of_studies(empty: ModuleType) -> None:
     assert "(../../studies/perceptual-cbr/perceptual-cbr.md)" in text
     assert text.count("### Bandwidth for the DISTS of") == 2
     assert "PSNR of" not in text, "only what nothing was trained on"
+
+
+class Matching:
+    """An opponent that takes a picture for a sent one if the codeword is the picture's own."""
+
+    def __init__(self, pairs: dict[float, float]) -> None:
+        self.pairs = pairs
+
+    def __call__(self, picture: torch.Tensor, codeword: torch.Tensor) -> torch.Tensor:
+        belongs = self.pairs[picture.mean().item()] == codeword.mean().item()
+        return torch.full((1, 2, 2), 1.0 if belongs else -1.0)
+
+
+def test_the_discriminator_is_shown_other_codewords(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(SCRIPTS))
+    import discriminator
+
+    codec = create("ganjscc", "small").train()
+    sent = [torch.rand(1, 3, 32, 32, generator=torch.Generator().manual_seed(number)) for number in range(3)]
+    pairs: dict[float, float] = {}
+    for picture in sent:
+        image = transmit(codec, "awgn", picture, 10.0, ratio=1 / 48).image
+        assert image is not None
+        pairs[picture.mean().item()] = pairs[image.mean().item()] = codec.codeword.mean().item()
+    found = discriminator.shares(codec, Matching(pairs), sent, 1 / 48)
+    assert found == {
+        "sent": 1.0, "sent, codeword of another": 0.0, "received": 0.0, "received, codeword of another": 1.0,
+    }  # fmt: skip
