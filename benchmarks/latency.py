@@ -1,8 +1,8 @@
-"""Time to encode and decode one 256x256 picture, beside one plain 3x3 convolution with 64 channels at that size; and the
+"""Time to encode and decode one picture, of 256x256 pixels if not said otherwise, beside one plain 3x3 convolution with 64 channels at that size; and the
 time of a whole `openjscc send` of a 768x512 picture (reading, loading and checking the weight, link, metrics, writing), once
 Python and torch are loaded.
 
-    python benchmarks/latency.py [--model adjscc.photo] [--ratio 1/6] [--threads 2] [--repeats 20] [--json]
+    python benchmarks/latency.py [--model adjscc.photo] [--size 256x256] [--ratio 1/6] [--threads 2] [--repeats 20] [--json]
 
 The ratio of the two survives another machine; the milliseconds do not. Medians over the repeats.
 """
@@ -24,7 +24,6 @@ import openjscc
 from openjscc.codec import Conditions, Received
 from openjscc.units import noise_var_from_snr, parse_ratio
 
-SIDE = 256
 SNR_DB = 10.0
 
 
@@ -39,14 +38,21 @@ def median_ms(run: Callable[[], object], repeats: int) -> float:
     return statistics.median(times)
 
 
-def measure(name: str, ratio: float | None, repeats: int) -> dict[str, object]:
-    """Encode, decode and reference times of one model."""
+def size(text: str) -> tuple[int, int]:
+    """Width and height."""
+    width, _, height = text.partition("x")
+    return int(width), int(height)
+
+
+def measure(name: str, ratio: float | None, repeats: int, shape: tuple[int, int]) -> dict[str, object]:
+    """Encode, decode and reference times of one model, for a picture of some width and height."""
     codec = openjscc.load(name)
-    x = torch.rand(1, 3, SIDE, SIDE, generator=torch.Generator().manual_seed(0))
+    width, height = shape
+    x = torch.rand(1, 3, height, width, generator=torch.Generator().manual_seed(0))
     conditions = Conditions(snr_db=torch.tensor([SNR_DB]), ratio=ratio)
     noise_var = noise_var_from_snr(torch.tensor([SNR_DB]))
     plain = torch.nn.Conv2d(64, 64, 3, padding=1).to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
-    features = torch.rand(1, 64, SIDE, SIDE).to(memory_format=torch.channels_last)
+    features = torch.rand(1, 64, height, width).to(memory_format=torch.channels_last)
     with torch.inference_mode():
         frame = codec.encode(x, conditions)
         received = Received(frame.symbols, noise_var, None, frame.length, frame.side)
@@ -55,9 +61,9 @@ def measure(name: str, ratio: float | None, repeats: int) -> dict[str, object]:
         convolution = median_ms(lambda: plain(features), repeats)
     return {
         "model": codec.name,
-        "size": f"{SIDE}x{SIDE}",
+        "size": f"{width}x{height}",
         "threads": torch.get_num_threads(),
-        "gmac": round(codec.macs_per_pixel() * SIDE**2 / 1e9, 3),
+        "gmac": round(codec.macs_per_pixel() * width * height / 1e9, 3),
         "encode_ms": round(encode, 2),
         "decode_ms": round(decode, 2),
         "convolution_ms": round(convolution, 2),
@@ -83,13 +89,14 @@ def whole_send_ms(name: str, repeats: int) -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(description="Time to encode and decode, and to send.")
     parser.add_argument("--model", default="adjscc.photo")
+    parser.add_argument("--size", type=size, default=(256, 256), help="width and height of the picture (default 256x256)")
     parser.add_argument("--ratio", type=parse_ratio)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--repeats", type=int, default=20)
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    result = measure(options.model, options.ratio, options.repeats)
+    result = measure(options.model, options.ratio, options.repeats, options.size)
     result["send_768x512_ms"] = round(whole_send_ms(options.model, max(options.repeats // 4, 1)), 1)
     if options.json:
         print(json.dumps(result))
