@@ -1,6 +1,6 @@
-"""Time to encode and decode one picture, of 256x256 pixels if not said otherwise, beside one plain 3x3 convolution with 64 channels at that size; and the
-time of a whole `openjscc send` of a 768x512 picture (reading, loading and checking the weight, link, metrics, writing), once
-Python and torch are loaded.
+"""Time to encode and decode one picture, 256x256 pixels unless said otherwise, beside one plain 3x3 convolution with 64 channels
+at that size; and the time of a whole `openjscc send` of a 768x512 picture (reading, loading and checking the weight, link,
+metrics, writing), once Python and torch are loaded.
 
     python benchmarks/latency.py [--model adjscc.photo] [--size 256x256] [--ratio 1/6] [--threads 2] [--repeats 20] [--json]
 
