@@ -11,7 +11,7 @@ import pytest
 from openjscc.bench import Sweep, evaluate
 from openjscc.bench.records import Record, read_records
 from openjscc.data.datasets import open_dataset
-from openjscc.models import WeightInfo, list_models, load
+from openjscc.models import WeightInfo, create, list_models, load
 from openjscc.units import format_ratio
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -68,6 +68,14 @@ def test_a_weight_has_a_card_and_records(info: WeightInfo) -> None:
         ]
         assert record.mean == pytest.approx(fact["mean"], abs=1e-4)
         assert record.weight == info.name
+
+
+def test_the_perceptual_page_says_how_large_the_systems_are() -> None:
+    page = (ROOT / "docs" / "papers" / "perceptual-jscc.md").read_text()
+    for arch in ("deepjscc", "adjscc", "ganjscc"):
+        codec = create(arch, "photo")
+        parameters = sum(parameter.numel() for parameter in codec.parameters())
+        assert f"| `{arch}.photo` | {parameters:,} | {codec.macs_per_pixel():,.0f} |" in page
 
 
 @pytest.mark.parametrize("info", PACKAGED, ids=lambda info: info.name)
