@@ -16,6 +16,7 @@ from typing import Any
 
 import torch
 
+from openjscc.bench.markdown import table_row
 from openjscc.data.datasets import open_dataset
 from openjscc.files import write_atomically
 from openjscc.link import transmit
@@ -74,6 +75,14 @@ def shares(codec: GANJSCC, opponent: PatchDiscriminator, sent: list[torch.Tensor
         ],
     }
     return {name: round(sum(values) / len(values), 4) for name, values in right.items()}
+
+
+def table(facts: dict[str, Any]) -> str:
+    """A row a ratio, shares in per cent."""
+    names = [name for name in facts["found"][0] if name != "ratio"]
+    lines = [table_row(["CBR", *names]), "|---" * (len(names) + 1) + "|"]
+    lines += [table_row([found["ratio"], *(f"{100 * found[name]:.1f} %" for name in names)]) for found in facts["found"]]
+    return "\n".join(lines)
 
 
 def told(opponent: PatchDiscriminator, picture: torch.Tensor, codeword: torch.Tensor) -> float:

@@ -28,6 +28,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+import discriminator
 import perceptual_figures
 import torch
 from marked import fill
@@ -117,7 +118,7 @@ SHOWN = (
 )  # fmt: skip
 """The same in the order of the paper's figure."""
 
-MOVED = 2
+MOVED, OFF = 2, "2 px off"
 """LPIPS is measured a second time without so many first rows and columns: half of the stride of AlexNet's first convolution."""
 
 
@@ -139,7 +140,9 @@ def main() -> None:
     if options.verb == "page":
         if options.check:
             old = [str(path.relative_to(ROOT)) for path in stale()]
-            raise SystemExit(f"{', '.join(old)}: shows other records; run python scripts/perceptual.py" if old else 0)
+            raise SystemExit(
+                f"{', '.join(old)}: shows other records; run python scripts/perceptual.py page, or draw" if old else 0
+            )
         if LOG.exists():
             perceptual_figures.draw(LOG, CURVES)
         write_atomically(PAGE, filled(PAGE.read_text("utf-8")).encode())
@@ -195,7 +198,7 @@ def trained(options: argparse.Namespace, name: str) -> tuple[LearnedCodec, dict[
     """The network of one row, and what it took."""
     row = ROWS[name]
     first, then, start = recipe_of(row, options.set)
-    runs = options.runs / "tries" if options.set else options.runs
+    runs = options.runs / f"try-{slug(' '.join(options.set))}" if options.set else options.runs
     base, folder = runs / ("plain" if row.plain else "shared"), runs / slug(name)
     before = step_of(base)
     if before < start:
@@ -251,7 +254,7 @@ def table(entries: list[dict[str, Any]]) -> str:
     """A row a setting, in the order of the paper's figure: means over the pictures."""
     arrows = {True: "↑", False: "↓"}
     heads = [f"{metric_name(name)} {arrows[METRICS[name].higher_is_better]}" for name in METRICS_SHOWN]
-    heads.insert(METRICS_SHOWN.index("lpips") + 1, "moved ↓")
+    heads.insert(METRICS_SHOWN.index("lpips") + 1, f"{OFF} ↓")
     lines = [table_row(["trained on", *heads]), "|---" * (len(heads) + 1) + "|"]
     for name in SHOWN:
         mine = {entry["metric"]: entry["mean"] for entry in entries if entry["row"] == name}
@@ -338,8 +341,8 @@ def ablation(entries: list[dict[str, Any]]) -> str:
         "All but the first row share 3,600 updates with β_m = 1e-5 and 600 of a discriminator, then make 1,000 of their own.",
         "How much two trainings of one row would differ has not been measured; the 95 % interval over",
         f"pictures is about ±{spread:.3f} for DISTS.",
-        f"Column moved: LPIPS of the pictures without their first {MOVED} rows and columns.",
-        "Rows moved: LPIPS saw each picture from a place drawn among 8x8.",
+        f"Column {OFF}: LPIPS of the pictures without their first {MOVED} rows and columns.",
+        "Rows moved: in training LPIPS saw each picture from a place drawn among 8x8.",
         f"All training together: {minutes:.0f} minutes on {machines}.",
     ]
     missing = [name for name in SHOWN if name not in rows]
@@ -361,7 +364,13 @@ def training() -> str:
         f"From the log of the run, [`{LOG.name}`](../../{LOG.relative_to(ROOT)}). Validation: 12 crops of DIV2K, AWGN at 10 dB."
     )
     picture = f"![Validation and losses against training time](../../{CURVES.relative_to(ROOT)})"
-    return f"\n## How the quality grew\n\n{words}\n\n{picture}\n"
+    parts = ["\n## How the quality grew", words, picture]
+    if discriminator.RESULT.exists():
+        facts = json.loads(discriminator.RESULT.read_text())
+        told = "Share of patches that the discriminator tells right in the end, beside the picture's codeword and beside"
+        where = f"another's; {facts['images']} crops of DIV2K at {facts['snr_db']:g} dB (`scripts/discriminator.py`):"
+        parts += [f"{told} {where}", discriminator.table(facts)]
+    return "\n\n".join(parts) + "\n"
 
 
 def studies() -> str:

@@ -69,6 +69,10 @@ def main() -> None:
 
     state = load_checkpoint(options.run)
     recipe = recipe_from_dict(state.recipe, str(options.run))
+    if state.step < recipe.optimizer.steps and options.limit is None:
+        raise SystemExit(
+            f"error: {options.run} is at step {state.step} of {recipe.optimizer.steps}; end it, or look with --limit"
+        )
     arch, _, tag = options.name.partition(".")
     codec = create(arch, recipe.model.config)
     codec.load_state_dict(state.part("ema"))
@@ -78,6 +82,9 @@ def main() -> None:
         path = Path(folder) / f"{options.name}.safetensors"
         info = export(codec, path, tag=tag, training=facts)
         datasets = {task: partial(test_set, task, tag, options) for task in codec.tasks}
+        for dataset in (opened() for opened in datasets.values()):
+            if dataset.note and options.limit is None:
+                raise SystemExit(f"error: {dataset.name} is here a {dataset.note}; a card needs the whole test set")
         jobs = [job for task, opened in datasets.items() for job in planned(path, recipe, task, opened)]
         records = measured(jobs, options.jobs)
     reference = [
@@ -89,9 +96,6 @@ def main() -> None:
         print(card(info, state, records))
         return
     print(sections(records, options.name, recipe.step))
-    for dataset in (opened() for opened in datasets.values()):
-        if dataset.note:
-            raise SystemExit(f"error: {dataset.name} is here a {dataset.note}; a card needs the whole test set")
     target = ROOT / "src" / "openjscc" / "weights" / f"{options.name}.safetensors"
     info = export(codec, target, tag=tag, training=facts, reference=reference)
     records = [replace(record, weight_sha256=info.sha256) for record in records]  # the same parameters, now with their figures
@@ -246,11 +250,14 @@ def origin(recipe: dict[str, Any]) -> str:
     if recipe["model"]["init"]:
         rows.append(f"| began with | `{recipe['model']['init']}`, whose own training comes on top |\n")
     if recipe["step"] == "perceptual":
-        alone = recipe["optimizer"]["steps"] - gan["pretrain"]
+        first = gan["pretrain"] if gan["beta_g"] else recipe["optimizer"]["steps"]
+        alone = recipe["optimizer"]["steps"] - first
         weights = f"β_p = {gan['beta_p']:g}, β_m = {gan['beta_m']:g}, β_g = {gan['beta_g']:g}"
         both = max(alone - gan["discriminator"], 0)
         stages = (
-            f"{gan['pretrain']:,} steps on LPIPS and MSE, {gan['discriminator']:,} of the discriminator alone, {both:,} of both"
+            f"{first:,} steps on LPIPS and MSE, {gan['discriminator']:,} of the discriminator alone, {both:,} of both"
+            if gan["beta_g"]
+            else f"{first:,} steps on LPIPS and MSE"
         )
         rows.append(f"| loss | {weights}: {stages} |\n")
     return "".join(rows)

@@ -70,7 +70,7 @@ def coverage(people: int, person: float, pair: float, *, studies: int, generator
                 if each.low is not None and each.high is not None:
                     shares.append((each.low <= true[each.over_ratio] <= each.high, each.high - each.low))
             for crossing in found.crossings:
-                if crossing.cbr is not None:
+                if crossing.cbr is not None and not (crossing.reason or "").startswith("no interval"):
                     low, high = crossing.low or 0.0, crossing.high or math.inf  # beyond what was measured
                     places.append(low <= WHERE * HEADER <= high)
     covered, width = np.mean(shares, axis=0)

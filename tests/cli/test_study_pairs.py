@@ -141,7 +141,7 @@ def test_answers_are_evaluated(openjscc, small: Path) -> None:
     assert found["weights"].keys() == {"adjscc.photo"}
     page = Path("out/small.md").read_text()
     assert page.startswith("# Small pairs\n\nA. Author: A paper, 2020.\n")
-    assert "`openjscc study small.toml --answers answers.csv`" in page
+    assert "`openjscc study small.toml -o DIR --answers answers.csv`" in page
     assert "all answers agree" in page
     assert Path("out/preferences.svg").stat().st_size > 1000
     first = content(Path("out"))

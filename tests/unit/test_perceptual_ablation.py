@@ -140,7 +140,7 @@ def test_the_page_is_of_the_records(empty: ModuleType, trainings: list[str]) -> 
     assert empty.filled(text) == text
     assert text.startswith("Before.\n")
     assert text.endswith("<!-- end of ablation -->\nAfter.\n")
-    assert "| trained on | PSNR ↑ | MS-SSIM ↑ | LPIPS ↓ | moved ↓ | LPIPS-VGG ↓ | DISTS ↓ |" in text
+    assert "| trained on | PSNR ↑ | MS-SSIM ↑ | LPIPS ↓ | 2 px off ↓ | LPIPS-VGG ↓ | DISTS ↓ |" in text
     assert "| MSE alone (Deep JSCC) | 1.50 | 1.500 | 1.500 | 0.250 | 1.500 |" in text
     assert text.index("| β_m = 1e-3 |") < text.index("| β_m = 1e-5 |"), "in the paper's order"
     assert "Not trained: β_m = 1e-4." in text
@@ -212,3 +212,4 @@ def test_the_discriminator_is_shown_other_codewords(monkeypatch: pytest.MonkeyPa
     assert found == {
         "sent": 1.0, "sent, codeword of another": 0.0, "received": 0.0, "received, codeword of another": 1.0,
     }  # fmt: skip
+    assert discriminator.table({"found": [{"ratio": "1/48", **found}]}).endswith("| 1/48 | 100.0 % | 0.0 % | 0.0 % | 100.0 % |")

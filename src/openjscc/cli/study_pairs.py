@@ -87,7 +87,7 @@ def evaluate(name: str, folder: Path, answers: Path, *, as_json: bool) -> None:
         raise UsageError(f"{folder} holds the questionnaire {manifest.study}", f"openjscc study {manifest.study} --answers ...")
     found = analyse(manifest.study, key, read_answers(answers, key))
     asked = Path(name).name if name.endswith(".toml") else name
-    command = f"openjscc study {shlex.quote(asked)} --answers {shlex.quote(answers.name)}"
+    command = f"openjscc study {shlex.quote(asked)} -o DIR --answers {shlex.quote(answers.name)}"
     written = write_page(folder, questionnaire, manifest, found, command)
     for line in answer_lines(found):
         say(line)

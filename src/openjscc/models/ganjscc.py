@@ -94,8 +94,9 @@ class GANJSCC(ADJSCC):
     config: GANJSCCConfig
 
     codeword: torch.Tensor | None = None
-    """Of the last `decode` in training: what was received, ``(B, rates[-1], H/stride, W/stride)`` with mean symbol energy of
-    about 1 and 0 where nothing was sent. No gradient leads back from it. The discriminator is told this."""
+    """Of the last `decode` in training: what was received, ``(B, rates[-1], H/stride, W/stride)`` with a mean
+    symbol energy of 1 and that of the noise, and 0 where nothing was sent. No gradient leads back from it. The discriminator is
+    told this."""
 
     @property
     def block_hidden(self) -> int:
