@@ -20,6 +20,7 @@ CLIFF_SNR_DB = (-2.0, 0.0, 4.0, 8.0, 12.0, 20.0)
 ROWS = (
     ("Kodak", "adjscc.photo", (1 / 48, 1 / 16, 1 / 6)),
     ("Kodak", "deepjscc.photo", (1 / 48, 1 / 16, 1 / 6)),
+    ("Kodak", "witt.photo", (1 / 48, 1 / 16, 1 / 6)),
     ("CIFAR-10", "adjscc.cifar10", (1 / 12, 1 / 6)),
     ("CIFAR-10", "arjscc.cifar10", (1 / 12, 1 / 6)),
 )
