@@ -46,6 +46,8 @@ class MTGSCConfig(CodecConfig):
         heads: of its attention.
         window: positions along the side of its attention windows.
         hidden: width of the JSCC encoder, of the receiver's knowledge base and of the segmentation decoder.
+        gdn: generalised divisive normalisation in the place of the ReLUs of the encoder and of those after the blocks of the
+            receiver's knowledge base (there the inverse), as in `ADJSCC`.
         told: encoder and receiver's knowledge base weigh their channels by the SNR (`ChannelAttention`).
         width: of the diffusion transformer.
         depth: its blocks.
@@ -73,6 +75,7 @@ class MTGSCConfig(CodecConfig):
     heads: int = 3
     window: int = 7
     hidden: int = 128
+    gdn: bool = False
     told: bool = False
     width: int = 1152
     depth: int = 28
@@ -111,12 +114,13 @@ PHOTO = MTGSCConfig(
     channels=(48, 64, 96, 128),
     heads=2,
     hidden=96,
+    gdn=True,
     told=True,
     width=192,
     depth=3,
     decoder_heads=6,
     token=1,
-    span=8,
+    span=7,
     expansion=2,
     shared=True,
     fine=24,

@@ -14,6 +14,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from .attention import ChannelAttention
+from .gdn import GDN
 from .swin import PatchEmbedding, PatchMerging, SwinStage, start
 from .transformer import DiT
 
@@ -72,6 +73,7 @@ class Encoder(nn.Module):
         self.first = nn.Conv2d(inside, config.hidden, 3, padding=1)
         self.second = nn.Conv2d(config.hidden, config.hidden, 3, stride=2, padding=1)
         self.skip = nn.Conv2d(inside, config.hidden, 1, stride=2)
+        self.activations = nn.ModuleList(GDN(config.hidden) if config.gdn else nn.ReLU() for _ in range(2))
         self.attention = ChannelAttention(config.hidden, conditions, config.hidden // 4) if config.told else None
         widths = {RECONSTRUCTION: config.rates[-1], SEGMENTATION: config.rates[config.segmentation_rate]}
         self.heads = nn.ModuleDict({task: nn.Conv2d(config.hidden, width, 3, padding=1) for task, width in widths.items()})
@@ -79,7 +81,7 @@ class Encoder(nn.Module):
     def forward(self, x: torch.Tensor, feature: torch.Tensor, conditions: torch.Tensor, task: str) -> torch.Tensor:
         feature = feature.repeat_interleave(2, 2).repeat_interleave(2, 3)
         x = torch.cat([F.pixel_unshuffle(x, STRIDE // 2), feature.to(x.dtype)], dim=1)
-        x = F.relu(self.second(F.relu(self.first(x))) + self.skip(x))
+        x = self.activations[1](self.second(self.activations[0](self.first(x))) + self.skip(x))
         return self.heads[task](x if self.attention is None else self.attention(x, conditions))
 
 
@@ -117,12 +119,13 @@ class ReceiverKB(nn.Module):
 
     def __init__(self, config: MTGSCConfig, conditions: int) -> None:
         super().__init__()
-        self.first = ResidualBlock(config.rates[-1], config.hidden)
+        self.first = ResidualBlock(config.rates[-1], config.hidden, signed=config.gdn)
+        self.gdn = GDN(config.hidden, inverse=True) if config.gdn else nn.Identity()
         self.attention = ChannelAttention(config.hidden, conditions, config.hidden // 4) if config.told else None
-        self.second = ResidualBlock(config.hidden, config.hidden)
+        self.second = ResidualBlock(config.hidden, config.hidden, signed=config.gdn)
 
     def forward(self, latent: torch.Tensor, conditions: torch.Tensor, task: str) -> torch.Tensor:
-        x = self.first(latent)
+        x = self.gdn(self.first(latent))
         x = x if self.attention is None else self.attention(x, conditions)
         return x if task == SEGMENTATION else x + self.second(x)
 
