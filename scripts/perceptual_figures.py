@@ -50,7 +50,7 @@ def draw(log: Path, target: Path) -> None:
                 axis.plot(*zip(*shown[name], strict=True), "o-", color=COLOURS[number], markersize=3, label=name.split()[1])
             axis.set_ylabel(f"{metric} of validation pictures")
             axis.set_ylim(bottom=0)
-        axes[0, 0].legend(title="CBR", frameon=False)
+        axes[0, 0].legend(title="CBR", loc="lower left", ncols=3, frameon=False)
         _terms(axes[1, 0], shown, ("generator", "discriminator_loss"), "loss")
         _terms(axes[1, 1], shown, ("discriminator_real", "discriminator_received"), "share told right")
         for axis in axes[1]:
