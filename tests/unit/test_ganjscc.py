@@ -255,9 +255,9 @@ def test_the_papers_discriminator_is_as_large_as_its_layers() -> None:
     network = PatchDiscriminator(2, 4)
     widths = (15, 64, 128, 256, 512)
     stages = sum(a * b * 16 + b for a, b in itertools.pairwise(widths))
-    assert (
-        sum(parameter.numel() for parameter in network.parameters()) == (2 * 12 * 9 + 12) + stages + 513 == 2_769_573
-    )  # as docs/models/ganjscc.md says
+    assert sum(parameter.numel() for parameter in network.parameters()) == (2 * 12 * 9 + 12) + stages + 513 == 2_769_573
+    small = PatchDiscriminator(32, 8, channels=(32, 64, 128, 256))
+    assert sum(parameter.numel() for parameter in small.parameters()) == 700_013  # both as docs/models/ganjscc.md says
 
 
 def test_spectral_norm_bounds_the_convolutions_and_is_kept() -> None:

@@ -266,7 +266,11 @@ def test_the_discriminator_judges_the_pictures_that_the_codec_just_received(fold
     alone = step("discriminator", *drawn)
     assert len(calls) == 2
     step, batch = step_and_batch(recipe(folder))
-    assert torch.allclose(step("discriminator", *step.prepare(batch, 2))["loss"], together["loss"], atol=1e-5)
+    afresh = step("discriminator", *step.prepare(batch, 2))
+    assert torch.allclose(afresh["loss"], together["loss"], atol=1e-5)
+    for value in ("real", "received"):
+        assert torch.allclose(afresh[value], together[value])
+        assert bool(((together[value] >= 0) & (together[value] <= 1)).all())
     assert alone["loss"].shape == (2,)
 
 

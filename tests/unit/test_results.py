@@ -85,11 +85,10 @@ def test_weights_keep_their_budget(info: WeightInfo) -> None:
 
 @pytest.mark.parametrize("info", [info for info in PACKAGED if info.self_test["psnr_db"]], ids=lambda info: info.name)
 def test_psnr_rises_with_snr_and_with_ratio(info: WeightInfo) -> None:
-    trained = info.training["recipe"]["channel"]["snr_db"]  # beyond it nothing is promised
     psnr = {
         (record.ratio, record.snr_db): record.mean or 0.0
         for record in records_of(info.name)
-        if record.metric == "psnr" and record.ratio is not None and trained[0] <= record.snr_db <= trained[1]
+        if record.metric == "psnr" and record.ratio is not None
     }
     ratios, snrs = sorted({key[0] for key in psnr}), sorted({key[1] for key in psnr})
     assert len(ratios) == len(info.ratios)
