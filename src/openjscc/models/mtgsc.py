@@ -46,6 +46,8 @@ class MTGSCConfig(CodecConfig):
         heads: of its attention.
         window: positions along the side of its attention windows.
         hidden: width of the JSCC encoder, of the receiver's knowledge base and of the segmentation decoder.
+        front: channels of two convolutions of stride 2 with generalised divisive normalisation between them, through which the
+            encoder sees the picture; 0: blocks of 4x4 pixels.
         gdn: generalised divisive normalisation in the place of the ReLUs of the encoder and of those after the blocks of the
             receiver's knowledge base (there the inverse), as in `ADJSCC`.
         told: encoder and receiver's knowledge base weigh their channels by the SNR (`ChannelAttention`).
@@ -75,6 +77,7 @@ class MTGSCConfig(CodecConfig):
     heads: int = 3
     window: int = 7
     hidden: int = 128
+    front: int = 0
     gdn: bool = False
     told: bool = False
     width: int = 1152
@@ -114,6 +117,7 @@ PHOTO = MTGSCConfig(
     channels=(48, 64, 96, 128),
     heads=2,
     hidden=96,
+    front=48,
     gdn=True,
     told=True,
     width=192,

@@ -64,12 +64,13 @@ class TransmitterKB(nn.Module):
 class Encoder(nn.Module):
     """JSCC encoder of both tasks: picture and feature, a residual block with a stride, and a last convolution for each task.
 
-    The picture comes as 4x4 blocks, the feature is repeated to their grid.
+    The picture comes as 4x4 blocks, or through two convolutions of stride 2; the feature is repeated to that grid.
     """
 
     def __init__(self, config: MTGSCConfig, conditions: int) -> None:
         super().__init__()
-        inside = 3 * (STRIDE // 2) ** 2 + config.channels[0]
+        self.front = _front(config.front) if config.front else nn.PixelUnshuffle(STRIDE // 2)
+        inside = (config.front or 3 * (STRIDE // 2) ** 2) + config.channels[0]
         self.first = nn.Conv2d(inside, config.hidden, 3, padding=1)
         self.second = nn.Conv2d(config.hidden, config.hidden, 3, stride=2, padding=1)
         self.skip = nn.Conv2d(inside, config.hidden, 1, stride=2)
@@ -80,9 +81,16 @@ class Encoder(nn.Module):
 
     def forward(self, x: torch.Tensor, feature: torch.Tensor, conditions: torch.Tensor, task: str) -> torch.Tensor:
         feature = feature.repeat_interleave(2, 2).repeat_interleave(2, 3)
-        x = torch.cat([F.pixel_unshuffle(x, STRIDE // 2), feature.to(x.dtype)], dim=1)
+        x = self.front(x)
+        x = torch.cat([x, feature.to(x.dtype)], dim=1)
         x = self.activations[1](self.second(self.activations[0](self.first(x))) + self.skip(x))
         return self.heads[task](x if self.attention is None else self.attention(x, conditions))
+
+
+def _front(channels: int) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Conv2d(3, channels, 5, stride=2, padding=2), GDN(channels), nn.Conv2d(channels, channels, 3, stride=2, padding=1)
+    )
 
 
 class ResidualBlock(nn.Module):
