@@ -1,9 +1,11 @@
-"""What one system for two tasks costs, and what two systems for one task each.
+"""What one system for two tasks costs, and what two systems for one task each; and the studies on the page about the paper.
 
     python scripts/multitask.py cost
+    python scripts/multitask.py page            # fills docs/papers/generative-multitask.md from the studies' records
+    python scripts/multitask.py page --check    # exit 1 if it shows other records
 
-Writes results/multitask-cost.json and prints it as a table. Of each task: the parameters that transmitter and receiver need
-(those that its result depends on), the bytes that they take in half precision, the multiply-accumulates of both ends for a
+`cost` writes results/multitask-cost.json and prints it as a table. Of each task: the parameters that transmitter and receiver
+need (those that its result depends on), the bytes that they take in half precision, the multiply-accumulates of both ends for a
 pixel, and the channel uses of a picture, header included. All that follows from the configurations: no weight is needed.
 """
 
@@ -16,6 +18,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from marked import fill
+from study_pages import study_sections
 
 from openjscc import tasks
 from openjscc.codec import Conditions, Received, ratios_for
@@ -24,6 +28,13 @@ from openjscc.models import LearnedCodec, create
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULT = ROOT / "results" / "multitask-cost.json"
+STUDIES = ROOT / "results" / "studies"
+PAGE = ROOT / "docs" / "papers" / "generative-multitask.md"
+STUDIES_SHOWN = (
+    "multitask-psnr-224", "multitask-psnr-kodak", "multitask-pictures", "multitask-segmentation", "multitask-steps",
+    "multitask-one-pictures", "multitask-one-segmentations",
+)  # fmt: skip
+FIGURES_SHOWN = ("psnr.svg", "miou.svg", "kodim04.webp", "masks.webp")
 RECONSTRUCTION, SEGMENTATION = "reconstruction", "segmentation"
 RATIO = 1 / 16
 SIZES = ((224, 224), (768, 512))
@@ -41,12 +52,25 @@ SYSTEMS: tuple[tuple[str, bool, tuple[tuple[str, str, str], ...]], ...] = (
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=("cost",))
-    parser.add_argument("-o", "--output", type=Path, default=RESULT, help="the JSON file")
+    parser.add_argument("what", choices=("cost", "page"))
+    parser.add_argument("-o", "--output", type=Path, default=RESULT, help="the JSON file of the cost")
+    parser.add_argument("--check", action="store_true", help="write no page; exit 1 if it shows other records")
     options = parser.parse_args()
+    if options.what == "page":
+        text = PAGE.read_text("utf-8")
+        if options.check:
+            raise SystemExit(f"{PAGE.relative_to(ROOT)}: shows other records" if filled(text) != text else 0)
+        write_atomically(PAGE, filled(text).encode())
+        return
     found = cost()
     write_atomically(options.output, (json.dumps(found, indent=1) + "\n").encode())
     print(table(found))
+
+
+def filled(text: str) -> str:
+    """The page with the studies that were measured."""
+    shown = study_sections(STUDIES_SHOWN, STUDIES, PAGE, metrics=("psnr",), figures=FIGURES_SHOWN)
+    return fill(text, "scripts/multitask.py page", {"studies": shown})
 
 
 def cost() -> list[dict[str, Any]]:

@@ -32,16 +32,13 @@ import discriminator
 import perceptual_figures
 import torch
 from marked import fill
+from study_pages import study_sections
 
 from openjscc.bench import Record, Sweep, evaluate
 from openjscc.bench.fingerprint import carried, exif_with, fingerprint
 from openjscc.bench.layout import metric_name
 from openjscc.bench.markdown import table_row
 from openjscc.bench.provenance import device_name
-from openjscc.bench.study import load_study
-from openjscc.bench.study_gains import GainTable
-from openjscc.bench.study_gains_page import gain_page
-from openjscc.bench.study_places import read_tables
 from openjscc.data.datasets import open_dataset
 from openjscc.data.sheets import side_by_side
 from openjscc.files import write_atomically
@@ -58,6 +55,7 @@ FIGURE = ROOT / "results" / "figures" / "perceptual-ablation.webp"
 LOG, CURVES = ROOT / "results" / "training" / "ganjscc.photo.csv", ROOT / "results" / "figures" / "ganjscc-training.svg"
 PAGE = ROOT / "docs" / "papers" / "perceptual-jscc.md"
 STUDIES = ROOT / "results" / "studies"
+STUDIES_SHOWN = ("perceptual-snr", "perceptual-cbr", "perceptual-snr-div2k", "perceptual-cbr-div2k")
 RECIPE = "ganjscc-small"
 SNR_DB = 10.0
 DATA, PICTURES = "div2k", 50
@@ -374,18 +372,8 @@ def training() -> str:
 
 
 def studies() -> str:
-    """Where the studies are, and their gains in the two metrics that nothing was trained on."""
-    parts = []
-    for name in ("perceptual-snr", "perceptual-cbr", "perceptual-snr-div2k", "perceptual-cbr-div2k"):
-        gains = STUDIES / name / "gains.json"
-        if not gains.exists():
-            continue
-        study = load_study(name)
-        labels = {system: str(label) for system, label in study.names.items()}
-        link = f"../../{gains.parent.relative_to(ROOT)}/{name}.md"
-        parts.append(f"\n## {study.title}\n\nAll figures, tables and pictures: [{name}]({link}).")
-        parts += [gain_page(one, labels) for one in read_tables(gains, GainTable) if one.section.metric in ("dists", "lpips_vgg")]
-    return "\n\n".join(parts) + "\n" if parts else ""
+    """Where the studies are, and their comparisons in the two metrics that nothing was trained on."""
+    return study_sections(STUDIES_SHOWN, STUDIES, PAGE, metrics=("dists", "lpips_vgg"), figures=("dists.svg",))
 
 
 if __name__ == "__main__":

@@ -179,9 +179,13 @@ def test_the_page_has_the_gains_of_studies(empty: ModuleType) -> None:
     folder = empty.STUDIES / "perceptual-cbr"
     folder.mkdir(parents=True)
     write_tables(folder / "gains.json", [GainTable(section, ()) for section in study.gain])
+    assert empty.filled(PAGE) == PAGE, "not measured to the end"
+    (folder / "summary.json").touch()
+    (folder / "dists.svg").touch()
     text = empty.filled(PAGE)
     assert f"## {study.title}" in text
-    assert "(../../studies/perceptual-cbr/perceptual-cbr.md)" in text
+    assert "(studies/perceptual-cbr/perceptual-cbr.md)" in text
+    assert "perceptual-cbr/dists.svg)" in text
     assert text.count("### Bandwidth for the DISTS of") == 2
     assert "PSNR of" not in text, "only what nothing was trained on"
 
