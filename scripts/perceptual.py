@@ -30,6 +30,7 @@ from typing import Any
 
 import discriminator
 import perceptual_figures
+import perceptual_headline
 import torch
 from marked import fill
 from study_pages import study_sections
@@ -307,9 +308,13 @@ def shown_by_figure(entries: list[dict[str, Any]]) -> str:
 
 def filled(text: str) -> str:
     """The page with what the records say between its markers: nothing where there are none."""
-    return fill(
-        text, "scripts/perceptual.py page", {"studies": studies(), "training": training(), "ablation": ablation(records())}
-    )
+    contents = {
+        "headline": perceptual_headline.headline(STUDIES),
+        "studies": studies(),
+        "training": training(),
+        "ablation": ablation(records()),
+    }
+    return fill(text, "scripts/perceptual.py page", contents)
 
 
 def stale() -> list[Path]:

@@ -1,0 +1,46 @@
+"""The headline of perceptual JSCC: how much bandwidth BPG+LDPC needs where it is as good, from the studies' gains."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from openjscc.bench.gains import Gain
+from openjscc.bench.layout import metric_name
+from openjscc.bench.markdown import table_row
+from openjscc.bench.study_gains import GainTable
+from openjscc.bench.study_places import read_tables
+
+STUDIES = {"perceptual-cbr": "Kodak", "perceptual-cbr-div2k": "DIV2K crops"}
+METRICS = ("dists", "lpips_vgg", "lpips")
+RATIOS = (48, 24, 12)
+"""From the least on."""
+
+
+def headline(studies: Path) -> str:
+    """A row for each data set and metric, a column for each ratio of ganjscc; nothing before the first study is there.
+
+    The studies say what ganjscc uses as a multiple of what BPG+LDPC needs there; here it is the other way round.
+    """
+    lines = []
+    for name, label in STUDIES.items():
+        file = studies / name / "gains.json"
+        if not file.exists():
+            continue
+        tables = {table.section.metric: table for table in read_tables(file, GainTable) if table.section.over == "ganjscc"}
+        for metric in METRICS:
+            if metric in tables:
+                rows = sorted(tables[metric].rows, key=lambda row: row.at)
+                if len(rows) == len(RATIOS):
+                    lines.append(table_row([label, metric_name(metric), *(factor(row.gain) for row in rows)]))
+    if not lines:
+        return ""
+    heads = table_row(["data", "equal", *(f"CBR 1/{ratio}" for ratio in RATIOS)])
+    return "\n".join(["", heads, "|---" * (len(RATIOS) + 2) + "|", *lines]) + "\n"
+
+
+def factor(gain: Gain) -> str:
+    """Of bandwidth, with its interval. A bound that lies beyond what was measured is left out."""
+    if gain.value is None:
+        return f"> {1 / gain.most:.2f}" if gain.most else f"< {1 / gain.least:.2f}" if gain.least else "–"
+    low, high = ("…" if bound is None else f"{1 / bound:.2f}" for bound in (gain.high, gain.low))
+    return f"{1 / gain.value:.2f} [{low}, {high}]"
