@@ -8,8 +8,10 @@ from pathlib import Path
 
 from openjscc.bench.study import load_study
 from openjscc.bench.study_differences import DifferenceTable
+from openjscc.bench.study_differences_page import INTRODUCTION as DIFFERENCES
 from openjscc.bench.study_differences_page import difference_page
 from openjscc.bench.study_gains import GainTable
+from openjscc.bench.study_gains_page import INTRODUCTION as GAINS
 from openjscc.bench.study_gains_page import gain_page
 from openjscc.bench.study_places import read_tables
 
@@ -34,10 +36,11 @@ def study_sections(names: Iterable[str], studies: Path, page: Path, *, metrics: 
         link = os.path.relpath(folder, page.parent)
         parts.append(f"\n## {study.title}\n\nAll figures, tables and pictures: [{name}]({link}/{name}.md).")
         parts += [f"![{study.title}: {Path(file).stem}]({link}/{file})" for file in figures if (folder / file).exists()]
-        for file, kind, written in (
-            ("gains.json", GainTable, gain_page),
-            ("differences.json", DifferenceTable, difference_page),
+        for file, kind, introduction, written in (
+            ("gains.json", GainTable, GAINS, gain_page),
+            ("differences.json", DifferenceTable, DIFFERENCES, difference_page),
         ):
             tables = read_tables(folder / file, kind) if (folder / file).exists() else []
-            parts += [written(table, labels) for table in tables if table.section.metric in metrics]
+            shown = [written(table, labels) for table in tables if table.section.metric in metrics]
+            parts += [introduction, *shown] if shown else []
     return "\n\n".join(parts) + "\n" if parts else ""

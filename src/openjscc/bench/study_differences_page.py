@@ -29,7 +29,8 @@ def difference_page(table: DifferenceTable, labels: Mapping[str, str]) -> str:
     """
     section = table.section
     over = labels.get(section.over, section.over)
-    parts = [f"### {section.title or f'{_capital(metric_label(section.metric))} above {over}'}", _meaning(section, over)]
+    beside = "above" if get_metric(section.metric).higher_is_better else "beside"
+    parts = [f"### {section.title or f'{_capital(metric_label(section.metric))} {beside} {over}'}", _meaning(section, over)]
     places = list(dict.fromkeys(row.place for row in table.rows))
     if not places:
         return "\n\n".join([*parts, "No figure: the cells of one side failed."])
