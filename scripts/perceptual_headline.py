@@ -17,14 +17,14 @@ RATIOS = (48, 24, 12)
 
 
 def headline(studies: Path) -> str:
-    """A row for each data set and metric, a column for each ratio of ganjscc; nothing before the first study is there.
+    """A row for each data set and metric, a column for each ratio of ganjscc; nothing before the first study is complete.
 
     The studies say what ganjscc uses as a multiple of what BPG+LDPC needs there; here it is the other way round.
     """
     lines = []
     for name, label in STUDIES.items():
         file = studies / name / "gains.json"
-        if not file.exists():
+        if not (studies / name / "summary.json").exists():
             continue
         tables = {table.section.metric: table for table in read_tables(file, GainTable) if table.section.over == "ganjscc"}
         for metric in METRICS:
