@@ -51,8 +51,8 @@ def default_system(task: str, *, requested: bool = False, classified: bool = Fal
     if task == "reconstruction":
         return CLASSIFIED_SYSTEM if classified else DEFAULT_SYSTEM
     raise UsageError(
-        f"the task {task!r} needs a codec that serves it, and none is released",
-        "the released systems serve reconstruction; name one of your own, or CODEC+NETWORK, with --model",
+        f"the task {task!r} needs a codec that serves it, and there is no default",
+        "name one with --model: deeplab_jscc, one of your own, or CODEC+NETWORK such as jpeg-ldpc+fcn",
     )
 
 

@@ -37,7 +37,7 @@ def test_a_request_for_the_picture(openjscc, photo: Path) -> None:
 @with_model
 def test_a_request_that_no_released_codec_can_serve(openjscc, photo: Path) -> None:
     result = openjscc("send", photo, "--request", "which pixels belong to the dog?", "--json")
-    result.assert_error(2, "segmentation", "none is released")
+    result.assert_error(2, "segmentation", "there is no default")
     assert "task: segmentation, by the request" in result.err
     result = openjscc("send", photo, "--request", "which pixels belong to the dog?", "--model", "deepjscc")
     result.assert_error(2, "deepjscc.photo does not serve the task 'segmentation'")
