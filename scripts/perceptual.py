@@ -39,6 +39,7 @@ from openjscc.bench import Record, Sweep, evaluate
 from openjscc.bench.fingerprint import carried, exif_with, fingerprint
 from openjscc.bench.layout import metric_name
 from openjscc.bench.markdown import table_row
+from openjscc.bench.packing import pack, unpack
 from openjscc.bench.provenance import device_name
 from openjscc.data.datasets import open_dataset
 from openjscc.data.sheets import side_by_side
@@ -169,11 +170,11 @@ def measure_all(options: argparse.Namespace) -> None:
         done += [entry | ({"moved": moved} if entry["metric"] == "lpips" else {}) for entry in entries]
         print(table(done), end="\n\n", flush=True)
         if not trying:
-            write_atomically(RESULTS, (json.dumps(done, indent=1, allow_nan=False) + "\n").encode())
+            write_atomically(RESULTS, pack(done).encode())
 
 
 def records() -> list[dict[str, Any]]:
-    return json.loads(RESULTS.read_text()) if RESULTS.exists() else []
+    return unpack(RESULTS.read_text()) if RESULTS.exists() else []
 
 
 def recipe_of(row: Row, more: list[str]) -> tuple[Recipe, Recipe, int]:

@@ -31,6 +31,7 @@ import torch
 from marked import fill
 
 from openjscc.bench import Record, Sweep, evaluate
+from openjscc.bench.packing import pack, unpack
 from openjscc.bench.provenance import commit, device_name, versions
 from openjscc.bench.statistics import half_width_95
 from openjscc.bench.study import load_study
@@ -191,13 +192,13 @@ def main() -> None:
             if options.set or options.limit:
                 print(table(done))
                 return
-            experiment.results.write_text(json.dumps(done, indent=1, allow_nan=False) + "\n")
+            experiment.results.write_text(pack(done))
 
 
 def records(name: str) -> list[dict[str, Any]]:
     """What has been measured of an experiment, rows in the order of `ROWS`."""
     path = EXPERIMENTS[name].results
-    done = json.loads(path.read_text()) if path.exists() else []
+    done = unpack(path.read_text()) if path.exists() else []
     return sorted(done, key=lambda entry: (entry["training_seed"], list(ROWS).index(entry["row"])))
 
 

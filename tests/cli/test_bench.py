@@ -21,6 +21,7 @@ from far_device import FAR, far_device
 from openjscc import metrics
 from openjscc.bench import read_records
 from openjscc.bench.grid import Precision, _wanted, measure_cell, plan_cells
+from openjscc.bench.packing import unpack
 from openjscc.bench.pictures import read_kept
 from openjscc.bench.points import Measured
 from openjscc.bench.statistics import half_width_95
@@ -42,7 +43,7 @@ def pictures(tmp_path: Path, make_picture: Callable[..., Path]) -> Path:
 
 def figures(folder: Path | str) -> list[dict]:
     """The records, without what two runs need not share."""
-    records = json.loads((Path(folder) / "summary.json").read_text())
+    records = unpack((Path(folder) / "summary.json").read_text())
     return [
         {key: value for key, value in record.items() if key not in ("encode_ms", "decode_ms", "device")} for record in records
     ]

@@ -16,6 +16,7 @@ import torch
 from helpers import PixelCodec
 from openjscc.bench import Interrupted, Record, Sweep, evaluate, read_records, summarise, write_records
 from openjscc.bench.grid import Precision, plan_cells
+from openjscc.bench.packing import unpack
 from openjscc.bench.statistics import share_half_width_95, student_t_975
 from openjscc.data.datasets import open_dataset
 from openjscc.errors import IntegrityError, UsageError
@@ -105,7 +106,7 @@ def test_json_records(openjscc, pictures: Path) -> None:
     assert first["bandwidth_ratio"] == pytest.approx(ratio, rel=1e-12)
     assert first["parameters"] > 0
     assert first["macs_per_pixel"] > 0
-    assert json.loads(Path("records.json").read_text()) == records
+    assert unpack(Path("records.json").read_text()) == records
     assert [record.to_dict() for record in read_records(Path("records.json"))] == records
 
 
@@ -211,7 +212,7 @@ def test_an_interruption_keeps_what_is_through(openjscc, pictures: Path, monkeyp
     assert result.code == 130
     records = json.loads(result.out)
     assert [(record["snr_db"], record["images"]) for record in records] == [(0.0, 2), (10.0, 2)]
-    assert json.loads(Path("part.json").read_text()) == records
+    assert unpack(Path("part.json").read_text()) == records
     assert "interrupted" in result.err
 
 

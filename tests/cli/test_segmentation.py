@@ -14,6 +14,7 @@ from PIL import Image
 from helpers import PixelCodec
 from openjscc import load, transmit
 from openjscc.bench import Record, Sweep, evaluate, nominal_ratio, read_records, write_records
+from openjscc.bench.packing import unpack
 from openjscc.classes import VOC, voc_palette
 from openjscc.cli.outcomes import class_names, shares
 from openjscc.codec import Reconstruction
@@ -217,7 +218,7 @@ def test_more_trials_until_the_figure_is_known(openjscc, data: Path) -> None:
 def test_old_records_are_of_pictures(openjscc, data: Path, tmp_path: Path) -> None:
     path = tmp_path / "old.json"
     openjscc("eval", "--data", data, "--metrics", "psnr", "-o", path).assert_ok()
-    (record,) = json.loads(path.read_text())
+    (record,) = unpack(path.read_text())
     for name in ("task", "masks_sha256"):
         del record[name]
     path.write_text(json.dumps([record]))

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from openjscc.bench import read_records
+from openjscc.bench.packing import unpack
 from openjscc.bench.study_differences import DifferenceTable
 from openjscc.bench.study_differences_page import difference_page
 from openjscc.bench.study_gains import GainTable
@@ -91,7 +92,7 @@ def written(folder: Path) -> dict[str, bytes]:
 
 
 def tampered(summary: Path, **changes: object) -> None:
-    records = json.loads(summary.read_text())
+    records = unpack(summary.read_text())
     summary.write_text(json.dumps([{**record, **changes} for record in records]))
 
 
@@ -165,7 +166,7 @@ def test_cells_are_measured_again(openjscc, small: Path) -> None:
     assert "3 of 5 cells" in result.err
     page = Path("out/small.md").read_text()
     Path("out/small.md").write_text(page.replace("| ADJSCC | ", "| ADJSCC | 9"))
-    changed = json.loads(original)
+    changed = unpack(original)
     changed[0]["mean"] += 0.001
     summary.write_text(json.dumps(changed))
     stale = openjscc("study", small, "-o", "out", "--check", "--cells", 1)
@@ -184,7 +185,7 @@ def test_cells_are_measured_again(openjscc, small: Path) -> None:
     table.assert_ok()
     assert "verdict" in table.out
 
-    records = json.loads(original)
+    records = unpack(original)
     for record in records:
         record["mean"] += 0.5 if record["metric"] == "psnr" else 0
         record["ci95_noise"] = None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from types import ModuleType
 
@@ -10,6 +9,7 @@ import pytest
 
 from openjscc.bench.differences import Difference
 from openjscc.bench.gains import Gain
+from openjscc.bench.packing import unpack
 from openjscc.bench.study_differences import DifferenceTable
 from openjscc.bench.study_gains import GainTable
 from openjscc.bench.study_places import read_tables
@@ -30,7 +30,7 @@ def headline(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
 
 
 def means(study: str, ratio: float = 1 / 48) -> dict[tuple[str, str, float], float]:
-    records = json.loads((STUDIES / study / "summary.json").read_text())
+    records = unpack((STUDIES / study / "summary.json").read_text())
     return {(one["system"], one["metric"], one["snr_db"]): one["mean"] for one in records if abs(one["ratio"] / ratio - 1) < 1e-3}
 
 
@@ -139,7 +139,7 @@ def test_a_factor_is_turned_round(headline: ModuleType) -> None:
 
 @pytest.mark.parametrize("study", ["perceptual-snr", "perceptual-cbr", "perceptual-snr-div2k", "perceptual-cbr-div2k"])
 def test_the_studies_are_of_the_released_weights(study: str) -> None:
-    records = json.loads((STUDIES / study / "summary.json").read_text())
+    records = unpack((STUDIES / study / "summary.json").read_text())
     learned = {(one["weight"], one["weight_sha256"]) for one in records if one["weight_sha256"]}
     assert {name for name, _ in learned} == {"ganjscc.photo", "adjscc.photo", "deepjscc.photo"}
     for name, sha256 in learned:

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from openjscc.bench.grid import CellResult
+from openjscc.bench.packing import unpack
 from openjscc.bench.records import Record
 from openjscc.bench.study_gains import GainTable, check_gain, gain_table
 from openjscc.bench.study_gains_page import gain_page
@@ -160,7 +161,7 @@ def test_the_file(tmp_path: Path) -> None:
     first = path.read_bytes()
     write_tables(path, again)
     assert path.read_bytes() == first
-    content = json.loads(first)
+    content = unpack(first.decode())
     for damaged in (b"{", b"{}", b"[1]", json.dumps([{**content[0], "more": 1}]).encode()):
         path.write_bytes(damaged)
         with pytest.raises(IntegrityError, match=r"gains\.json"):

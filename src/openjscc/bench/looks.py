@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import MissingError, UsageError
 from ..files import write_atomically
+from .svg import shorter
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -84,7 +85,8 @@ def write_figure(figure: Figure, path: Path, style: str = "paper", rows: str = "
     buffer = io.BytesIO()
     with matplotlib().rc_context({**_defaults(), **_SAVING}):
         figure.savefig(buffer, format=kind[1:], dpi=LOOKS[style].dpi, metadata=facts)
-    write_atomically(path, buffer.getvalue())
+    content = buffer.getvalue()
+    write_atomically(path, shorter(content.decode()).encode() if kind == ".svg" else content)
 
 
 def matplotlib() -> Any:

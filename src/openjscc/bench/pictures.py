@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -12,6 +11,7 @@ from pathlib import Path, PurePosixPath
 from ..configuration import build
 from ..errors import IntegrityError, MissingError, OpenJSCCError
 from ..files import write_atomically
+from .packing import pack, unpack
 from .perception import RECONSTRUCTION
 
 INDEX = "index.json"
@@ -80,8 +80,7 @@ def add_kept(folder: Path, pictures: Iterable[KeptPicture]) -> None:
     for picture in pictures:
         infinite = picture.psnr is not None and not math.isfinite(picture.psnr)
         known[picture.file] = replace(picture, psnr=None) if infinite else picture
-    content = json.dumps([asdict(picture) for picture in known.values()], indent=1, allow_nan=False)
-    write_atomically(folder / INDEX, (content + "\n").encode())
+    write_atomically(folder / INDEX, pack([asdict(picture) for picture in known.values()]).encode())
 
 
 def read_kept(folder: Path) -> list[KeptPicture]:
@@ -92,9 +91,7 @@ def read_kept(folder: Path) -> list[KeptPicture]:
     """
     path = folder / INDEX
     try:
-        content = json.loads(path.read_text("utf-8"))
-        if not isinstance(content, list) or not all(isinstance(item, dict) for item in content):
-            raise ValueError("not a list of objects")
+        content = unpack(path.read_text("utf-8"))
         pictures = [build(KeptPicture, item, f"{path}: picture {number}") for number, item in enumerate(content)]
     except OSError:
         raise MissingError(f"no kept pictures in {folder}", "openjscc bench --keep N keeps those of the first N") from None

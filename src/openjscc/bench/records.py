@@ -1,4 +1,4 @@
-"""One measured figure as a record, and lists of records as JSON files."""
+"""One measured figure as a record, and files of records (`openjscc.bench.packing`)."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from typing import Any
 from ..configuration import build
 from ..errors import IntegrityError, OpenJSCCError, UsageError
 from ..files import write_atomically
+from .packing import pack, unpack
 
 
 @dataclass(frozen=True)
@@ -109,8 +110,8 @@ def to_json(records: Iterable[Record]) -> str:
 
 
 def write_records(path: Path, records: Iterable[Record]) -> None:
-    """Write a JSON list, whole or not at all. Raises UsageError where the folder cannot be written."""
-    write_atomically(path, (to_json(records) + "\n").encode())
+    """Write records as `pack` does, whole or not at all. Raises UsageError where the folder cannot be written."""
+    write_atomically(path, pack([record.to_dict() for record in records]).encode())
 
 
 def read_records(path: Path) -> list[Record]:
@@ -121,10 +122,7 @@ def read_records(path: Path) -> list[Record]:
         IntegrityError: it is not a list of records.
     """
     try:
-        content = json.loads(path.read_text("utf-8"))
-        if not isinstance(content, list) or not all(isinstance(item, dict) for item in content):
-            raise ValueError("not a list of objects")
-        return [build(Record, item, f"{path}: record {number}") for number, item in enumerate(content)]
+        return [build(Record, item, f"{path}: record {number}") for number, item in enumerate(unpack(path.read_text("utf-8")))]
     except OSError as error:
         raise UsageError(f"{path} cannot be read: {error.strerror}", "check the path") from None
     except OpenJSCCError as error:

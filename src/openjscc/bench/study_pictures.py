@@ -29,6 +29,8 @@ WEIGHTING_WORDS = {
 
 LEAST_SHOWN = 0.01
 LEGEND_WORDS = f"The legend has the classes that cover {100 * LEAST_SHOWN:g} % or more of what one of these masks shows."
+QUALITY = 90
+"""Of WebP strips and heat maps, where losing nothing takes more."""
 SHARE = 0.99
 """Of the pixels of a heat map that are within its scale: the largest weights are those of single pixels."""
 
@@ -68,7 +70,7 @@ def write_strip(folder: Path, plan: StripPlan, names: Mapping[str, str]) -> str:
         )  # fmt: skip
     if truths:
         sheet = with_legend(sheet, _legend(kept, plan, truths))
-    write_png(folder / section.file, sheet, overwrite=True)
+    write_png(folder / section.file, sheet, overwrite=True, quality=QUALITY)
     what = ", ".join(section.pictures)
     part = "" if section.crop is None else ", {2}x{3} pixels from ({0}, {1})".format(*section.crop)
     sent = [in_words("snr_db", section.snr_db[0])] if len(section.snr_db) == 1 else []
@@ -136,7 +138,7 @@ def write_heatmap(folder: Path, plan: HeatmapPlan) -> str:
             cells.append((weighting, heat(weights / top)))
             below.append(f"0 to {top:.2f}")
     sheet = side_by_side(cells, columns=1 + len(section.weighting), below=below, beside=beside)
-    write_png(folder / section.file, sheet, overwrite=True)
+    write_png(folder / section.file, sheet, overwrite=True, quality=QUALITY)
     what = ", ".join(section.pictures)
     words = [
         section.caption or f"Semantic weights of the pixels of {what}.",

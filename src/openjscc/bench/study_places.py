@@ -4,7 +4,6 @@ and the files of such tables."""
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ from ..configuration import build
 from ..errors import IntegrityError, OpenJSCCError, UsageError
 from ..files import write_atomically
 from .layout import in_words
+from .packing import pack, unpack
 from .records import Record
 from .selection import select, shown
 from .study_sections import ComparedSection
@@ -103,9 +103,8 @@ def place_in_words(place: Place, places: Sequence[Place], along: str) -> str:
 
 
 def write_tables(path: Path, tables: Iterable[Any]) -> None:
-    """Write dataclasses as a JSON list, whole or not at all."""
-    content = json.dumps([dataclasses.asdict(table) for table in tables], indent=1, allow_nan=False)
-    write_atomically(path, (content + "\n").encode())
+    """Write dataclasses as `openjscc.bench.packing` does, whole or not at all."""
+    write_atomically(path, pack([dataclasses.asdict(table) for table in tables]).encode())
 
 
 def read_tables(path: Path, kind: type[Table]) -> list[Table]:
@@ -115,10 +114,7 @@ def read_tables(path: Path, kind: type[Table]) -> list[Table]:
         IntegrityError: it is something else.
     """
     try:
-        content = json.loads(path.read_text("utf-8"))
-        if not isinstance(content, list) or not all(isinstance(item, dict) for item in content):
-            raise ValueError("not a list of objects")
-        return [build(kind, item, f"{path}: table {number}") for number, item in enumerate(content)]
+        return [build(kind, item, f"{path}: table {number}") for number, item in enumerate(unpack(path.read_text("utf-8")))]
     except OpenJSCCError as error:
         raise IntegrityError(error.message, "run the study again") from None
     except (OSError, ValueError) as error:

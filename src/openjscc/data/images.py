@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import io
 import os
 import re
 import secrets
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -156,13 +157,16 @@ def quantize(x: torch.Tensor) -> torch.Tensor:
     return to_uint8(x).to(torch.float32).div_(255.0)
 
 
-def write_png(path: str | os.PathLike[str], pixels: torch.Tensor | Image.Image, overwrite: bool = False) -> Path:
+def write_png(
+    path: str | os.PathLike[str], pixels: torch.Tensor | Image.Image, overwrite: bool = False, quality: int | None = None
+) -> Path:
     """Write a picture whole or not at all: to a temporary file beside the goal, then moved into place.
 
     Args:
         path: PNG where it has no suffix or ``.png``; ``.webp`` (lossless) and ``.jpg`` (quality 95, 4:4:4) by the suffix.
         pixels: ``(3, H, W)``, float in [0, 1] (rounded as `to_uint8`) or uint8; or a Pillow image.
         overwrite: replace an existing file.
+        quality: of a ``.webp`` that may lose some of it, 1 to 100, where that takes fewer bytes than losing nothing.
 
     Returns:
         The path written.
@@ -174,6 +178,8 @@ def write_png(path: str | os.PathLike[str], pixels: torch.Tensor | Image.Image, 
     check_output(path, overwrite)
     kind, options = _WRITERS[path.suffix.lower() or ".png"]
     image = pixels if isinstance(pixels, Image.Image) else to_pil(pixels)
+    if kind == "WEBP" and quality is not None:
+        options = min(options, {"quality": quality, "method": 6}, key=lambda some: _bytes(image, kind, some))
     target = Path(os.path.realpath(path))  # a link keeps pointing where it points
     temporary = target.with_name(f".{target.name[:100]}.{secrets.token_hex(4)}.tmp")
     try:
@@ -189,6 +195,12 @@ def write_png(path: str | os.PathLike[str], pixels: torch.Tensor | Image.Image, 
         with contextlib.suppress(OSError):
             temporary.unlink()
     return path
+
+
+def _bytes(image: Image.Image, kind: str, options: Mapping[str, object]) -> int:
+    buffer = io.BytesIO()
+    image.save(buffer, format=kind, **options)  # pyright: ignore[reportArgumentType]
+    return buffer.tell()
 
 
 def check_output(path: str | os.PathLike[str], overwrite: bool = False) -> None:

@@ -1,0 +1,58 @@
+"""Files of records: a line a record, what all share once."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from openjscc.bench.packing import pack, unpack
+
+ROWS = [
+    {"system": "a", "data": "kodak", "seed": 0, "mean": 1.5, "versions": {"torch": "2"}},
+    {"system": "b", "data": "kodak", "seed": 0, "mean": None, "versions": {"torch": "2"}},
+]
+
+
+def test_what_all_rows_share_is_written_once() -> None:
+    text = pack(ROWS)
+    assert json.loads(text) == {
+        "common": {"data": "kodak", "seed": 0, "versions": {"torch": "2"}},
+        "records": [{"system": "a", "mean": 1.5}, {"system": "b", "mean": None}],
+    }
+    assert text.count("\n") == len(ROWS) + 3
+    assert unpack(text) == ROWS
+
+
+@pytest.mark.parametrize("rows", [[], ROWS[:1], [{"a": 1}, {"a": True}], [{"a": 1}, {"a": 1.0}], [{"a": None}, {}], [{}, {}]])
+def test_nothing_else_is_shared(rows: list[dict[str, object]]) -> None:
+    text = pack(rows)
+    assert json.loads(text)["common"] == {}
+    found = unpack(text)
+    assert found == rows
+    assert [[type(value) for value in row.values()] for row in found] == [[type(value) for value in row.values()] for row in rows]
+
+
+def test_a_plain_list_is_read() -> None:
+    assert unpack(json.dumps(ROWS)) == ROWS
+
+
+@pytest.mark.parametrize(
+    "text", ["", "{}", "3", "[1]", '{"common": 1, "records": []}', '{"common": {}, "records": [1]}', '{"records": []}']
+)
+def test_something_else_is_refused(text: str) -> None:
+    with pytest.raises(ValueError):
+        unpack(text)
+
+
+def test_no_figure_that_is_not_finite() -> None:
+    with pytest.raises(ValueError, match="JSON"):
+        pack([{"mean": float("nan")}])
+
+
+def test_committed_records_are_written_so() -> None:
+    results = Path(__file__).resolve().parents[2] / "results"
+    files = [*results.glob("studies/*/summary.json"), *results.glob("studies/*/gains.json"), results / "cliff.json"]
+    assert len(files) > 10
+    for path in files:
+        text = path.read_text(encoding="utf-8")
+        assert pack(unpack(text)) == text, path
