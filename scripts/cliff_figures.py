@@ -93,7 +93,7 @@ def draw_bler(published: Path, target: Path) -> None:
             axis.semilogy(x, y, "o", color=colour, markerfacecolor="none")
         finish_bler(axis)
         figure.tight_layout()
-        figure.savefig(target, metadata={"Date": None, "Description": fingerprint(curves)})
+        write_figure(figure, target, rows=fingerprint(curves))
         plt.close(figure)
 
 

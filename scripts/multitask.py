@@ -1,7 +1,7 @@
 """What one system for two tasks costs, and what two systems for one task each; and the studies on the page about the paper.
 
     python scripts/multitask.py cost
-    python scripts/multitask.py page            # fills docs/papers/generative-multitask.md from the studies' records
+    python scripts/multitask.py page            # fills docs/papers/generative-multitask.md, draws the training's curves
     python scripts/multitask.py page --check    # exit 1 if it shows other records
 
 `cost` writes results/multitask-cost.json and prints it as a table. Of each task: the parameters that transmitter and receiver
@@ -17,8 +17,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import multitask_figures
 import torch
 from marked import fill
+from multitask_goals import goals
 from study_pages import study_sections
 
 from openjscc import tasks
@@ -34,6 +36,7 @@ STUDIES_SHOWN = (
     "multitask-psnr-224", "multitask-psnr-kodak", "multitask-pictures", "multitask-segmentation", "multitask-steps",
     "multitask-one-pictures", "multitask-one-segmentations",
 )  # fmt: skip
+LOGS, CURVES = ROOT / "results" / "training", ROOT / "results" / "figures" / "mtgsc-training.svg"
 FIGURES_SHOWN = ("psnr.svg", "miou.svg", "kodim04.webp", "masks.webp")
 RECONSTRUCTION, SEGMENTATION = "reconstruction", "segmentation"
 RATIO = 1 / 16
@@ -59,8 +62,10 @@ def main() -> None:
     if options.what == "page":
         text = PAGE.read_text("utf-8")
         if options.check:
-            raise SystemExit(f"{PAGE.relative_to(ROOT)}: shows other records" if filled(text) != text else 0)
+            stale = [PAGE] * (filled(text) != text) + [CURVES] * multitask_figures.stale(LOGS, CURVES)
+            raise SystemExit("; ".join(f"{path.relative_to(ROOT)}: shows other records" for path in stale) or 0)
         write_atomically(PAGE, filled(text).encode())
+        multitask_figures.draw(LOGS, CURVES)
         return
     found = cost()
     write_atomically(options.output, (json.dumps(found, indent=1) + "\n").encode())
@@ -70,7 +75,7 @@ def main() -> None:
 def filled(text: str) -> str:
     """The page with the studies that were measured."""
     shown = study_sections(STUDIES_SHOWN, STUDIES, PAGE, metrics=("psnr",), figures=FIGURES_SHOWN)
-    return fill(text, "scripts/multitask.py page", {"studies": shown})
+    return fill(text, "scripts/multitask.py page", {"goals": goals(STUDIES), "studies": shown})
 
 
 def cost() -> list[dict[str, Any]]:

@@ -14,7 +14,7 @@ import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 
 from openjscc.bench.fingerprint import carried, fingerprint
-from openjscc.bench.looks import COLOURS
+from openjscc.bench.looks import COLOURS, write_figure
 
 TERMS = {
     "generator": "generative loss of the codec",
@@ -42,7 +42,7 @@ def curves(log: Path) -> Curves:
 def draw(log: Path, target: Path) -> None:
     """Validation against training time, and how codec and discriminator hold each other."""
     shown = curves(log)
-    look: dict[Any, Any] = {"font.size": 8, "axes.grid": True, "grid.alpha": 0.3, "svg.hashsalt": "openjscc"}
+    look: dict[Any, Any] = {"font.size": 8, "axes.grid": True, "grid.alpha": 0.3}
     with mpl.rc_context(look):
         figure, axes = plt.subplots(2, 2, figsize=(7, 4.6), sharex=True)
         for axis, metric in zip(axes[0], ("LPIPS", "DISTS"), strict=True):
@@ -56,7 +56,7 @@ def draw(log: Path, target: Path) -> None:
         for axis in axes[1]:
             axis.set_xlabel("training time (minutes)")
         figure.tight_layout()
-        figure.savefig(target, metadata={"Date": None, "Description": fingerprint(shown)})
+        write_figure(figure, target, rows=fingerprint(shown))
         plt.close(figure)
 
 

@@ -12,7 +12,7 @@ import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 
 from openjscc.bench.fingerprint import carried, fingerprint
-from openjscc.bench.looks import COLOURS, MARKERS
+from openjscc.bench.looks import COLOURS, MARKERS, write_figure
 from openjscc.units import format_ratio
 
 PLAIN = "MSE (AR-JSCC)"
@@ -37,7 +37,7 @@ def trade_offs(entries: list[Entry]) -> list[dict[str, Any]]:
 def draw(entries: list[Entry], target: Path) -> None:
     """Accuracy gained against PSNR lost: the KL weights as a line, every pixel weighting as a marker of its own."""
     panels = trade_offs(entries)
-    look: dict[Any, Any] = {"font.size": 8, "axes.grid": True, "grid.alpha": 0.3, "svg.hashsalt": "openjscc"}
+    look: dict[Any, Any] = {"font.size": 8, "axes.grid": True, "grid.alpha": 0.3}
     with mpl.rc_context(look):
         columns = len({panel["network"] for panel in panels})
         rows = len(panels) // columns
@@ -53,7 +53,7 @@ def draw(entries: list[Entry], target: Path) -> None:
         handles = {label: handle for handle, label in zip(*axes[0, 0].get_legend_handles_labels(), strict=True)}
         figure.legend(handles.values(), handles, loc="lower center", ncol=2, frameon=False, fontsize=7)
         figure.tight_layout(rect=(0, legend / height, 1, 1))
-        figure.savefig(target, metadata={"Date": None, "Description": fingerprint(panels)})
+        write_figure(figure, target, rows=fingerprint(panels))
         plt.close(figure)
 
 
