@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import csv
+import json
 import math
+import os
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,6 +19,7 @@ from openjscc.data.datasets import open_dataset
 from openjscc.errors import UsageError
 from openjscc.models.mtgsc import MTGSC, MTGSCConfig
 from openjscc.training.batches import Batch, CropSource
+from openjscc.training.checkpoint import load_checkpoint
 from openjscc.training.draws import epoch_order
 from openjscc.training.losses import segmentation_loss
 from openjscc.training.recipe import Recipe, load_recipe
@@ -83,10 +88,24 @@ def test_a_crop_is_sent_for_the_task_of_its_data(state: str) -> None:
     pictures, all_pictures = (each["loss"] - WEIGHT * each["segmentation"] for each in (values, twice))
     known = torch.tensor([True, False, True, False])
     assert torch.allclose(pictures[known], torch.zeros(2), atol=1e-5)
-    assert torch.allclose(pictures[~known], 2 * all_pictures[~known], atol=1e-4), "the batch's mean is that of the two sent"
+    assert torch.allclose(pictures[~known], all_pictures[~known], atol=1e-4)
     segmented = step_of(recipe(), state)
     alone = segmented("model", *segmented.prepare(batch([True, True]), 0))
     assert torch.allclose(alone["loss"], WEIGHT * alone["segmentation"]), "no picture in the batch"
+
+
+def test_tasks_weigh_what_their_share_of_the_data_says() -> None:
+    """Not what a batch happens to hold: parts of a batch, in several processes, add up to the gradient of the whole."""
+    step, whole = step_of(recipe()), batch([True, False, True, True])
+    plain = step("model", *step.prepare(whole, 0))
+    step.shares = {"reconstruction": 0.25, "segmentation": 0.75}
+    values = step("model", *step.prepare(whole, 0))
+    assert torch.allclose(values["segmentation"], plain["segmentation"] / 0.75)
+    assert torch.allclose(values["loss"][1], plain["loss"][1] / 0.25)
+    assert whole.maps is not None
+    parts = [Batch(range(at, at + 2), whole.x[at : at + 2], maps=whole.maps[at : at + 2]) for at in (0, 2)]
+    halves = torch.cat([step("model", *step.prepare(part, 0))["loss"] for part in parts])
+    assert torch.allclose(halves, values["loss"], atol=1e-4)
 
 
 def test_without_masks_nothing_is_sent_for_a_segmentation() -> None:
@@ -159,7 +178,33 @@ def test_masks_of_data_that_has_them(tmp_path: Path, make_picture) -> None:
     with pytest.raises(UsageError, match="none of it is sent as a picture"):
         step_of(recipe()).attach([with_masks], torch.device("cpu"))
     assert step_of(recipe("multitask.masked_pictures=true")).attach([with_masks], torch.device("cpu"))
-    assert step_of(recipe('multitask.tasks=["segmentation"]')).attach([with_masks], torch.device("cpu"))
+    segmented = step_of(recipe('multitask.tasks=["segmentation"]'))
+    assert segmented.attach([with_masks], torch.device("cpu"))
+    with pytest.raises(UsageError, match="plain has no masks"):
+        segmented.attach([plain, with_masks], torch.device("cpu"))
+    three = step_of(recipe())
+    three.attach([plain, with_masks, with_masks], torch.device("cpu"))
+    pictures = len(plain) + 2 * len(with_masks)
+    assert three.shares == pytest.approx({"reconstruction": len(plain) / pictures, "segmentation": 1 - len(plain) / pictures})
+
+
+@pytest.mark.parametrize("tasks", [["reconstruction", "segmentation"], ["reconstruction"]])
+def test_two_processes_train_it_though_a_share_of_a_batch_has_one_task(tmp_path: Path, make_picture, tasks: list[str]) -> None:
+    voc_folder(tmp_path / "voc")
+    (tmp_path / "plain").mkdir()
+    make_picture(tmp_path / "plain" / "1.png", 40, 40)
+    settings = [
+        f'data.train=["{tmp_path / "plain"}", "voc"]', "data.exclude=[]", f"data.validate={tmp_path / 'plain'}", "data.crop=32",
+        "optimizer.batch=2", "optimizer.steps=3", "run.validate_every=100", "run.precision=32-true",
+        f"multitask.tasks={json.dumps(tasks)}",
+    ]  # fmt: skip
+    arguments = ["-m", "openjscc", "train", "mtgsc-photo", "-o", str(tmp_path / "run"), "--data-dir", str(tmp_path)]
+    arguments += [part for setting in settings for part in ("--set", setting)]
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+    done = subprocess.run([*launcher, *arguments], env=environment, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert load_checkpoint(tmp_path / "run").step == 3
 
 
 def test_only_pictures_with_masks_are_scaled(tmp_path: Path, make_picture) -> None:

@@ -47,6 +47,8 @@ def test_something_else_is_refused(text: str) -> None:
 def test_no_figure_that_is_not_finite() -> None:
     with pytest.raises(ValueError, match="JSON"):
         pack([{"mean": float("nan")}])
+    with pytest.raises(ValueError, match="JSON"):
+        unpack('[{"mean": NaN}]')
 
 
 def test_committed_records_are_written_so() -> None:

@@ -127,7 +127,6 @@ def test_where_lower_is_better() -> None:
     ("changes", "words"),
     [
         ({"metric": "f1"}, "f1"),
-        ({"metric": "miou"}, "miou"),
         ({"metric": "acuracy"}, "acuracy"),
         ({"x": "bandwidth_ratio"}, "bandwidth_ratio"),
         ({"of": ()}, "over 'b'"),

@@ -32,3 +32,16 @@ def test_a_style_that_occurs_often_is_named_once() -> None:
     (name,) = re.findall(r"\.(\w+)\{stroke: red\}", found)
     assert found.count(f'<path class="{name}"/>') == 3
     assert shorter(found) == found
+
+
+def test_words_and_other_classes_are_left() -> None:
+    seen = '<text>say style="stroke: red"</text>'
+    text = HEAD + 3 * '<path style="stroke: red"/>' + seen + '<path class="mine" style="stroke: red"/></svg>'
+    found = shorter(text)
+    assert seen in found
+    assert '<path class="mine" style="stroke: red"/>' in found
+
+
+def test_styles_keep_their_numbers() -> None:
+    text = HEAD + '<path d="M 1.23456 2" style="opacity: 0.0041" x="2.71828"/></svg>'
+    assert '<path d="M 1.23 2" style="opacity: 0.0041" x="2.72"/>' in shorter(text)

@@ -13,10 +13,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..errors import UsageError
-from ..metrics import get_metric
+from ..metrics import SetMetric, get_metric
 from .grid import CellResult
 from .perception import metric_of
-from .statistics import NORMAL_975, half_width_95
+from .statistics import NORMAL_975, between_95, half_width_95
 
 _ALIKE = ("data", "data_sha256", "channel", "snr_db", "told_snr_db", "seed")
 
@@ -86,7 +86,7 @@ def difference_between(a: CellResult, b: CellResult, metric: str = "psnr", netwo
     Args:
         a: one system's.
         b: the other's.
-        metric: one with values of single pictures.
+        metric: one with values of single pictures, or a figure of all of them that was resampled (mIoU, pixel accuracy).
         network: whose view a metric of labels is of; None: the only one.
 
     Raises:
@@ -98,8 +98,28 @@ def difference_between(a: CellResult, b: CellResult, metric: str = "psnr", netwo
             raise UsageError(f"{name} {ours} and {theirs}", "compare cells of one point: the same pictures and draws")
     if a.cell.ratio != b.cell.ratio and None not in (a.cell.ratio, b.cell.ratio):
         raise UsageError(f"ratio {a.cell.ratio:g} and {b.cell.ratio:g}", "compare cells of one ratio")
+    of_all = get_metric(metric)
+    if isinstance(of_all, SetMetric) and of_all.additive:
+        return _of_all(a, b, metric)
     ours, theirs = (_values(cell, metric, network) for cell in (a, b))
-    return difference(ours, theirs, share=get_metric(metric).kind == "task")
+    return difference(ours, theirs, share=of_all.kind == "task")
+
+
+def _of_all(a: CellResult, b: CellResult, metric: str) -> Difference:
+    """Of figures of all pictures together: the interval is that of paired resamples of the pictures."""
+    records = [next((record for record in cell.records if record.metric == metric), None) for cell in (a, b)]
+    resamples = [[] if cell.measured is None else cell.measured.replicates.get(metric, []) for cell in (a, b)]
+    ours, theirs = records
+    if ours is None or theirs is None or ours.mean is None or theirs.mean is None:
+        raise UsageError(f"no {metric} in both cells", "measure it for both systems")
+    if (ours.images, ours.trials) != (theirs.images, theirs.trials):
+        raise UsageError(
+            f"{ours.images} pictures, {ours.trials} trials and {theirs.images} pictures, {theirs.trials} trials",
+            "measure both systems with the same ones",
+        )
+    bounds = between_95(np.subtract(np.asarray(resamples[0]), np.asarray(resamples[1]))) if all(resamples) else None
+    low, high = (None, None) if bounds is None else bounds
+    return Difference(ours.mean - theirs.mean, low, high, ours.images, ours.trials)
 
 
 def _values(result: CellResult, metric: str, network: str | None) -> list[list[float]]:

@@ -26,13 +26,17 @@ def pack(rows: Sequence[Mapping[str, Any]]) -> str:
 
 def unpack(text: str) -> list[dict[str, Any]]:
     """The rows of what `pack` wrote, or of a plain JSON list of objects. Raises ValueError: it is something else."""
-    content = json.loads(text)
+    content = json.loads(text, parse_constant=_refuse)
     common: Any = {}
     if isinstance(content, dict) and content.keys() == {"common", "records"}:
         common, content = content["common"], content["records"]
     if not isinstance(common, dict) or not isinstance(content, list) or not all(isinstance(row, dict) for row in content):
         raise ValueError("not a list of objects")
     return [common | row for row in content]
+
+
+def _refuse(word: str) -> Any:
+    raise ValueError(f"{word} is no number of JSON")
 
 
 def _object(written: Mapping[str, str]) -> str:

@@ -27,7 +27,7 @@ from ..units import format_ratio
 from .perception import RECONSTRUCTION, SEGMENTATION, metric_of, open_masks, quantities, task_of
 from .provenance import commit, device_name, versions
 from .records import Record
-from .statistics import Summary, half_width_95, summarise
+from .statistics import FEWEST_PICTURES, Summary, between_95, half_width_95, resampled, summarise
 
 
 class Point(NamedTuple):
@@ -45,6 +45,7 @@ class Measured:
     Attributes:
         values: per metric of single pictures (`openjscc.bench.perception.Quantity.key`); table.
         collected: per metric of all pictures together, what `openjscc.metrics.Metric.collect` made of each; table.
+        replicates: per metric of those that can be resampled (`resample`), see `openjscc.bench.statistics.resampled`.
         arrived: whether a picture arrived; table.
         uses: channel uses, header included; table.
         pixels: H*W of each picture.
@@ -59,6 +60,7 @@ class Measured:
     encode_ms: list[list[float]] = field(default_factory=list)
     decode_ms: list[list[float]] = field(default_factory=list)
     collected: dict[str, list[list[np.ndarray]]] = field(default_factory=dict)
+    replicates: dict[str, list[float]] = field(default_factory=dict)
 
     def add_pictures(self, other: Measured) -> None:
         """More pictures in the same trials."""
@@ -91,6 +93,13 @@ class Measured:
         Each trial gives one mean over the pictures; the trials are independent of one another.
         """
         return half_width_95(self.by_trial(key))
+
+    def resample(self) -> None:
+        """Fills `replicates`, once all pictures and trials are there."""
+        for key, entries in self.collected.items():
+            metric = get_metric(metric_of(key))
+            if isinstance(metric, SetMetric) and metric.additive and len(entries) >= FEWEST_PICTURES:
+                self.replicates[key] = resampled(entries, metric.reduce).tolist()
 
     def by_trial(self, key: str) -> list[float]:
         """The figure of all pictures, for each trial."""
@@ -266,6 +275,7 @@ def to_records(
     learned = isinstance(codec, nn.Module)
     uses = [fmean(row) for row in measured.uses]
     cpp = fmean(count / pixels for count, pixels in zip(uses, measured.pixels, strict=True))
+    measured.resample()
     images, trials = len(measured.arrived), len(measured.arrived[0])
     arrived = sum(ok for row in measured.arrived for ok in row)
     records = []
@@ -279,7 +289,8 @@ def to_records(
             mean_arrived = summary.mean if arrived == images * trials else fmean(kept) if kept else None
         else:  # a figure of all pictures has no spread over them, and none without the lost ones
             mean = fmean(measured.by_trial(key))
-            summary = Summary(mean, None, None, images, trials)
+            bounds = between_95(measured.replicates[key]) if key in measured.replicates else None
+            summary = Summary(mean, None, None if bounds is None else (bounds[1] - bounds[0]) / 2, images, trials)
             mean_arrived = mean if arrived == images * trials else None
         records.append(
             Record(

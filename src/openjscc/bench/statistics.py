@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -11,6 +11,11 @@ import numpy as np
 
 NORMAL_975 = 1.959963984540054
 """97.5 % quantile of the normal law."""
+
+RESAMPLES = 1000
+FEWEST_PICTURES = 6
+"""For an interval by bootstrap. Where pictures differ by a normal law, its 95 % interval holds the truth in 51 % of all cases for
+two pictures, 77 % for three, 86 % for four and 94 % for six."""
 
 
 @dataclass(frozen=True)
@@ -21,7 +26,8 @@ class Summary:
         mean: over all images and trials.
         std: sample standard deviation (n - 1) over all images and trials; None for a single value.
         ci95: half width of the 95 % confidence interval of the mean; None for a single image. Of a share:
-            see `share_half_width_95`.
+            see `share_half_width_95`; of a figure of all pictures together that can be `resampled`, half of the span of
+            `between_95`.
         images: number of pictures.
         trials: repetitions of each.
     """
@@ -87,6 +93,36 @@ def share_half_width_95(share: float, count: int) -> float | None:
     middle = (share + square / (2 * count)) / (1 + square / count)
     half = math.sqrt(square * share * (1 - share) / count + (square / (2 * count)) ** 2) / (1 + square / count)
     return abs(middle - share) + half
+
+
+def resampled(entries: Sequence[Sequence[np.ndarray]], reduce: Callable[[Sequence[np.ndarray]], float]) -> np.ndarray:
+    """A figure of all pictures together, of `RESAMPLES` samples of them drawn with replacement (the bootstrap of B. Efron).
+
+    The draws depend on the number of pictures alone. So the figures of two systems over the same pictures are paired, one by one.
+
+    Args:
+        entries: ``(images, trials)``, what was counted of each; the figure is a function of their sum.
+        reduce: that function. The trials' figures are averaged.
+
+    Returns:
+        float64 ``(RESAMPLES,)``.
+    """
+    pictures = len(entries)
+    draws = np.random.default_rng(0).integers(0, pictures, (RESAMPLES, pictures))
+    times = np.stack([np.bincount(row, minlength=pictures) for row in draws]).astype(np.float64)
+    figures = []
+    for trial in zip(*entries, strict=True):
+        table = np.stack(trial).astype(np.float64)
+        sums = (times @ table.reshape(pictures, -1)).reshape(RESAMPLES, *table.shape[1:])
+        figures.append([reduce([each]) for each in sums])
+    return np.mean(figures, axis=0)
+
+
+def between_95(figures: Sequence[float] | np.ndarray) -> tuple[float, float] | None:
+    """Where 95 % of resampled figures lie; None where some are not finite."""
+    table = np.asarray(figures, np.float64)
+    low, high = (float(bound) for bound in np.quantile(table, (0.025, 0.975))) if np.isfinite(table).all() else (math.nan,) * 2
+    return None if math.isnan(low) else (low, high)
 
 
 @lru_cache(maxsize=256)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from ..metrics import get_metric
+from ..metrics import SetMetric, get_metric
 from .layout import metric_label, metric_name
 from .markdown import heading, sentence, table_row
 from .selection import in_order
+from .statistics import RESAMPLES
 from .study_differences import DifferenceRow, DifferenceTable
 from .study_places import place_in_words
 from .study_sections import DifferenceSection
@@ -46,8 +47,12 @@ def _capital(text: str) -> str:
 
 def _meaning(section: DifferenceSection, over: str) -> str:
     better = "higher" if get_metric(section.metric).higher_is_better else "lower"
-    unit = ", in points (1 point: 1 % of the pictures)" if _is_share(section) else ""
-    return sentence(f"{metric_name(section.metric)} of a system less that of {over}{unit}; {better} is better")
+    metric = get_metric(section.metric)
+    if isinstance(metric, SetMetric) and metric.additive:
+        unit, how = ", in points (hundredths)", f"; the interval: {RESAMPLES:,} resamples of the pictures (bootstrap)"
+    else:
+        unit, how = ", in points (1 point: 1 % of the pictures)" if _is_share(section) else "", ""
+    return sentence(f"{metric_name(section.metric)} of a system less that of {over}{unit}; {better} is better{how}")
 
 
 def _differences(section: DifferenceSection, rows: Sequence[DifferenceRow], over: str, labels: Mapping[str, str]) -> str:

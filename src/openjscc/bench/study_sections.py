@@ -250,6 +250,11 @@ class DifferenceSection(ComparedSection):
 
     title: str = ""
 
+    @staticmethod
+    def takes(metric: Metric) -> bool:
+        """Also figures of all pictures together, where they can be resampled (mIoU, pixel accuracy)."""
+        return ComparedSection.takes(metric) or (isinstance(metric, SetMetric) and metric.additive)
+
 
 def _check_axes(x: str, y: str) -> None:
     if y not in METRICS and y not in MEASURED:

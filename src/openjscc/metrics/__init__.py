@@ -91,11 +91,13 @@ class SetMetric(Metric):
         gather: what `collect` does.
         summary: what `reduce` does.
         single: where the figure is the mean of values of single pictures after all: the value of an entry.
+        additive: whether the figure depends on the sum of the entries alone.
     """
 
     gather: Gather = lambda x, y: []
     summary: Summary = lambda entries: float("nan")
     single: Callable[[np.ndarray], float] | None = None
+    additive: bool = False
 
     def collect(self, x: torch.Tensor, y: torch.Tensor) -> list[np.ndarray]:
         """One entry for each picture, as `Metric.collect`; its shape is the metric's own."""
@@ -117,7 +119,9 @@ def _set_metric(
             f"{name} is a figure of {of}, not of one picture", f"of one picture: {each}; in Python: collect and reduce"
         )
 
-    return SetMetric(name, "", higher_is_better, needs, function, description, kind, gather, summary, single)
+    return SetMetric(
+        name, "", higher_is_better, needs, function, description, kind, gather, summary, single, additive=needs == "masks"
+    )
 
 
 METRICS: dict[str, Metric] = {

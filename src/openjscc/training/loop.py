@@ -129,7 +129,8 @@ def train(recipe: Recipe, options: RunOptions, initial: nn.Module | None = None,
     network = network.to(memory_format=torch.channels_last).train().requires_grad_(True)  # pyright: ignore[reportCallIssue]
     step_module = kind(recipe, network).train()
     names = list(step_module.trained())
-    strategy = "auto" if processes == 1 or len(names) == 1 else "ddp_find_unused_parameters_true"
+    whole = len(names) == 1 and not step_module.leaves_unused
+    strategy = "auto" if processes == 1 or whole else "ddp_find_unused_parameters_true"
     fabric = Fabric(accelerator=accelerator, devices=processes, plugins=precision(run.precision, accelerator), strategy=strategy)
     fabric.launch()
     if section.batch % fabric.world_size:

@@ -42,6 +42,9 @@ class TrainingStep(nn.Module):
     labels: ClassVar[bool] = False
     """Whether the pictures must come with class numbers."""
 
+    leaves_unused: ClassVar[bool] = False
+    """Whether an update may leave parameters of a trained network without a gradient."""
+
     def __init__(self, recipe: Recipe, network: nn.Module) -> None:
         super().__init__()
         self.recipe = recipe

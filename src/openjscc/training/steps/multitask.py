@@ -35,7 +35,16 @@ STREAM_TIME, STREAM_STATE, STREAM_SECOND = 11, 12, 13
 
 class MultitaskStep(ReconstructionStep):
     """`ReconstructionStep`, where the state of the decoder lies somewhere between picture and start, and the transmission of
-    crops with masks for a segmentation (`openjscc.training.sections.MultitaskSection`)."""
+    crops with masks for a segmentation (`openjscc.training.sections.MultitaskSection`).
+
+    What a task's crops lose is weighed by the share of the training pictures that it has, not of the batch: so the gradient is
+    that of one objective, whatever a batch, or a process's part of it, happens to hold.
+
+    Attributes:
+        shares: of the training pictures that a task is trained on.
+    """
+
+    leaves_unused = True
 
     def __init__(self, recipe: Recipe, network: nn.Module) -> None:
         super().__init__(recipe, network)
@@ -43,6 +52,7 @@ class MultitaskStep(ReconstructionStep):
             raise UsageError(f"step multitask with the architecture {recipe.model.arch}", "it trains mtgsc")
         self.two_tasks = network
         self.section = recipe.multitask
+        self.shares = dict.fromkeys((RECONSTRUCTION, SEGMENTATION), 1.0)
 
     def attach(self, datasets: Sequence[PictureDataset], device: torch.device) -> Sequence[Maps] | None:
         super().attach(datasets, device)
@@ -60,6 +70,14 @@ class MultitaskStep(ReconstructionStep):
                 f"all training data {list(self.recipe.data.train)} has masks: none of it is sent as a picture",
                 "add photographs to data.train, or --set multitask.masked_pictures=true",
             )
+        without = [each.name for each in datasets if each.masks is None]
+        if without and RECONSTRUCTION not in self.section.tasks:
+            raise UsageError(
+                f"only segmentations are learned, and {', '.join(without)} has no masks",
+                "leave it out of data.train, or train both tasks",
+            )
+        masked = sum(len(each) for each in datasets if each.masks is not None) / sum(len(each) for each in datasets)
+        self.shares = {RECONSTRUCTION: 1 - masked if both else 1.0, SEGMENTATION: masked}
         return maps
 
     def scales(self, dataset: PictureDataset) -> bool:
@@ -96,7 +114,8 @@ class MultitaskStep(ReconstructionStep):
             loss = values.pop("loss")
         if masks is not None:
             assert second_noise is not None
-            crossentropy = _spread(self._segmentation(x, snr_db, second_noise, second_gain, masks, known), known)
+            found = self._segmentation(x, snr_db, second_noise, second_gain, masks, known)
+            crossentropy = _spread(found, known, self.shares[SEGMENTATION])
             loss = loss + self.section.segmentation_weight * crossentropy
             values |= {SEGMENTATION: crossentropy}
         return {"loss": loss} | values
@@ -115,7 +134,7 @@ class MultitaskStep(ReconstructionStep):
         self.two_tasks.noise = None if noise is None else noise[rows]
         values = super().forward(update, *(None if tensor is None else tensor[rows] for tensor in tensors))
         self.two_tasks.progress = self.two_tasks.noise = None
-        return {name: _spread(value, sent) for name, value in values.items()}
+        return {name: _spread(value, sent, self.shares[RECONSTRUCTION]) for name, value in values.items()}
 
     def _segmentation(
         self, x: torch.Tensor, snr_db: torch.Tensor, noise: torch.Tensor, gain: torch.Tensor | None, masks: torch.Tensor,
@@ -158,10 +177,9 @@ class MultitaskValidation(Validation):
         return ", ".join(parts)
 
 
-def _spread(values: torch.Tensor, among: torch.Tensor) -> torch.Tensor:
-    """Values of the chosen ones ``(B,)``, 0 for the others, scaled so that the batch's mean is that of the chosen ones."""
-    scaled = values.float() * (len(among) / max(len(values), 1))
-    return torch.zeros(len(among), device=values.device).index_put((among.nonzero()[:, 0],), scaled)
+def _spread(values: torch.Tensor, among: torch.Tensor, share: float) -> torch.Tensor:
+    """Values of the chosen ones ``(B,)``, 0 for the others; scaled so that the mean over all batches is that of the chosen."""
+    return torch.zeros(len(among), device=values.device).index_put((among.nonzero()[:, 0],), values.float() / share)
 
 
 class _Unknown:
