@@ -241,8 +241,9 @@ class MTGSC(LearnedCodec):
         if received.side.task == RECONSTRUCTION:
             return super().decode(received)
         arrived, side = self.arrived(received), received.side
-        latent = arrived.latent / arrived.scale[:, None, None, None]  # how loud the picture's latent was, no class depends on
-        features = self.receiver(latent, self._told(arrived, SEGMENTATION), SEGMENTATION)
+        quiet = arrived.latent / arrived.scale[:, None, None, None]  # how loud the picture's latent was, no class depends on
+        arrived = arrived._replace(latent=quiet, scale=torch.ones_like(arrived.scale))
+        features = self.receiver(arrived.latent, self._told(arrived, SEGMENTATION), SEGMENTATION)
         scores = self.segmentation_decoder(features).float()
         height, width = (STRIDE * size for size in scores.shape[-2:])
         scores = F.interpolate(scores, size=(height, width), mode="bilinear", align_corners=False)
