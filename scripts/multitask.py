@@ -1,12 +1,14 @@
 """What one system for two tasks costs, and what two systems for one task each; and the studies on the page about the paper.
 
     python scripts/multitask.py cost
+    python scripts/multitask.py floor           # results/multitask-floor.json; needs VOC (--data-dir, OPENJSCC_DATA)
     python scripts/multitask.py page            # fills docs/papers/generative-multitask.md, draws the training's curves
     python scripts/multitask.py page --check    # exit 1 if it shows other records
 
 `cost` writes results/multitask-cost.json and prints it as a table. Of each task: the parameters that transmitter and receiver
 need (those that its result depends on), the bytes that they take in half precision, the multiply-accumulates of both ends for a
 pixel, and the channel uses of a picture, header included. All that follows from the configurations: no weight is needed.
+`floor` measures what an answer scores that has never seen a picture: background everywhere.
 """
 
 from __future__ import annotations
@@ -25,11 +27,16 @@ from study_pages import study_sections
 
 from openjscc import tasks
 from openjscc.codec import Conditions, Received, ratios_for
+from openjscc.data.datasets import open_dataset
+from openjscc.data.masks import masks_of
 from openjscc.files import write_atomically
+from openjscc.metrics import get_metric
+from openjscc.metrics.task import confusion_entries
 from openjscc.models import LearnedCodec, create
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULT = ROOT / "results" / "multitask-cost.json"
+FLOOR = ROOT / "results" / "multitask-floor.json"
 STUDIES = ROOT / "results" / "studies"
 PAGE = ROOT / "docs" / "papers" / "generative-multitask.md"
 STUDIES_SHOWN = (
@@ -38,6 +45,7 @@ STUDIES_SHOWN = (
 )  # fmt: skip
 LOGS, CURVES = ROOT / "results" / "training", ROOT / "results" / "figures" / "mtgsc-training.svg"
 FIGURES_SHOWN = ("psnr.svg", "miou.svg", "kodim04.webp", "masks.webp")
+METRICS = ("miou", "miou_nine", "pixel_accuracy")
 RECONSTRUCTION, SEGMENTATION = "reconstruction", "segmentation"
 RATIO = 1 / 16
 SIZES = ((224, 224), (768, 512))
@@ -55,8 +63,9 @@ SYSTEMS: tuple[tuple[str, bool, tuple[tuple[str, str, str], ...]], ...] = (
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=("cost", "page"))
-    parser.add_argument("-o", "--output", type=Path, default=RESULT, help="the JSON file of the cost")
+    parser.add_argument("what", choices=("cost", "floor", "page"))
+    parser.add_argument("-o", "--output", type=Path, help="the JSON file of the cost or the floor")
+    parser.add_argument("--data-dir", help="folder of VOC")
     parser.add_argument("--check", action="store_true", help="write no page; exit 1 if it shows other records")
     options = parser.parse_args()
     if options.what == "page":
@@ -67,15 +76,39 @@ def main() -> None:
         write_atomically(PAGE, filled(text).encode())
         multitask_figures.draw(LOGS, CURVES)
         return
-    found = cost()
-    write_atomically(options.output, (json.dumps(found, indent=1) + "\n").encode())
-    print(table(found))
+    found = cost() if options.what == "cost" else [floor(name, options.data_dir) for name in ("voc", "voc-224")]
+    target = options.output or {"cost": RESULT, "floor": FLOOR}[options.what]
+    write_atomically(target, (json.dumps(found, indent=1) + "\n").encode())
+    print(table(found) if options.what == "cost" else floor_words(found))
 
 
 def filled(text: str) -> str:
     """The page with the studies that were measured."""
     shown = study_sections(STUDIES_SHOWN, STUDIES, PAGE, metrics=("psnr",), figures=FIGURES_SHOWN)
-    return fill(text, "scripts/multitask.py page", {"goals": goals(STUDIES), "studies": shown})
+    floors = floor_words(json.loads(FLOOR.read_text()))
+    return fill(text, "scripts/multitask.py page", {"floor": floors, "goals": goals(STUDIES), "studies": shown})
+
+
+def floor(data: str, data_dir: str | None) -> dict[str, Any]:
+    """What background everywhere scores on the pictures of a data set."""
+    dataset = open_dataset(data, data_dir, split="test")
+    masks = masks_of(dataset)
+    entries = []
+    for index in range(len(dataset)):
+        mask = masks[index].long()
+        entries += confusion_entries(torch.zeros_like(mask), mask)
+    facts = {"data": data, "data_sha256": dataset.fingerprint(), "masks_sha256": masks.fingerprint(), "images": len(dataset)}
+    return facts | {metric: get_metric(metric).reduce(entries) for metric in METRICS}
+
+
+def floor_words(found: list[dict[str, Any]]) -> str:
+    """In Markdown."""
+    lines = ["| background everywhere | mIoU, 21 classes | mIoU, nine | pixel accuracy |", "|---|---|---|---|"]
+    for one in found:
+        lines.append(
+            f"| {one['data']}, {one['images']} pictures | " + " | ".join(f"{one[metric]:.4f}" for metric in METRICS) + " |"
+        )
+    return "\n".join(lines) + "\n"
 
 
 def cost() -> list[dict[str, Any]]:

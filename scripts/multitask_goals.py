@@ -6,13 +6,13 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from openjscc.bench import Record, read_records
+from openjscc.bench.differences import Difference
 from openjscc.bench.markdown import table_row
 from openjscc.bench.study_differences import DifferenceTable
 from openjscc.bench.study_places import read_tables
 
-NAMES = {"witt": "WITT", "deepjscc": "Deep JSCC", "adjscc": "ADJSCC", "mtgsc.picture": "it alone for pictures"}
-RIVALS = {
-    "deeplab_jscc": "DeepLab JSCC",
+NAMES = {"witt": "WITT", "deepjscc": "Deep JSCC", "adjscc": "ADJSCC"}
+CHAINS = {
     "jpeg-ldpc:mcs=16qam-3/4-n1944+fcn": "JPEG+LDPC+FCN, 16-QAM",
     "jpeg-ldpc:mcs=64qam-3/4-n1944+fcn": "JPEG+LDPC+FCN, 64-QAM",
     "jpeg-ldpc+fcn": "JPEG+LDPC+FCN, adapted",
@@ -39,18 +39,9 @@ def _pictures(folder: Path, goal: str, least: float) -> list[list[str]]:
     if not (folder / "differences.json").exists():
         return []
     rows = []
-    for table in read_tables(folder / "differences.json", DifferenceTable):
-        found = {
-            row.at: row.difference
-            for row in table.rows
-            if row.system == "mtgsc" and row.place.channel == "awgn" and row.difference is not None
-            if row.at is not None and row.at >= least
-        }
-        values = [difference.value for difference in found.values()]
-        met = _verdict({snr: difference.value for snr, difference in found.items()})
-        if met == "yes" and not all(difference.low is not None and difference.low > 0 for difference in found.values()):
-            met = "yes, but not surely: an interval holds 0"
-        rows.append([f"{goal} {NAMES[table.section.over]}", f"{min(values):+.2f} to {max(values):+.2f} dB", met])
+    for over in ("adjscc", "witt", "deepjscc"):
+        found = {snr: one for snr, one in _paired(folder, "psnr", over).items() if snr >= least}
+        rows.append([f"{goal} {NAMES[over]}", _range([one.value for one in found.values()], "dB"), _surely(found)])
     records = _of(folder, "psnr")
     ours, theirs = _by_snr(records, "mtgsc"), _by_snr(records, "jpeg-ldpc")
     gaps = {snr: ours[snr] - theirs[snr] for snr in sorted(ours) if snr >= least and snr in theirs}
@@ -63,7 +54,7 @@ def _time(folder: Path) -> list[list[str]]:
         return []
     (first, *_) = [one for one in _of(folder, "psnr") if one.system == "mtgsc"]
     total = (first.encode_ms or 0.0) + (first.decode_ms or 0.0)
-    words = f"{first.encode_ms:.0f} + {first.decode_ms:.0f} ms in a batch ({first.device})"
+    words = f"{first.encode_ms:.0f} + {first.decode_ms:.0f} ms, its share of a batch ({first.device})"
     return [["one second at most for a picture of 224x224", words, _yes(total <= ONE_SECOND)]]
 
 
@@ -74,7 +65,10 @@ def _segmentations(folder: Path) -> list[list[str]]:
     for metric, classes in MIOU.items():
         records = _of(folder, metric)
         ours = _by_snr(records, "mtgsc")
-        for system, name in RIVALS.items():
+        beside = _paired(folder, metric, "deeplab_jscc")
+        values = [100 * one.value for one in beside.values()]
+        rows.append([f"mIoU of {classes} above DeepLab JSCC", _range(values, "points"), _surely(beside)])
+        for system, name in CHAINS.items():
             theirs = _by_snr(records, system)
             gaps = {snr: 100 * (ours[snr] - theirs[snr]) for snr in sorted(ours)}
             rows.append([f"mIoU of {classes} above {name}", _range(gaps.values(), "points"), _verdict(gaps)])
@@ -110,6 +104,21 @@ def _by_snr(records: Iterable[Record], system: str) -> dict[float, float]:
 
 def _gaps(ours: dict[float, float], theirs: dict[float, float]) -> list[float]:
     return [ours[snr] - theirs[snr] for snr in sorted(ours)]
+
+
+def _paired(folder: Path, metric: str, over: str) -> dict[float, Difference]:
+    """MTGSC less another system, over AWGN, by SNR."""
+    tables = read_tables(folder / "differences.json", DifferenceTable)
+    (table,) = [one for one in tables if (one.section.metric, one.section.over) == (metric, over)]
+    rows = [row for row in table.rows if row.system == "mtgsc" and row.place.channel == "awgn"]
+    return {row.at: row.difference for row in rows if row.at is not None and row.difference is not None}
+
+
+def _surely(found: dict[float, Difference]) -> str:
+    """`_verdict`, and whether the intervals agree."""
+    met = _verdict({snr: one.value for snr, one in found.items()})
+    sure = all(one.low is not None and one.low > 0 for one in found.values())
+    return met if sure or met != "yes" else "yes, but not surely: an interval holds 0"
 
 
 def _range(values: Iterable[float], unit: str) -> str:
