@@ -1,9 +1,10 @@
-"""The figure of what training time gave the systems of docs/papers/generative-multitask.md, drawn from the committed logs."""
+"""The figure of what training gave the systems of docs/papers/generative-multitask.md, drawn from the committed logs."""
 
 from __future__ import annotations
 
 import csv
 import re
+from dataclasses import dataclass
 from pathlib import Path
 
 from matplotlib.figure import Figure
@@ -11,46 +12,77 @@ from matplotlib.figure import Figure
 from openjscc.bench.fingerprint import carried, fingerprint
 from openjscc.bench.looks import COLOURS, DASHES, LOOKS, MARKERS, matplotlib, settings, write_figure
 
-PICTURES = {
-    "mtgsc.photo": "MTGSC, two tasks", "mtgsc.picture": "MTGSC, pictures alone", "adjscc.photo": "ADJSCC", "witt.photo": "WITT",
-    "deepjscc.photo": "Deep JSCC",
-}  # fmt: skip
-SEGMENTATIONS = {
-    "mtgsc.photo": "MTGSC, two tasks", "mtgsc.segmentation": "MTGSC, segmentations alone", "deeplab_jscc.photo": "DeepLab JSCC",
-    "fcn.voc": "FCN, pictures as they are",
-}  # fmt: skip
+BOTH, ALONE = 16 * 112**2, 8 * 112**2
+"""Pixels of an update of MTGSC."""
+PHOTOGRAPHS = 1305 / (1305 + 2 * 784)
+"""Share of those that are sent as pictures."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """One log.
+
+    Attributes:
+        weight: its name.
+        label: in the legend.
+        pixels: that an update sees for the task of the panel.
+        look: number of its colour, marker and dashes.
+    """
+
+    weight: str
+    label: str
+    pixels: float
+    look: int
+
+
+PICTURES = (
+    Run("mtgsc.photo", "MTGSC, two tasks", BOTH * PHOTOGRAPHS, 0),
+    Run("mtgsc.picture", "MTGSC, pictures alone", ALONE, 1),
+    Run("adjscc.photo", "ADJSCC", 8 * 128**2, 2),
+    Run("witt.photo", "WITT", 8 * 128**2, 3),
+    Run("deepjscc.photo", "Deep JSCC", 8 * 128**2, 4),
+)
+SEGMENTATIONS = (
+    Run("mtgsc.photo", "MTGSC, two tasks", BOTH * (1 - PHOTOGRAPHS), 0),
+    Run("mtgsc.segmentation", "MTGSC, segmentations alone", ALONE, 1),
+    Run("deeplab_jscc.photo", "DeepLab JSCC", 8 * 224**2, 2),
+    Run("fcn.voc", "FCN, pictures as they are", 8 * 224**2, 3),
+)
 PANELS = (
     ("PSNR (dB), CBR 1/16, 10 dB", r"CBR 1/16 ([\d.]+) dB", PICTURES),
-    ("mIoU, 21 classes", r"mIoU ([\d.]+)", SEGMENTATIONS),
+    ("mIoU of nine classes, 10 dB", r"of nine classes ([\d.]+)", SEGMENTATIONS),
 )
 Curve = list[tuple[float, float]]
 
 
 def curves(logs: Path) -> dict[str, dict[str, Curve]]:
-    """Of each panel and weight that has a log: points (minutes, value)."""
+    """Of each panel and weight that has a log: points (gigapixels, value)."""
     found: dict[str, dict[str, Curve]] = {}
-    for title, pattern, weights in PANELS:
-        for weight in weights:
-            log = logs / f"{weight}.csv"
+    for title, pattern, runs in PANELS:
+        for run in runs:
+            log = logs / f"{run.weight}.csv"
             if not log.exists():
                 continue
             with log.open(newline="") as file:
-                rows = [(float(row["seconds"]) / 60, re.search(pattern, row["validation"])) for row in csv.DictReader(file)]
-            found.setdefault(title, {})[weight] = [(minutes, float(value[1])) for minutes, value in rows if value]
+                rows = [
+                    (int(row["step"]) * run.pixels / 1e9, re.search(pattern, row["validation"])) for row in csv.DictReader(file)
+                ]
+            found.setdefault(title, {})[run.weight] = [(pixels, float(value[1])) for pixels, value in rows if value]
     return found
 
 
 def draw(logs: Path, target: Path) -> None:
-    """Validation against training time: pictures, and segmentations."""
+    """Validation against training: pictures, and segmentations."""
     shown, look = curves(logs), LOOKS["paper"]
     with matplotlib().rc_context(settings(look)):
         figure = Figure(figsize=(look.width[1], 2.9))
-        for place, (title, _, weights) in enumerate(PANELS, 1):
+        for place, (title, _, runs) in enumerate(PANELS, 1):
             axis = figure.add_subplot(1, 2, place)
-            for number, (weight, points) in enumerate(shown.get(title, {}).items()):
-                style = {"color": COLOURS[number], "marker": MARKERS[number], "linestyle": DASHES[number]}
-                axis.plot(*zip(*points, strict=True), **style, markersize=look.marker, linewidth=look.line, label=weights[weight])
-            axis.set_xlabel("training time (minutes)", fontsize=look.text)
+            for run in (run for run in runs if run.weight in shown.get(title, {})):
+                style = {"color": COLOURS[run.look], "marker": MARKERS[run.look], "linestyle": DASHES[run.look]}
+                points = zip(*shown[title][run.weight], strict=True)
+                axis.plot(*points, **style, markersize=look.marker, linewidth=look.line, label=run.label)
+            axis.set_xlabel("trained on (gigapixels)", fontsize=look.text)
             axis.set_ylabel(title, fontsize=look.text)
             axis.tick_params(labelsize=look.small)
             axis.grid(alpha=0.3)

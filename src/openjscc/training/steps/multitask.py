@@ -27,8 +27,8 @@ from .reconstruction import ReconstructionStep
 from .segmentation import SEGMENTATION, SegmentationValidation
 
 RECONSTRUCTION = "reconstruction"
-MASKS_SEEN = 48
-"""Pictures that a validation segments."""
+MASKS_SEEN = 100
+"""Pictures that a validation segments: those of the recipes of networks for segmentations alone."""
 
 STREAM_TIME, STREAM_STATE, STREAM_SECOND = 11, 12, 13
 
