@@ -11,6 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
+from openjscc.bench.packing import unpack
 from openjscc.models import create, export
 from openjscc.tasks import CifarResNet, load_task_network, top_classes
 from task_networks import labelled
@@ -317,7 +318,7 @@ def test_a_study_that_shows_what_is_seen(
     assert accuracy.count("CBR chosen for each picture") == 1, "once, in the legend"
     assert Image.open("out/many.webp").height > 5 * 128, "sent, and two systems at two SNRs"
 
-    records = json.loads(first["summary.json"])
+    records = unpack(first["summary.json"].decode())
     chosen = {(r["snr_db"], r["cpp"]) for r in records if r["ratio"] is None}
     assert len(chosen) == 2
     shutil.rmtree(folder / "pictures")
