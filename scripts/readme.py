@@ -21,6 +21,7 @@ ROWS = (
     ("Kodak", "adjscc.photo", (1 / 48, 1 / 16, 1 / 6)),
     ("Kodak", "deepjscc.photo", (1 / 48, 1 / 16, 1 / 6)),
     ("Kodak", "witt.photo", (1 / 48, 1 / 16, 1 / 6)),
+    ("Kodak", "mtgsc.photo", (1 / 16,)),
     ("Kodak", "ganjscc.photo", (1 / 48,)),
     ("CIFAR-10", "adjscc.cifar10", (1 / 12, 1 / 6)),
     ("CIFAR-10", "arjscc.cifar10", (1 / 12, 1 / 6)),

@@ -25,9 +25,8 @@ CPU = torch.device("cpu")
 DEFAULT_SYSTEM = "adjscc"
 """What sends a picture where nobody names a system."""
 
-MULTI_TASK_SYSTEM: str | None = None
-"""The same, where the task is asked for in words, or is another than reconstruction. None: there is no such system yet."""
-
+MULTI_TASK_SYSTEM = "mtgsc"
+"""The same, where the task is asked for in words or by name, or is another than reconstruction."""
 
 CLASSIFIED_SYSTEM, CLASSIFIED_SIZE = "spjscc.distilled", (32, 32)
 """The same, where a task network for pictures of this size looks at received ones that have it."""
@@ -42,18 +41,13 @@ def default_system(task: str, *, requested: bool = False, classified: bool = Fal
         classified: a task network looks at the received pictures; they have, and it was made for, `CLASSIFIED_SIZE`.
 
     Raises:
-        UsageError: no system that comes with the package serves the task.
+        UsageError: an unknown task.
     """
     if task not in TASKS:
         raise unknown_name("task", task, TASKS)
-    if MULTI_TASK_SYSTEM is not None and (requested or task != "reconstruction"):
+    if requested or task != "reconstruction":
         return MULTI_TASK_SYSTEM
-    if task == "reconstruction":
-        return CLASSIFIED_SYSTEM if classified else DEFAULT_SYSTEM
-    raise UsageError(
-        f"the task {task!r} needs a codec that serves it, and there is no default",
-        "name one with --model: deeplab_jscc, one of your own, or CODEC+NETWORK such as jpeg-ldpc+fcn",
-    )
+    return CLASSIFIED_SYSTEM if classified else DEFAULT_SYSTEM
 
 
 def load(

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from openjscc import systems
 from openjscc.tasks.sentences import PACKAGE
 
 with_model = pytest.mark.skipif(
@@ -31,14 +30,22 @@ def test_a_request_for_the_picture(openjscc, photo: Path) -> None:
     scores = report["request"]["scores"]
     assert list(scores) == ["reconstruction", "segmentation", "other"]
     assert max(scores, key=scores.__getitem__) == "reconstruction"
-    assert report["systems"][0]["weight"] == "adjscc.photo"
+    assert report["systems"][0]["weight"] == "mtgsc.photo"
 
 
 @with_model
-def test_a_request_that_no_released_codec_can_serve(openjscc, photo: Path) -> None:
+def test_a_request_for_what_is_where(openjscc, photo: Path) -> None:
     result = openjscc("send", photo, "--request", "which pixels belong to the dog?", "--json")
-    result.assert_error(2, "segmentation", "there is no default")
+    result.assert_ok()
     assert "task: segmentation, by the request" in result.err
+    report = json.loads(result.out)
+    assert report["task"] == "segmentation"
+    assert report["systems"][0]["weight"] == "mtgsc.photo"
+    assert len(list(Path().glob("*-segmentation.png"))) == 1
+
+
+@with_model
+def test_a_request_that_the_named_codec_cannot_serve(openjscc, photo: Path) -> None:
     result = openjscc("send", photo, "--request", "which pixels belong to the dog?", "--model", "deepjscc")
     result.assert_error(2, "deepjscc.photo does not serve the task 'segmentation'")
     assert not list(Path().glob("*-received.png"))
@@ -54,13 +61,10 @@ def test_a_refused_request(openjscc, photo: Path, text: str) -> None:
 
 
 @with_model
-def test_the_multi_task_system_is_the_default_of_tasks(openjscc, photo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(systems, "MULTI_TASK_SYSTEM", "deepjscc")  # stands for it
-    report = json.loads(openjscc("send", photo, "--request", "show me the picture", "--json").out)
-    assert report["systems"][0]["weight"] == "deepjscc.photo"
-    openjscc("send", photo, "--task", "segmentation", "-f").assert_error(2, "deepjscc.photo", "segmentation")
-    report = json.loads(openjscc("send", photo, "--task", "reconstruction", "--json", "-f").out)
-    assert report["systems"][0]["weight"] == "deepjscc.photo"
+def test_the_multi_task_system_is_the_default_of_tasks(openjscc, photo: Path) -> None:
+    for asked in (("--request", "show me the picture"), ("--task", "segmentation"), ("--task", "reconstruction")):
+        report = json.loads(openjscc("send", photo, *asked, "--json", "-f").out)
+        assert report["systems"][0]["weight"] == "mtgsc.photo", asked
     report = json.loads(openjscc("send", photo, "--json", "-f").out)
     assert report["systems"][0]["weight"] == "adjscc.photo"
 

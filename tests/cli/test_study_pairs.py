@@ -178,8 +178,8 @@ def test_a_lost_picture_is_told(openjscc, small: Path) -> None:
 def test_the_packaged_one_needs_a_codec_with_its_ratios(openjscc) -> None:
     listed = openjscc("study", "--list")
     assert "perceptual-pairs" in listed.out
-    missing = openjscc("study", "perceptual-pairs", "-o", "out", "--model", "mtgsc")
-    missing.assert_error(3, "mtgsc has no released weight")
+    missing = openjscc("study", "perceptual-pairs", "-o", "out", "--model", "mtgsc.noise")
+    missing.assert_error(3, "mtgsc.noise")
     assert "--model" in missing.err.splitlines()[-1]
     openjscc("study", "perceptual-pairs", "-o", "out", "--model", "adjscc").assert_error(2, "1/48")
     assert not Path("out").exists()

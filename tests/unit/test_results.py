@@ -48,10 +48,7 @@ def test_the_page_of_semantic_losses_shows_the_records(monkeypatch: pytest.Monke
 
 
 def test_the_weights_are_there() -> None:
-    assert {info.name for info in PACKAGED} <= set(BUDGET_BYTES)
-    assert {"adjscc.cifar10", "adjscc.photo", "arjscc.cifar10", "deepjscc.photo", "spjscc.cifar10", "spjscc.distilled"} <= {
-        info.name for info in PACKAGED
-    }
+    assert {info.name for info in PACKAGED} == set(BUDGET_BYTES), "a weight is missing, or has no budget"
 
 
 @pytest.mark.parametrize("info", PACKAGED, ids=lambda info: info.name)

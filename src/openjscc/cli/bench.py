@@ -105,7 +105,7 @@ def bench(
         raise UsageError(f"--keep {keep} with the task {wanted}", "received pictures are kept, and none are received")
     channels, snrs = names(channel, "channel list"), snr_list(snr)
     told = None if told_snr is None else one_snr(told_snr)
-    asked = named_systems(named, systems) or [default_system(wanted)]
+    asked = named_systems(named, systems) or [default_system(wanted, requested=task is not None)]
     opened = load_all(asked, ratios, data if data in DATASETS else None, where)
     check_told(opened, told)
     dataset = open_dataset(data, data_dir, split="test", limit=limit, cache_mib=1024)

@@ -107,7 +107,7 @@ def evaluate(
         seed=seed,
         told_snr_db=None if told_snr is None else one_snr(told_snr),
     )
-    asked = named_systems(named, systems) or [default_system(wanted)]
+    asked = named_systems(named, systems) or [default_system(wanted, requested=task is not None)]
     plan = _plan(asked, sweep, data, wanted, where)
     dataset = open_dataset(data, data_dir, split="test", limit=limit, cache_mib=0)
     if dataset.note:

@@ -50,7 +50,10 @@ DataDir = Annotated[
     typer.Option("--data-dir", metavar="DIR", help="Where named data sets lie (else the environment variable OPENJSCC_DATA)."),
 ]
 
-SYSTEM_WORDS = "ARCH, ARCH.TAG, .safetensors file, bpg-ldpc and the like, or CODEC+NETWORK. Default: adjscc."
+SYSTEM_WORDS = (
+    "ARCH, ARCH.TAG, .safetensors file, bpg-ldpc and the like, or CODEC+NETWORK. Default: adjscc; with --task, and for "
+    "segmentations, mtgsc."
+)
 NamedSystems = Annotated[list[str] | None, typer.Argument(metavar="NAME", help=SYSTEM_WORDS)]
 Systems = Annotated[str | None, typer.Option("--systems", "--model", metavar="NAMES", help="The same, joined by commas.")]
 Data = Annotated[

@@ -49,7 +49,7 @@ def send(
             "--model",
             metavar="M",
             help="ARCH, ARCH.TAG, a .safetensors file, a digital system such as bpg-ldpc, or CODEC+NETWORK. "
-            "Default: adjscc; for 32x32 pictures with --task-network spjscc.distilled.",
+            "Default: adjscc; with --task or --request mtgsc; for 32x32 pictures with --task-network spjscc.distilled.",
         ),
     ] = None,
     compare: Annotated[
