@@ -175,11 +175,13 @@ def test_a_lost_picture_is_told(openjscc, small: Path) -> None:
     assert f"shown as mid-grey: {pair['id']}" in Path("out/small.md").read_text()
 
 
-def test_the_packaged_one_needs_a_codec_with_its_ratios(openjscc) -> None:
+def test_the_packaged_one_needs_a_codec_with_its_ratios(openjscc, monkeypatch: pytest.MonkeyPatch) -> None:
     listed = openjscc("study", "--list")
     assert "perceptual-pairs" in listed.out
-    missing = openjscc("study", "perceptual-pairs", "-o", "out", "--model", "mtgsc.noise")
-    missing.assert_error(3, "mtgsc.noise")
+    with monkeypatch.context() as without:
+        without.setattr("openjscc.weightfile.weight_files", lambda role: {})
+        missing = openjscc("study", "perceptual-pairs", "-o", "out", "--model", "mtgsc")
+    missing.assert_error(3, "mtgsc has no released weight")
     assert "--model" in missing.err.splitlines()[-1]
     openjscc("study", "perceptual-pairs", "-o", "out", "--model", "adjscc").assert_error(2, "1/48")
     assert not Path("out").exists()
