@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from openjscc.bench.packing import pack, unpack
+from openjscc.bench.records import GROUPS
 
 ROWS = [
     {"system": "a", "data": "kodak", "seed": 0, "mean": 1.5, "versions": {"torch": "2"}},
@@ -51,10 +52,47 @@ def test_no_figure_that_is_not_finite() -> None:
         unpack('[{"mean": NaN}]')
 
 
+GROUPED = [
+    {"data": "kodak", "system": "a", "size": 3, "snr": 0, "uses": 7, "metric": "psnr", "mean": 1.0},
+    {"data": "kodak", "system": "a", "size": 3, "snr": 0, "uses": 7, "metric": "lpips", "mean": 2.0},
+    {"data": "kodak", "system": "a", "size": 3, "snr": 5, "uses": 7, "metric": "psnr", "mean": 3.0},
+    {"data": "kodak", "system": "b", "size": 4, "snr": 0, "uses": 7, "metric": "psnr", "mean": 4.0},
+    {"data": "kodak", "system": "a", "size": 3, "snr": 0, "uses": 7, "metric": "psnr", "mean": 5.0},
+]
+
+
+def test_what_a_group_shares_is_written_once() -> None:
+    text = pack(GROUPED, (("system",), ("snr",)))
+    assert json.loads(text) == {
+        "common": {"data": "kodak", "uses": 7},
+        "records": [
+            {
+                "common": {"system": "a", "size": 3},
+                "records": [
+                    {"common": {"snr": 0}, "records": [{"metric": "psnr", "mean": 1.0}, {"metric": "lpips", "mean": 2.0}]},
+                    {"snr": 5, "metric": "psnr", "mean": 3.0},
+                ],
+            },
+            {"system": "b", "size": 4, "snr": 0, "metric": "psnr", "mean": 4.0},
+            {"system": "a", "size": 3, "snr": 0, "metric": "psnr", "mean": 5.0},
+        ],
+    }
+    assert unpack(text) == GROUPED
+    assert pack(unpack(text), (("system",), ("snr",))) == text
+
+
+def test_a_single_group_is_none() -> None:
+    assert pack(GROUPED, (("data",), ("unknown",))) == pack(GROUPED)
+    assert pack(GROUPED[:3], (("system",), ("snr",))) == pack(GROUPED[:3], (("snr",),))
+
+
 def test_committed_records_are_written_so() -> None:
     results = Path(__file__).resolve().parents[2] / "results"
-    files = [*results.glob("studies/*/summary.json"), *results.glob("studies/*/gains.json"), results / "cliff.json"]
-    assert len(files) > 10
-    for path in files:
-        text = path.read_text(encoding="utf-8")
-        assert pack(unpack(text)) == text, path
+    records = [*results.glob("studies/*/summary.json"), results / "cliff.json", results / "adjscc.photo.json"]
+    tables = list(results.glob("studies/*/gains.json"))
+    assert len(records) > 10
+    assert len(tables) > 5
+    for files, by in ((records, GROUPS), (tables, ())):
+        for path in files:
+            text = path.read_text(encoding="utf-8")
+            assert pack(unpack(text), by) == text, path

@@ -15,6 +15,9 @@ from ..errors import IntegrityError, OpenJSCCError, UsageError
 from ..files import write_atomically
 from .packing import pack, unpack
 
+GROUPS = (("system", "weight"), ("channel", "ratio", "snr_db", "task_network"))
+"""What records are grouped by in files: those of a system, and of them those of a cell."""
+
 
 @dataclass(frozen=True)
 class Record:
@@ -111,7 +114,7 @@ def to_json(records: Iterable[Record]) -> str:
 
 def write_records(path: Path, records: Iterable[Record]) -> None:
     """Write records as `pack` does, whole or not at all. Raises UsageError where the folder cannot be written."""
-    write_atomically(path, pack([record.to_dict() for record in records]).encode())
+    write_atomically(path, pack([record.to_dict() for record in records], GROUPS).encode())
 
 
 def read_records(path: Path) -> list[Record]:
