@@ -97,6 +97,12 @@ def test_a_table_of_it() -> None:
     assert "| a | +2" in page
 
 
+def test_headings_say_miou() -> None:
+    section = DifferenceSection("miou", ("a",), "b")
+    page = difference_page(difference_table(section, [cell("a", counted(0.8, 2)), cell("b", counted(0.6, 3))]), {})
+    assert page.startswith("### mIoU ↑ above b\n\nmIoU of a system")
+
+
 def test_what_cannot_be_compared() -> None:
     a, b = cell("a", counted(0.72, 2)), cell("b", counted(0.7, 3))
     with pytest.raises(UsageError, match="no miou in both"):

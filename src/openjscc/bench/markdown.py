@@ -24,5 +24,10 @@ def listed(words: Iterable[str | None]) -> str:
     return ", ".join(dict.fromkeys(word for word in words if word))
 
 
+def capital(text: str) -> str:
+    """As a heading begins; mIoU stays as it is."""
+    return text if text[1:2].isupper() else text[:1].upper() + text[1:]
+
+
 def sentence(text: str) -> str:
-    return text[:1].upper() + text[1:] + "."
+    return capital(text) + "."

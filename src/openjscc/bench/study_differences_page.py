@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from ..metrics import SetMetric, get_metric
 from .layout import metric_label, metric_name
-from .markdown import heading, sentence, table_row
+from .markdown import capital, heading, sentence, table_row
 from .selection import in_order
 from .statistics import RESAMPLES
 from .study_differences import DifferenceRow, DifferenceTable
@@ -31,7 +31,7 @@ def difference_page(table: DifferenceTable, labels: Mapping[str, str]) -> str:
     section = table.section
     over = labels.get(section.over, section.over)
     beside = "above" if get_metric(section.metric).higher_is_better else "beside"
-    parts = [f"### {section.title or f'{_capital(metric_label(section.metric))} {beside} {over}'}", _meaning(section, over)]
+    parts = [f"### {section.title or f'{capital(metric_label(section.metric))} {beside} {over}'}", _meaning(section, over)]
     places = list(dict.fromkeys(row.place for row in table.rows))
     if not places:
         return "\n\n".join([*parts, "No figure: the cells of one side failed."])
@@ -39,10 +39,6 @@ def difference_page(table: DifferenceTable, labels: Mapping[str, str]) -> str:
         rows = [row for row in table.rows if row.place == place]
         parts += [place_in_words(place, places, section.x), _differences(section, rows, over, labels), *_notes(rows, labels)]
     return "\n\n".join(parts)
-
-
-def _capital(text: str) -> str:
-    return text[:1].upper() + text[1:]
 
 
 def _meaning(section: DifferenceSection, over: str) -> str:

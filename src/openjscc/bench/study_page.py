@@ -9,16 +9,17 @@ from pathlib import Path
 from typing import TypeVar
 
 from ..files import write_atomically
-from ..metrics import METRICS
+from ..metrics import METRICS, SetMetric
 from ..models import WeightInfo
 from .anchors import Anchor, read_anchors
 from .fingerprint import carried, rows_of
 from .layout import MEASURED, Curve, Layout, arrange, in_words, metric_label, metric_name
 from .looks import write_figure
-from .markdown import heading, listed, sentence, table_row
+from .markdown import capital, heading, listed, sentence, table_row
 from .plots import NO_BANDS, Chart, draw, without_wide_bands
 from .records import Record, write_records
 from .selection import in_order, select, shown
+from .statistics import RESAMPLES
 from .study import Study, published_points
 from .study_differences import DifferenceTable
 from .study_differences_page import INTRODUCTION as ON_DIFFERENCES
@@ -270,7 +271,7 @@ def _table(section: TableSection, records: Sequence[Record], labels: dict[str, s
     label = metric_label(section.metric)
     digits = 1 if section.metric == "channel_uses" else 2 if label.endswith(("(dB)", "(ms)")) else 4
     interval = section.interval if _has_intervals(layout) else "none"
-    parts = [f"### {section.title or sentence(label)[:-1]}", sentence(_interval_words(interval, section.metric))]
+    parts = [f"### {section.title or capital(label)}", sentence(_interval_words(interval, section.metric))]
     for panel in layout.panels:
         words = [in_words(name, value) for name, value in {**layout.constant, **panel.place}.items()]
         columns = sorted({x for curve in panel.curves for x in curve.x})
@@ -284,7 +285,10 @@ def _table(section: TableSection, records: Sequence[Record], labels: dict[str, s
 
 
 def _interval_words(interval: str, metric: str) -> str:
-    if interval == "pictures" and metric in METRICS and METRICS[metric].kind == "task":
+    found = METRICS.get(metric)
+    if interval == "pictures" and isinstance(found, SetMetric):
+        return f"over all pictures ± half width of its 95 % interval over other pictures ({RESAMPLES:,} resamples)"
+    if interval == "pictures" and found is not None and found.kind == "task":
         return "share ± how far its 95 % interval over other pictures of this kind reaches (Wilson's, the farther end)"
     return INTERVAL_WORDS[interval]
 
