@@ -1,0 +1,89 @@
+"""What the page about two tasks on one link says of the released weight, against the records of its studies."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from openjscc.bench.differences import Difference
+from openjscc.bench.packing import unpack
+from openjscc.bench.study_differences import DifferenceTable
+from openjscc.bench.study_places import read_tables
+from openjscc.models import read_info
+from openjscc.weightfile import SUFFIX
+
+ROOT = Path(__file__).resolve().parents[2]
+STUDIES = ROOT / "results" / "studies"
+PAGE = ROOT / "docs" / "papers" / "generative-multitask.md"
+WEIGHTS = ROOT / "src" / "openjscc" / "weights"
+NAMES = sorted(path.name for path in STUDIES.glob("multitask-*"))
+pytestmark = pytest.mark.skipif(not NAMES, reason="needs the source tree")
+
+
+def means(study: str, metric: str, channel: str = "awgn") -> dict[tuple[str, float], float]:
+    """By system and SNR."""
+    records = unpack((STUDIES / study / "summary.json").read_text())
+    return {
+        (one["system"], one["snr_db"]): one["mean"] for one in records if (one["metric"], one["channel"]) == (metric, channel)
+    }
+
+
+def differences(study: str, metric: str, over: str, channel: str = "awgn") -> dict[float, Difference]:
+    """Of MTGSC, by SNR."""
+    tables = read_tables(STUDIES / study / "differences.json", DifferenceTable)
+    (table,) = [one for one in tables if (one.section.metric, one.section.over) == (metric, over)]
+    rows = [row for row in table.rows if row.system == "mtgsc" and row.place.channel == channel]
+    return {row.at: row.difference for row in rows if row.at is not None and row.difference is not None}
+
+
+def span(values: list[float], form: str = "{:.2f}") -> str:
+    return f"{form.format(min(values))} to {form.format(max(values))}"
+
+
+def said() -> list[str]:
+    """What the page has to say, made from the records."""
+    ahead = {over: differences("multitask-psnr-224", "psnr", over) for over in ("adjscc", "witt", "deepjscc")}
+    assert all(one.low is not None and one.low > 0 for found in ahead.values() for one in found.values())
+    leads = {over: span([one.value for one in found.values()]) for over, found in ahead.items()}
+    psnr, lpips = (means("multitask-psnr-224", metric) for metric in ("psnr", "lpips"))
+    assert min(ahead["adjscc"], key=lambda snr: ahead["adjscc"][snr].value) == 9.0
+    assert all(lpips["mtgsc", snr] < lpips[other, snr] for snr in ahead["adjscc"] for other in ahead)
+    arrives = {
+        bits: min(snr for (system, snr), value in psnr.items() if f"{bits}qam" in system and value > 20) for bits in (16, 64)
+    }
+    assert arrives == {16: 12.0, 64: 18.0}
+    faded = {over: differences("multitask-psnr-224", "psnr", over, "rayleigh:block") for over in ("adjscc", "deepjscc", "witt")}
+    assert all(one.low is not None and one.low > 0 for found in faded.values() for snr, one in found.items() if snr >= 6)
+    alone = {snr: -one.value for snr, one in _pictures_alone().items()}
+    assert min(alone) == 0.0
+    assert sorted(alone.values()) == [alone[snr] for snr in sorted(alone)], "it costs more, the higher the SNR"
+    nine, all_classes = (differences("multitask-one-segmentations", name, "mtgsc.segmentation") for name in ("miou_nine", "miou"))
+    assert all(one.low is not None and one.low > 0 for found in (nine, all_classes) for one in found.values())
+    return [
+        f"ADJSCC by {leads['adjscc']} dB, WITT by {leads['witt']}, Deep JSCC by {leads['deepjscc']}",
+        f"adapted JPEG+LDPC by {psnr['mtgsc', 18.0] - psnr['jpeg-ldpc', 18.0]:.2f} dB at 18 dB",
+        f"{lpips['mtgsc', 9.0]:.3f} at 9 dB where ADJSCC has {lpips['adjscc', 9.0]:.3f}",
+        f"{-faded['adjscc'][0.0].value:.2f} dB behind ADJSCC and {-faded['deepjscc'][0.0].value:.2f} behind Deep JSCC",
+        f"{alone[0.0]:.2f} dB of PSNR at 0 dB and {alone[18.0]:.2f} at 18 dB",
+        f"{span([100 * one.value for one in nine.values()], '{:.1f}')} points of mIoU of nine classes",
+    ]
+
+
+def _pictures_alone() -> dict[float, Difference]:
+    return differences("multitask-one-pictures", "psnr", "mtgsc.picture")
+
+
+def test_the_page_says_what_the_records_say() -> None:
+    text = " ".join(PAGE.read_text("utf-8").split())
+    assert [words for words in said() if words not in text] == []
+
+
+@pytest.mark.parametrize("study", NAMES)
+def test_the_studies_are_of_the_released_weights(study: str) -> None:
+    records = unpack((STUDIES / study / "summary.json").read_text())
+    learned = {(one["weight"].partition(":")[0], one["weight_sha256"]) for one in records if one["weight_sha256"]}
+    assert any(name == "mtgsc.photo" for name, _ in learned)
+    for name, sha256 in learned:
+        if name not in ("mtgsc.picture", "mtgsc.segmentation", "mtgsc.noise"):  # not in the package
+            assert read_info(WEIGHTS / f"{name}{SUFFIX}").sha256 == sha256, name
