@@ -9,6 +9,7 @@ import pytest
 from openjscc.bench.differences import Difference
 from openjscc.bench.packing import unpack
 from openjscc.bench.study_differences import DifferenceTable
+from openjscc.bench.study_gains import GainTable
 from openjscc.bench.study_places import read_tables
 from openjscc.models import read_info
 from openjscc.weightfile import SUFFIX
@@ -61,6 +62,9 @@ def said() -> list[str]:
     nine, all_classes = (differences("multitask-one-segmentations", name, "mtgsc.segmentation") for name in ("miou_nine", "miou"))
     assert all(one.low is not None and one.low > 0 for found in (nine, all_classes) for one in found.values())
     return [
+        *_segmentations(),
+        *_overhead(),
+        *_steps(),
         f"ADJSCC by {leads['adjscc']} dB, WITT by {leads['witt']}, Deep JSCC by {leads['deepjscc']}",
         f"adapted JPEG+LDPC by {psnr['mtgsc', 18.0] - psnr['jpeg-ldpc', 18.0]:.2f} dB at 18 dB",
         f"{lpips['mtgsc', 9.0]:.3f} at 9 dB where ADJSCC has {lpips['adjscc', 9.0]:.3f}",
@@ -68,6 +72,55 @@ def said() -> list[str]:
         f"{alone[0.0]:.2f} dB of PSNR at 0 dB and {alone[18.0]:.2f} at 18 dB",
         f"{span([100 * one.value for one in nine.values()], '{:.1f}')} points of mIoU of nine classes",
     ]
+
+
+def _segmentations() -> list[str]:
+    study, fixed, adapted = "multitask-segmentation", "jpeg-ldpc:mcs=16qam-3/4-n1944+fcn", "jpeg-ldpc+fcn"
+    beside = [
+        differences(study, metric, "deeplab_jscc", channel)
+        for channel in ("awgn", "rayleigh:block")
+        for metric in ("miou_nine", "miou")
+    ]
+    assert all(one.low is not None and one.low > 0 for found in beside for one in found.values())
+    nine, all_classes = ([100 * one.value for one in found.values()] for found in beside[:2])
+    found = means(study, "miou_nine")
+    ours = [value for (system, _), value in found.items() if system == "mtgsc"]
+    behind = {key: 100 * (found[key] - found["mtgsc", key[1]]) for key in ((adapted, 12.0), (fixed, 12.0), (adapted, 18.0))}
+    text = (STUDIES / study / f"{study}.md").read_text()
+    (row, *_) = [line for line in text.splitlines() if line.startswith("| JPEG+LDPC, adapted, FCN, CBR")]
+    assert row.split(" | ")[1:3] == ["all lost", "all lost"]
+    assert "(54 % lost)" in row.split(" | ")[3]
+    return [
+        f"by {span(nine, '{:.1f}')} points of mIoU of nine classes and {span(all_classes, '{:.1f}')} of 21",
+        f"its mIoU of nine classes moves by {100 * (max(ours) - min(ours)):.1f} points",
+        f"at 12 dB by {behind[adapted, 12.0]:.1f} points of nine classes (16-QAM {behind[fixed, 12.0]:.1f}), "
+        f"at 18 dB by {behind[adapted, 18.0]:.1f}",
+    ]
+
+
+def _overhead() -> list[str]:
+    (table,) = read_tables(STUDIES / "multitask-pictures" / "gains.json", GainTable)
+    gains = {row.system: row.gain.value for row in table.rows if row.at is not None and abs(row.at * 16 - 1) < 0.01}
+    times = {system: f"{1 / value:.2f}" for system, value in gains.items() if value}
+    return [
+        f"ADJSCC needs {times['adjscc']} times its channel uses, Deep JSCC {times['deepjscc']}, WITT {times['witt']}, "
+        f"JPEG with 16-QAM {times['jpeg-ldpc:mcs=16qam-3/4-n1944']}; adapted JPEG needs {times['jpeg-ldpc']} times as many"
+    ]
+
+
+def _steps() -> list[str]:
+    lpips, psnr = means("multitask-steps", "lpips"), means("multitask-steps", "psnr")
+    for weight in ("mtgsc", "mtgsc.noise"):
+        for snr in (0.0, 9.0, 18.0):
+            assert max((value, system) for (system, at), value in psnr.items() if at == snr and _of(weight, system))[1] == weight
+    return [
+        f"from {lpips['mtgsc', 9.0]:.3f} to {lpips['mtgsc:steps=50', 9.0]:.3f} with 50 steps from the signal, and from "
+        f"{lpips['mtgsc.noise', 9.0]:.3f} to {lpips['mtgsc.noise:steps=50', 9.0]:.3f} from noise"
+    ]
+
+
+def _of(weight: str, system: str) -> bool:
+    return system.partition(":")[0] == weight
 
 
 def _pictures_alone() -> dict[float, Difference]:
