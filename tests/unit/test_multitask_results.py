@@ -11,7 +11,9 @@ from openjscc.bench.packing import unpack
 from openjscc.bench.study_differences import DifferenceTable
 from openjscc.bench.study_gains import GainTable
 from openjscc.bench.study_places import read_tables
+from openjscc.composite import CompositeCodec
 from openjscc.models import read_info
+from openjscc.systems import load
 from openjscc.weightfile import SUFFIX
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -135,8 +137,13 @@ def test_the_page_says_what_the_records_say() -> None:
 @pytest.mark.parametrize("study", NAMES)
 def test_the_studies_are_of_the_released_weights(study: str) -> None:
     records = unpack((STUDIES / study / "summary.json").read_text())
-    learned = {(one["weight"].partition(":")[0], one["weight_sha256"]) for one in records if one["weight_sha256"]}
+    learned = {(one["weight"], one["weight_sha256"]) for one in records if one["weight_sha256"]}
     assert any(name == "mtgsc.photo" for name, _ in learned)
-    for name, sha256 in learned:
-        if name not in ("mtgsc.picture", "mtgsc.segmentation", "mtgsc.noise"):  # not in the package
+    for whole, sha256 in learned:
+        name = whole if "+" in whole else whole.partition(":")[0]
+        if "+" in name:
+            system = load(name)
+            assert isinstance(system, CompositeCodec)
+            assert system.weight.sha256 == sha256, name
+        elif name not in ("mtgsc.picture", "mtgsc.segmentation", "mtgsc.noise"):  # not in the package
             assert read_info(WEIGHTS / f"{name}{SUFFIX}").sha256 == sha256, name
