@@ -286,7 +286,7 @@ def _table(section: TableSection, records: Sequence[Record], labels: dict[str, s
 
 def _interval_words(interval: str, metric: str) -> str:
     found = METRICS.get(metric)
-    if interval == "pictures" and isinstance(found, SetMetric):
+    if interval == "pictures" and isinstance(found, SetMetric) and found.additive:
         return f"over all pictures ± half width of its 95 % interval over other pictures ({RESAMPLES:,} resamples)"
     if interval == "pictures" and found is not None and found.kind == "task":
         return "share ± how far its 95 % interval over other pictures of this kind reaches (Wilson's, the farther end)"
