@@ -94,6 +94,22 @@ def test_along_ratios_and_where_systems_choose_them() -> None:
         assert place in apart
 
 
+def test_systems_at_their_own_ratios() -> None:
+    """Asked for, cells of different ratios are compared; never two cells of one system at one point."""
+    results = [result("b", HARD, ratio=1 / 30), result("a", BETTER, ratio=1 / 32)]
+    with pytest.raises(UsageError, match="no common point"):
+        check_difference(section(), records(results))
+    own = section(any_ratio=True)
+    check_difference(own, records(results))
+    table = difference_table(own, results)
+    (row,) = table.rows
+    assert (row.place.ratio, row.difference) == (None, difference(BETTER, HARD))
+    page = difference_page(table, {})
+    assert "higher is better; each system at its own bandwidth ratio.\n\nawgn:\n" in page
+    with pytest.raises(UsageError, match="several values"):
+        check_difference(own, records([*results, result("a", BETTER, ratio=1 / 16)]))
+
+
 def test_lost_failed_and_infinite_points(tmp_path: Path) -> None:
     results = [result("b", np.full((12, 2), 12.0), snr_db=0.0, lost=1.0), result("b", HARD, snr_db=5.0, lost=0.25)]
     results += [result("b", np.full((12, 2), np.inf), snr_db=10.0), result("b", HARD, snr_db=15.0)]
@@ -129,6 +145,7 @@ def test_where_lower_is_better() -> None:
         ({"metric": "f1"}, "f1"),
         ({"metric": "acuracy"}, "acuracy"),
         ({"x": "bandwidth_ratio"}, "bandwidth_ratio"),
+        ({"x": "ratio", "any_ratio": True}, "any_ratio"),
         ({"of": ()}, "over 'b'"),
         ({"of": ("a", "b")}, "over 'b'"),
         ({"where": "colour=red"}, "colour"),

@@ -80,7 +80,9 @@ def difference(a: Table, b: Table, *, share: bool = False) -> Difference:
     return Difference(value, max(-1.0, middle - half), min(1.0, middle + half), pictures, trials)
 
 
-def difference_between(a: CellResult, b: CellResult, metric: str = "psnr", network: str | None = None) -> Difference:
+def difference_between(
+    a: CellResult, b: CellResult, metric: str = "psnr", network: str | None = None, *, any_ratio: bool = False
+) -> Difference:
     """`difference` of two measured cells of a benchmark (`openjscc.bench.grid.stored`).
 
     Args:
@@ -88,6 +90,7 @@ def difference_between(a: CellResult, b: CellResult, metric: str = "psnr", netwo
         b: the other's.
         metric: one with values of single pictures, or a figure of all of them that was resampled (mIoU, pixel accuracy).
         network: whose view a metric of labels is of; None: the only one.
+        any_ratio: the cells may be of different bandwidth ratios.
 
     Raises:
         UsageError: cells of other pictures, channels, SNRs, seeds, ratios or trials; a metric without such values.
@@ -96,7 +99,7 @@ def difference_between(a: CellResult, b: CellResult, metric: str = "psnr", netwo
         ours, theirs = getattr(a.cell, name), getattr(b.cell, name)
         if ours != theirs:
             raise UsageError(f"{name} {ours} and {theirs}", "compare cells of one point: the same pictures and draws")
-    if a.cell.ratio != b.cell.ratio and None not in (a.cell.ratio, b.cell.ratio):
+    if not any_ratio and a.cell.ratio != b.cell.ratio and None not in (a.cell.ratio, b.cell.ratio):
         raise UsageError(f"ratio {a.cell.ratio:g} and {b.cell.ratio:g}", "compare cells of one ratio")
     of_all = get_metric(metric)
     if isinstance(of_all, SetMetric) and of_all.additive:

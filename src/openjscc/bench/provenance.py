@@ -18,7 +18,8 @@ def device_name(device: torch.device | str = "cpu") -> str:
     device = torch.device(device)
     if device.type == "cuda":
         return f"cuda: {torch.cuda.get_device_name(device)}"
-    return f"{device.type}: {_processor()}, {torch.get_num_threads()} threads"
+    threads = torch.get_num_threads()
+    return f"{device.type}: {_processor()}, {threads} thread{'' if threads == 1 else 's'}"
 
 
 @lru_cache(maxsize=1)

@@ -15,6 +15,9 @@ from .selection import select, shown
 from .study_places import Place, pairs
 from .study_sections import DifferenceSection
 
+APART = {False: (), True: ("ratio",)}
+"""What may differ between two systems, by `DifferenceSection.any_ratio`."""
+
 
 @dataclass(frozen=True)
 class DifferenceRow:
@@ -88,7 +91,9 @@ def difference_table(section: DifferenceSection, results: Iterable[CellResult]) 
     for place, system, ours, theirs in _points(section, [record for cell in measured for record in cell.records]):
         found, reason = None, ""
         try:
-            found = difference_between(cells[id(ours)], cells[id(theirs)], section.metric, place.task_network)
+            found = difference_between(
+                cells[id(ours)], cells[id(theirs)], section.metric, place.task_network, any_ratio=section.any_ratio
+            )
         except UsageError as error:
             reason = error.message
         mean = theirs.mean if theirs.mean is not None and math.isfinite(theirs.mean) else None
@@ -99,7 +104,7 @@ def difference_table(section: DifferenceSection, results: Iterable[CellResult]) 
 def _points(section: DifferenceSection, records: Sequence[Record]) -> list[tuple[Place, str, Record, Record]]:
     """Place, system, its record and that of the other one, at each point that has both."""
     found = []
-    for place, system, ours, theirs in pairs(section, records, section.x):
+    for place, system, ours, theirs in pairs(section, records, section.x, apart=APART[section.any_ratio]):
         there = {getattr(record, section.x): record for record in theirs}
         found += [(place, system, record, there[at]) for record in ours if (at := getattr(record, section.x)) in there]
     return found

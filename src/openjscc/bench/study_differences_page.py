@@ -9,7 +9,7 @@ from .layout import metric_label, metric_name
 from .markdown import capital, heading, sentence, table_row
 from .selection import in_order
 from .statistics import RESAMPLES
-from .study_differences import DifferenceRow, DifferenceTable
+from .study_differences import APART, DifferenceRow, DifferenceTable
 from .study_places import place_in_words
 from .study_sections import DifferenceSection
 
@@ -37,7 +37,11 @@ def difference_page(table: DifferenceTable, labels: Mapping[str, str]) -> str:
         return "\n\n".join([*parts, "No figure: the cells of one side failed."])
     for place in places:
         rows = [row for row in table.rows if row.place == place]
-        parts += [place_in_words(place, places, section.x), _differences(section, rows, over, labels), *_notes(rows, labels)]
+        parts += [
+            place_in_words(place, places, section.x, apart=APART[section.any_ratio]),
+            _differences(section, rows, over, labels),
+            *_notes(rows, labels),
+        ]
     return "\n\n".join(parts)
 
 
@@ -48,7 +52,8 @@ def _meaning(section: DifferenceSection, over: str) -> str:
         unit, how = ", in points (hundredths)", f"; the interval: {RESAMPLES:,} resamples of the pictures (bootstrap)"
     else:
         unit, how = ", in points (1 point: 1 % of the pictures)" if _is_share(section) else "", ""
-    return sentence(f"{metric_name(section.metric)} of a system less that of {over}{unit}; {better} is better{how}")
+    where = "; each system at its own bandwidth ratio" if section.any_ratio else ""
+    return sentence(f"{metric_name(section.metric)} of a system less that of {over}{unit}; {better} is better{where}{how}")
 
 
 def _differences(section: DifferenceSection, rows: Sequence[DifferenceRow], over: str, labels: Mapping[str, str]) -> str:

@@ -10,7 +10,7 @@ from typing import TypeVar
 
 from ..files import write_atomically
 from ..metrics import METRICS, SetMetric
-from ..models import WeightInfo
+from ..weightfile import WeightFacts
 from .anchors import Anchor, read_anchors
 from .fingerprint import carried, rows_of
 from .layout import MEASURED, Curve, Layout, arrange, in_words, metric_label, metric_name
@@ -56,7 +56,7 @@ class Facts:
         quick: only some of the pictures that the study asks for.
         missing: metrics that were left out, and why.
         data_notes: what a reader must know of the data set.
-        weights: of the learned systems.
+        weights: of the learned systems, and of task networks that are part of one.
     """
 
     name: str
@@ -64,7 +64,7 @@ class Facts:
     quick: bool
     missing: Mapping[str, str]
     data_notes: Sequence[str]
-    weights: Sequence[WeightInfo]
+    weights: Sequence[WeightFacts]
 
 
 def write_study(
@@ -303,7 +303,7 @@ def _cell(curve: Curve, place: int, digits: int, of_column: bool) -> str:
     return text + (f" ({100 * lost:.2g} % lost)" if lost else "")
 
 
-def _weights(infos: Sequence[WeightInfo]) -> str:
+def _weights(infos: Sequence[WeightFacts]) -> str:
     lines = [table_row(["weight", "parameters", "trained on", "steps", "time", "compute", "sha256"]), "|---" * 7 + "|"]
     for info in infos:
         facts = info.training

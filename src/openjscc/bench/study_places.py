@@ -45,22 +45,23 @@ class Place:
 Pair = tuple[Place, str, list[Record], list[Record]]
 
 
-def pairs(section: ComparedSection, records: Sequence[Record], along: str) -> list[Pair]:
+def pairs(section: ComparedSection, records: Sequence[Record], along: str, *, apart: Sequence[str] = ()) -> list[Pair]:
     """Place, system, its records and those of the other one, in the order of ``along``; only where there are both.
 
     Args:
         section: which systems.
         records: any; those of other metrics are left out.
         along: the condition that the table runs along, ``snr_db`` or ``ratio``.
+        apart: other conditions in which the two may differ.
 
     Raises:
         UsageError: one system has several records at one point.
     """
     chosen = [record for record in records if record.metric == section.metric]
-    theirs = _by_place(_of(chosen, section, section.over), along)
+    theirs = _by_place(_of(chosen, section, section.over), along, apart)
     found = []
     for system in section.of:
-        ours = _by_place(_of(chosen, section, system), along)
+        ours = _by_place(_of(chosen, section, system), along, apart)
         found += [(place, system, ours[place], theirs[place]) for place in theirs if place in ours]
     order = list(theirs)
     return sorted(found, key=lambda pair: order.index(pair[0]))
@@ -74,12 +75,12 @@ def _of(records: Sequence[Record], section: ComparedSection, system: str) -> lis
         return []
 
 
-def _by_place(records: Iterable[Record], along: str) -> dict[Place, list[Record]]:
+def _by_place(records: Iterable[Record], along: str, apart: Sequence[str]) -> dict[Place, list[Record]]:
     """Within a place by ``along``: None (a ratio that the system chose) first."""
-    names = [field.name for field in dataclasses.fields(Place)]
+    names, left_out = [field.name for field in dataclasses.fields(Place)], (along, *apart)
     groups: dict[Place, dict[float | None, Record]] = {}
     for record in records:
-        conditions: dict[str, Any] = {name: None if name == along else getattr(record, name) for name in names}
+        conditions: dict[str, Any] = {name: None if name in left_out else getattr(record, name) for name in names}
         points, at = groups.setdefault(Place(**conditions), {}), getattr(record, along)
         if at in points:
             raise UsageError(
@@ -91,13 +92,14 @@ def _by_place(records: Iterable[Record], along: str) -> dict[Place, list[Record]
     return {place: [groups[place][at] for at in some] for place, some in order.items()}
 
 
-def place_in_words(place: Place, places: Sequence[Place], along: str) -> str:
-    """What a table is of: ``awgn, CBR 1/16:``. What is the same at all ``places`` is left out where nobody would ask."""
+def place_in_words(place: Place, places: Sequence[Place], along: str, *, apart: Sequence[str] = ()) -> str:
+    """What a table is of: ``awgn, CBR 1/16:``. What is the same at all ``places`` is left out where nobody would ask, and so is
+    what differs within one (``apart``)."""
     told = {other.told_snr_db for other in places}
     words = [
         in_words(name, value) or ("SNR known" if name == "told_snr_db" and len(told) > 1 else "")
         for name, value in dataclasses.asdict(place).items()
-        if name != along and (name not in _UNSAID or len({getattr(other, name) for other in places}) > 1)
+        if name not in (along, *apart) and (name not in _UNSAID or len({getattr(other, name) for other in places}) > 1)
     ]
     return ", ".join(word for word in words if word) + ":"
 

@@ -246,9 +246,16 @@ class DifferenceSection(ComparedSection):
 
     Attributes:
         title: heading; left out: metric and system.
+        any_ratio: each system at its own bandwidth ratio, for those that share a bound on channel uses, but no ratio.
     """
 
     title: str = ""
+    any_ratio: bool = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.any_ratio and self.x == "ratio":
+            raise UsageError("any_ratio with x = ratio", "let the table run along snr_db, or leave any_ratio out")
 
     @staticmethod
     def takes(metric: Metric) -> bool:

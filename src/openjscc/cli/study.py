@@ -259,8 +259,12 @@ def _facts(study: Study, name: str, limit: int | None, looked_by: list[str], pla
     command = f"openjscc study {shlex.quote(asked)}" + ("" if limit is None else f" --limit {limit}")
     if looked_by:
         command += f" --task-network {shlex.quote(','.join(Path(item).name for item in looked_by))}"
-    senders = [codec.codec if isinstance(codec, CompositeCodec) else codec for codec in plan.codecs]
-    weights = {info.sha256: info for codec in senders if (info := getattr(codec, "weight", None)) is not None}
+    parts = [
+        part
+        for codec in plan.codecs
+        for part in ((codec.codec, codec.network) if isinstance(codec, CompositeCodec) else (codec,))
+    ]
+    weights = {info.sha256: info for part in parts if (info := getattr(part, "weight", None)) is not None}
     quick = limit is not None and any(bench.limit is None or limit < bench.limit for bench in study.bench)
     return Facts(Path(name).stem, command, quick, plan.missing, _data_notes(plan), list(weights.values()))
 
