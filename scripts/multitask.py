@@ -2,30 +2,33 @@
 
     python scripts/multitask.py cost
     python scripts/multitask.py floor           # results/multitask-floor.json; needs VOC (--data-dir, OPENJSCC_DATA)
+    python scripts/multitask.py unseen          # results/multitask-unseen.json; after openjscc study multitask-psnr-224
     python scripts/multitask.py page            # fills docs/papers/generative-multitask.md, draws the training's curves
     python scripts/multitask.py page --check    # exit 1 if it shows other records
 
 `cost` writes results/multitask-cost.json and prints it as a table. Of each task: the parameters that transmitter and receiver
 need (those that its result depends on), the bytes that they take in half precision, the multiply-accumulates of both ends for a
 pixel, and the channel uses of a picture, header included. All that follows from the configurations: no weight is needed.
-`floor` measures what an answer scores that has never seen a picture: background everywhere.
+`floor` measures what an answer scores that has never seen a picture: background everywhere. `unseen` compares PSNR on the
+pictures of 224x224 without those by which the network was chosen, from the cells that the study left in its folder.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import multitask_figures
 import torch
 from marked import fill
-from multitask_goals import goals
+from multitask_goals import RIVALS, goals
 from study_pages import study_sections
 
 from openjscc import tasks
+from openjscc.bench.differences import difference
 from openjscc.codec import Conditions, Received, ratios_for
 from openjscc.data.datasets import open_dataset
 from openjscc.data.masks import masks_of
@@ -37,6 +40,7 @@ from openjscc.models import LearnedCodec, create
 ROOT = Path(__file__).resolve().parents[1]
 RESULT = ROOT / "results" / "multitask-cost.json"
 FLOOR = ROOT / "results" / "multitask-floor.json"
+UNSEEN = ROOT / "results" / "multitask-unseen.json"
 STUDIES = ROOT / "results" / "studies"
 PAGE = ROOT / "docs" / "papers" / "generative-multitask.md"
 STUDIES_SHOWN = (
@@ -48,6 +52,8 @@ FIGURES_SHOWN = ("psnr.svg", "miou.svg", "kodim04.webp", "masks.webp")
 METRICS = ("miou", "miou_nine", "pixel_accuracy")
 RECONSTRUCTION, SEGMENTATION = "reconstruction", "segmentation"
 RATIO = 1 / 16
+CHOSEN_BY = 12
+"""The network was chosen by crops of so many pictures, the first ones of DIV2K's validation pictures."""
 SIZES = ((224, 224), (768, 512))
 """Width and height of the pictures whose channel uses are counted."""
 MTGSC = (("mtgsc", "photo", RECONSTRUCTION), ("mtgsc", "photo", SEGMENTATION))
@@ -63,8 +69,9 @@ SYSTEMS: tuple[tuple[str, bool, tuple[tuple[str, str, str], ...]], ...] = (
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=("cost", "floor", "page"))
-    parser.add_argument("-o", "--output", type=Path, help="the JSON file of the cost or the floor")
+    parser.add_argument("what", choices=("cost", "floor", "unseen", "page"))
+    parser.add_argument("-o", "--output", type=Path, help="the JSON file")
+    parser.add_argument("--study", type=Path, default=STUDIES / "multitask-psnr-224", help="folder of the study, with its cells")
     parser.add_argument("--data-dir", help="folder of VOC")
     parser.add_argument("--check", action="store_true", help="write no page; exit 1 if it shows other records")
     options = parser.parse_args()
@@ -76,17 +83,21 @@ def main() -> None:
         write_atomically(PAGE, filled(text).encode())
         multitask_figures.draw(LOGS, CURVES)
         return
-    found = cost() if options.what == "cost" else [floor(name, options.data_dir) for name in ("voc", "voc-224")]
-    target = options.output or {"cost": RESULT, "floor": FLOOR}[options.what]
-    write_atomically(target, (json.dumps(found, indent=1) + "\n").encode())
-    print(table(found) if options.what == "cost" else floor_words(found))
+    if options.what == "cost":
+        found, words, target = cost(), table, RESULT
+    elif options.what == "floor":
+        found, words, target = [floor(name, options.data_dir) for name in ("voc", "voc-224")], floor_words, FLOOR
+    else:
+        found, words, target = unseen(options.study), unseen_words, UNSEEN
+    write_atomically(options.output or target, (json.dumps(found, indent=1) + "\n").encode())
+    print(words(found))
 
 
 def filled(text: str) -> str:
     """The page with the studies that were measured."""
-    shown = study_sections(STUDIES_SHOWN, STUDIES, PAGE, metrics=("psnr",), figures=FIGURES_SHOWN)
-    floors = floor_words(json.loads(FLOOR.read_text()))
-    return fill(text, "scripts/multitask.py page", {"floor": floors, "goals": goals(STUDIES), "studies": shown})
+    shown = study_sections(STUDIES_SHOWN, STUDIES, PAGE, metrics=("psnr", "miou_nine"), figures=FIGURES_SHOWN)
+    floors, others = floor_words(json.loads(FLOOR.read_text())), unseen_words(json.loads(UNSEEN.read_text()))
+    return fill(text, "scripts/multitask.py page", {"floor": floors, "unseen": others, "goals": goals(STUDIES), "studies": shown})
 
 
 def floor(data: str, data_dir: str | None) -> dict[str, Any]:
@@ -108,6 +119,36 @@ def floor_words(found: list[dict[str, Any]]) -> str:
         lines.append(
             f"| {one['data']}, {one['images']} pictures | " + " | ".join(f"{one[metric]:.4f}" for metric in METRICS) + " |"
         )
+    return "\n".join(lines) + "\n"
+
+
+def unseen(study: Path) -> list[dict[str, Any]]:
+    """PSNR of MTGSC less that of the other learned systems over AWGN, on the pictures that nothing was chosen by."""
+    tables: dict[tuple[str, float], list[list[float]]] = {}
+    for path in sorted((study / "cells").glob("*.json")):
+        cell = json.loads(path.read_text())
+        record = cell["records"][0]
+        if record["channel"] == "awgn":
+            if cell["pictures"]["ids"][:CHOSEN_BY] != [f"{800 + number:04}.png" for number in range(1, CHOSEN_BY + 1)]:
+                raise SystemExit(f"{path}: not of DIV2K's first pictures, measured whole")
+            tables[record["system"], record["snr_db"]] = cell["pictures"]["values"]["psnr"][CHOSEN_BY:]
+    if not tables:
+        raise SystemExit(f"no cells in {study}: run openjscc study {study.name}")
+    return [
+        {"over": over, "snr_db": snr} | asdict(difference(tables["mtgsc", snr], tables[over, snr]))
+        for over in ("adjscc", "witt", "deepjscc")
+        for system, snr in sorted(tables)
+        if system == "mtgsc"
+    ]
+
+
+def unseen_words(found: list[dict[str, Any]]) -> str:
+    """In Markdown."""
+    snrs = list(dict.fromkeys(one["snr_db"] for one in found))
+    lines = ["| PSNR above | " + " | ".join(f"{snr:g} dB" for snr in snrs) + " |", "|---" * (len(snrs) + 1) + "|"]
+    for over in dict.fromkeys(one["over"] for one in found):
+        there = [f"{one['value']:+.2f} [{one['low']:+.2f}, {one['high']:+.2f}]" for one in found if one["over"] == over]
+        lines.append("| " + " | ".join([RIVALS[over], *there]) + " |")
     return "\n".join(lines) + "\n"
 
 

@@ -209,7 +209,7 @@ Recipe: `{training["recipe_name"]}` with the values stored in the weight's heade
 
 - {limits(info)}
 - Made for AWGN at {low:g} to {high:g} dB; what a network is told of the SNR is clamped to {told}. Under fading it gets
-  equalised symbols, which has not been measured on a test set.
+  equalised symbols, which it was not trained on. Where that was measured, [the studies](../results/README.md#studies) have it.
 - Trained on {crop}x{crop} crops of the data above; other kinds of pictures have not been measured.
 
 Made by `python scripts/release.py RUN {info.name}`.

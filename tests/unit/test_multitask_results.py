@@ -40,6 +40,13 @@ def differences(study: str, metric: str, over: str, channel: str = "awgn") -> di
     return {row.at: row.difference for row in rows if row.at is not None and row.difference is not None}
 
 
+def sign(one: Difference) -> int:
+    """1 or -1 where the interval is above or below 0, 0 where it holds it."""
+    assert one.low is not None
+    assert one.high is not None
+    return (one.low > 0) - (one.high < 0)
+
+
 def span(values: list[float], form: str = "{:.2f}") -> str:
     return f"{form.format(min(values))} to {form.format(max(values))}"
 
@@ -52,13 +59,27 @@ def said() -> list[str]:
     psnr, lpips = (means("multitask-psnr-224", metric) for metric in ("psnr", "lpips"))
     assert min(ahead["adjscc"], key=lambda snr: ahead["adjscc"][snr].value) == 9.0
     assert all(lpips["mtgsc", snr] < lpips[other, snr] for snr in ahead["adjscc"] for other in ahead)
+    jpeg = {metric: differences("multitask-psnr-224", metric, "jpeg-ldpc") for metric in ("psnr", "lpips")}
+    assert all(sign(one) == 1 for one in jpeg["psnr"].values())
+    assert min(jpeg["psnr"], key=lambda snr: jpeg["psnr"][snr].value) == 18.0
+    assert sign(jpeg["lpips"][18.0]) == 0
+    ms_ssim = means("multitask-psnr-224", "ms_ssim")
+    more = {snr: f"{ms_ssim['adjscc', snr] - ms_ssim['mtgsc', snr]:.4f}" for snr in ahead["adjscc"]}
+    assert [snr for snr, text in more.items() if float(text) < 0] == [0.0, 3.0, 6.0]
+    assert {more[snr] for snr in (12.0, 15.0, 18.0)} == {"0.0002"}
     arrives = {
         bits: min(snr for (system, snr), value in psnr.items() if f"{bits}qam" in system and value > 20) for bits in (16, 64)
     }
     assert arrives == {16: 12.0, 64: 18.0}
     faded = {over: differences("multitask-psnr-224", "psnr", over, "rayleigh:block") for over in ("adjscc", "deepjscc", "witt")}
     assert all(one.low is not None and one.low > 0 for found in faded.values() for snr, one in found.items() if snr >= 6)
-    alone = {snr: -one.value for snr, one in _pictures_alone().items()}
+    alone, costs = (
+        {snr: abs(one.value) for snr, one in differences("multitask-one-pictures", metric, "mtgsc.picture").items()}
+        for metric in ("psnr", "lpips")
+    )
+    assert all(sign(one) == -1 for one in differences("multitask-one-pictures", "psnr", "mtgsc.picture").values())
+    assert all(sign(one) == 1 for one in differences("multitask-one-pictures", "lpips", "mtgsc.picture").values())
+    structure = [-one.value for one in differences("multitask-one-pictures", "ms_ssim", "mtgsc.picture").values()]
     assert min(alone) == 0.0
     assert sorted(alone.values()) == [alone[snr] for snr in sorted(alone)], "it costs more, the higher the SNR"
     nine, all_classes = (differences("multitask-one-segmentations", name, "mtgsc.segmentation") for name in ("miou_nine", "miou"))
@@ -71,6 +92,10 @@ def said() -> list[str]:
         f"ADJSCC by {leads['adjscc']} dB, WITT by {leads['witt']}, Deep JSCC by {leads['deepjscc']}",
         f"adapted JPEG+LDPC by {psnr['mtgsc', 18.0] - psnr['jpeg-ldpc', 18.0]:.2f} dB at 18 dB",
         f"{lpips['mtgsc', 9.0]:.3f} at 9 dB where ADJSCC has {lpips['adjscc', 9.0]:.3f}",
+        f"adapted JPEG has {lpips['jpeg-ldpc', 18.0]:.3f} at 18 dB and MTGSC {lpips['mtgsc', 18.0]:.3f}",
+        "from 12 dB up ADJSCC has 0.0002 more",
+        f"LPIPS, too, {costs[0.0]:.4f} at 0 dB and {span([costs[snr] for snr in (6.0, 12.0, 18.0)], '{:.3f}')} above, "
+        f"and {span(structure, '{:.3f}')} of MS-SSIM",
         f"{-faded['adjscc'][0.0].value:.2f} dB behind ADJSCC and {-faded['deepjscc'][0.0].value:.2f} behind Deep JSCC",
         f"{alone[0.0]:.2f} dB of PSNR at 0 dB and {alone[18.0]:.2f} at 18 dB",
         f"{span([100 * one.value for one in nine.values()], '{:.1f}')} points of mIoU of nine classes",
@@ -78,7 +103,12 @@ def said() -> list[str]:
 
 
 def _segmentations() -> list[str]:
-    study, fixed, adapted = "multitask-segmentation", "jpeg-ldpc:mcs=16qam-3/4-n1944+fcn", "jpeg-ldpc+fcn"
+    study, fixed, adapted, most = (
+        "multitask-segmentation",
+        "jpeg-ldpc:mcs=16qam-3/4-n1944+fcn",
+        "jpeg-ldpc+fcn",
+        "jpeg-ldpc:mcs=64qam-3/4-n1944+fcn",
+    )
     beside = [
         differences(study, metric, "deeplab_jscc", channel)
         for channel in ("awgn", "rayleigh:block")
@@ -87,17 +117,35 @@ def _segmentations() -> list[str]:
     assert all(one.low is not None and one.low > 0 for found in beside for one in found.values())
     nine, all_classes = ([100 * one.value for one in found.values()] for found in beside[:2])
     found = means(study, "miou_nine")
-    ours = [value for (system, _), value in found.items() if system == "mtgsc"]
-    behind = {key: 100 * (found[key] - found["mtgsc", key[1]]) for key in ((adapted, 12.0), (fixed, 12.0), (adapted, 18.0))}
+    ours, deeplab = ([value for (one, _), value in found.items() if one == system] for system in ("mtgsc", "deeplab_jscc"))
+    over = {system: differences(study, "miou_nine", system) for system in (fixed, adapted, most)}
+    assert [sign(over[adapted][snr]) for snr in sorted(over[adapted])] == [1, 1, 1, 0, 0, -1, -1]
+    assert [sign(over[fixed][snr]) for snr in (12.0, 15.0, 18.0)] == [0, 0, 0]
+    assert sign(over[most][18.0]) == -1
+    points = {system: {snr: f"{abs(100 * one.value):.1f}" for snr, one in values.items()} for system, values in over.items()}
+    assert {points[fixed][snr] for snr in (12.0, 15.0, 18.0)} == {"0.3", "0.4"}
+    accuracy, faded = means(study, "pixel_accuracy"), means(study, "pixel_accuracy", "rayleigh:block")
+    of_ours, of_deeplab = (
+        {f"{value:.3f}" for (one, _), value in accuracy.items() if one == system} for system in ("mtgsc", "deeplab_jscc")
+    )
+    assert len(of_deeplab) == 1
+    records = unpack((STUDIES / study / "summary.json").read_text())
+    uses = {f"{one['channel_uses']:,.0f}" for one in records if "jpeg" in one["system"]}
+    of_mtgsc = {f"{one['channel_uses']:,.0f}" for one in records if one["system"] == "mtgsc"}
     text = (STUDIES / study / f"{study}.md").read_text()
     (row, *_) = [line for line in text.splitlines() if line.startswith("| JPEG+LDPC, adapted, FCN, CBR")]
     assert row.split(" | ")[1:3] == ["all lost", "all lost"]
     assert "(54 % lost)" in row.split(" | ")[3]
     return [
         f"by {span(nine, '{:.1f}')} points of mIoU of nine classes and {span(all_classes, '{:.1f}')} of 21",
-        f"its mIoU of nine classes moves by {100 * (max(ours) - min(ours)):.1f} points",
-        f"at 12 dB by {behind[adapted, 12.0]:.1f} points of nine classes (16-QAM {behind[fixed, 12.0]:.1f}), "
-        f"at 18 dB by {behind[adapted, 18.0]:.1f}",
+        f"its mIoU of nine classes moves by {100 * (max(ours) - min(ours)):.1f} points, as the paper says, "
+        f"and that of DeepLab JSCC by {100 * (max(deeplab) - min(deeplab)):.1f}",
+        f"it is at {min(of_ours)} to {max(of_ours)} over AWGN, DeepLab JSCC at {min(of_deeplab)}, ",
+        f"it is behind DeepLab JSCC, {faded['mtgsc', 0.0]:.3f} to {faded['deeplab_jscc', 0.0]:.3f}",
+        f"MTGSC is {points[adapted][9.0]} points ahead at 9 dB and {points[adapted][12.0]} behind at 12 dB",
+        f"at 15 dB it is {points[adapted][15.0]} behind and at 18 dB {points[adapted][18.0]}, surely",
+        f"with 64-QAM at 18 dB by {points[most][18.0]}, surely",
+        f"({min(uses)} or {max(uses)} on average, where MTGSC has {min(of_mtgsc)})",
     ]
 
 
@@ -107,21 +155,30 @@ def _kodak() -> list[str]:
     assert all(one.low is not None and one.low > 0 for found in ahead for one in found.values())
     (over, *_), psnr = ahead, means(study, "psnr")
     assert [over[snr].value for snr in sorted(over)][2:] == sorted(over[snr].value for snr in sorted(over) if snr >= 6)
-    behind = {snr: psnr["jpeg-ldpc", snr] - psnr["mtgsc", snr] for snr in (12.0, 15.0, 18.0)}
-    assert behind[12.0] < 0
+    digital = [differences(study, "psnr", system) for system in ("jpeg-ldpc", "jpeg-ldpc:mcs=64qam-3/4-n1944")]
+    assert [sign(digital[0][snr]) for snr in sorted(digital[0])] == [1, 1, 1, 1, 1, 0, 0]
+    last = digital[1][18.0]
+    assert last == digital[0][18.0]
+    assert last.low is not None
+    assert last.high is not None
     return [
-        f"over ADJSCC from {over[3.0].value:.2f} dB at 3 dB to {over[18.0].value:.2f} at 18 dB",
-        f"it is ahead by {behind[15.0]:.2f} dB at 15 dB and by {behind[18.0]:.2f} at 18 dB",
+        f"over ADJSCC {over[0.0].value:.2f} dB at 0 dB, {over[3.0].value:.2f} at 3 and 6 dB, and from there it grows "
+        f"with the SNR, as in the paper, to {over[18.0].value:.2f} at 18 dB",
+        f"at 18 dB, it has {psnr['jpeg-ldpc', 18.0]:.2f} dB and MTGSC {psnr['mtgsc', 18.0]:.2f}. "
+        f"That is {-last.value:.2f} dB ({last.high:.2f} less to {-last.low:.2f} more",
+        f"is {-digital[0][15.0].value:.2f} dB ahead",
     ]
 
 
 def _overhead() -> list[str]:
     (table,) = read_tables(STUDIES / "multitask-pictures" / "gains.json", GainTable)
-    gains = {row.system: row.gain.value for row in table.rows if row.at is not None and abs(row.at * 16 - 1) < 0.01}
-    times = {system: f"{1 / value:.2f}" for system, value in gains.items() if value}
+    gains = {row.system: row.gain for row in table.rows if row.at is not None and abs(row.at * 16 - 1) < 0.01}
+    times = {system: f"{1 / gain.value:.2f}" for system, gain in gains.items() if gain.value}
+    ends = [f"{1 / end:.2f}" for end in (gains["jpeg-ldpc"].high, gains["jpeg-ldpc"].low) if end]
     return [
         f"ADJSCC needs {times['adjscc']} times its channel uses, Deep JSCC {times['deepjscc']}, WITT {times['witt']}, "
-        f"JPEG with 16-QAM {times['jpeg-ldpc:mcs=16qam-3/4-n1944']}; adapted JPEG needs {times['jpeg-ldpc']} times as many"
+        f"JPEG with 16-QAM {times['jpeg-ldpc:mcs=16qam-3/4-n1944']}: against these it holds",
+        f"needs {times['jpeg-ldpc']} times as many ({' to '.join(ends)}, ",
     ]
 
 
@@ -132,16 +189,13 @@ def _steps() -> list[str]:
             assert max((value, system) for (system, at), value in psnr.items() if at == snr and _of(weight, system))[1] == weight
     return [
         f"from {lpips['mtgsc', 9.0]:.3f} to {lpips['mtgsc:steps=50', 9.0]:.3f} with 50 steps from the signal, and from "
-        f"{lpips['mtgsc.noise', 9.0]:.3f} to {lpips['mtgsc.noise:steps=50', 9.0]:.3f} from noise"
+        f"{lpips['mtgsc.noise', 9.0]:.3f} to {lpips['mtgsc.noise:steps=50', 9.0]:.3f} from noise",
+        f"two steps from the signal have {lpips['mtgsc:steps=2', 18.0]:.4f} and one has {lpips['mtgsc', 18.0]:.4f}",
     ]
 
 
 def _of(weight: str, system: str) -> bool:
     return system.partition(":")[0] == weight
-
-
-def _pictures_alone() -> dict[float, Difference]:
-    return differences("multitask-one-pictures", "psnr", "mtgsc.picture")
 
 
 def test_the_page_says_what_the_records_say() -> None:
