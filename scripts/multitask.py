@@ -54,6 +54,8 @@ RECONSTRUCTION, SEGMENTATION = "reconstruction", "segmentation"
 RATIO = 1 / 16
 CHOSEN_BY = 12
 """The network was chosen by crops of so many pictures, the first ones of DIV2K's validation pictures."""
+DIV2K = [f"{number:04}.png" for number in range(801, 901)]
+OVER = ("adjscc", "witt", "deepjscc")
 SIZES = ((224, 224), (768, 512))
 """Width and height of the pictures whose channel uses are counted."""
 MTGSC = (("mtgsc", "photo", RECONSTRUCTION), ("mtgsc", "photo", SEGMENTATION))
@@ -127,16 +129,16 @@ def unseen(study: Path) -> list[dict[str, Any]]:
     tables: dict[tuple[str, float], list[list[float]]] = {}
     for path in sorted((study / "cells").glob("*.json")):
         cell = json.loads(path.read_text())
-        record = cell["records"][0]
-        if record["channel"] == "awgn":
-            if cell["pictures"]["ids"][:CHOSEN_BY] != [f"{800 + number:04}.png" for number in range(1, CHOSEN_BY + 1)]:
-                raise SystemExit(f"{path}: not of DIV2K's first pictures, measured whole")
+        for record in (one for one in cell["records"] if one["metric"] == "psnr" and one["channel"] == "awgn"):
+            if cell["pictures"]["ids"] != DIV2K or record["error"] is not None or abs(record["ratio"] - RATIO) > 1e-9:
+                raise SystemExit(f"{path}: not of all DIV2K's validation pictures at CBR 1/16")
             tables[record["system"], record["snr_db"]] = cell["pictures"]["values"]["psnr"][CHOSEN_BY:]
-    if not tables:
-        raise SystemExit(f"no cells in {study}: run openjscc study {study.name}")
+    missing = [key for key in ((over, snr) for over in OVER for _, snr in tables) if key not in tables]
+    if not tables or missing:
+        raise SystemExit(f"cells are missing in {study}: run openjscc study {study.name}")
     return [
         {"over": over, "snr_db": snr} | asdict(difference(tables["mtgsc", snr], tables[over, snr]))
-        for over in ("adjscc", "witt", "deepjscc")
+        for over in OVER
         for system, snr in sorted(tables)
         if system == "mtgsc"
     ]
@@ -145,7 +147,11 @@ def unseen(study: Path) -> list[dict[str, Any]]:
 def unseen_words(found: list[dict[str, Any]]) -> str:
     """In Markdown."""
     snrs = list(dict.fromkeys(one["snr_db"] for one in found))
-    lines = ["| PSNR above | " + " | ".join(f"{snr:g} dB" for snr in snrs) + " |", "|---" * (len(snrs) + 1) + "|"]
+    (pictures,) = {one["pictures"] for one in found}
+    lines = [
+        f"| PSNR above, {pictures} pictures | " + " | ".join(f"{snr:g} dB" for snr in snrs) + " |",
+        "|---" * (len(snrs) + 1) + "|",
+    ]
     for over in dict.fromkeys(one["over"] for one in found):
         there = [f"{one['value']:+.2f} [{one['low']:+.2f}, {one['high']:+.2f}]" for one in found if one["over"] == over]
         lines.append("| " + " | ".join([RIVALS[over], *there]) + " |")

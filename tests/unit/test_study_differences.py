@@ -106,6 +106,8 @@ def test_systems_at_their_own_ratios() -> None:
     assert (row.place.ratio, row.difference) == (None, difference(BETTER, HARD))
     page = difference_page(table, {})
     assert "higher is better; each system at its own bandwidth ratio.\n\nawgn:\n" in page
+    assert f"| b has (CBR 1/30) | {HARD.mean():.2f} |" in page
+    assert "| a (CBR 1/32) | +" in page
     with pytest.raises(UsageError, match="several values"):
         check_difference(own, records([*results, result("a", BETTER, ratio=1 / 16)]))
 

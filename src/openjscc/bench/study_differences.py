@@ -31,6 +31,8 @@ class DifferenceRow:
         lost: share of the pictures that the other one lost.
         difference: the first system's mean less the other's; None: see ``reason``.
         reason: why there is no value.
+        ratio: nominal bandwidth ratio of the first system; only where the two may differ in it.
+        over_ratio: that of the other one.
     """
 
     place: Place
@@ -40,6 +42,8 @@ class DifferenceRow:
     lost: float
     difference: Difference | None
     reason: str = ""
+    ratio: float | None = None
+    over_ratio: float | None = None
 
 
 @dataclass(frozen=True)
@@ -69,7 +73,10 @@ def check_difference(section: DifferenceSection, records: Sequence[Record]) -> N
         name = f"difference of {system} from {section.over}"
         both = [(ours, theirs) for _, found, ours, theirs in points if found == system]
         if not both:
-            raise UsageError(f"{name}: no common point", f"measure both at one {section.x}, all else equal")
+            raise UsageError(
+                f"{name}: no common point",
+                f"measure both at one {section.x}, all else equal (at different bandwidth ratios: any_ratio = true)",
+            )
         for ours, theirs in both:
             if ours.trials != theirs.trials:
                 raise UsageError(
@@ -97,7 +104,8 @@ def difference_table(section: DifferenceSection, results: Iterable[CellResult]) 
         except UsageError as error:
             reason = error.message
         mean = theirs.mean if theirs.mean is not None and math.isfinite(theirs.mean) else None
-        rows.append(DifferenceRow(place, system, getattr(ours, section.x), mean, theirs.outage_rate, found, reason))
+        ratios = (ours.ratio, theirs.ratio) if section.any_ratio else (None, None)
+        rows.append(DifferenceRow(place, system, getattr(ours, section.x), mean, theirs.outage_rate, found, reason, *ratios))
     return DifferenceTable(section, tuple(rows))
 
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from ..metrics import SetMetric, get_metric
-from .layout import metric_label, metric_name
+from .layout import in_words, metric_label, metric_name
 from .markdown import capital, heading, sentence, table_row
 from .selection import in_order
 from .statistics import RESAMPLES
@@ -59,11 +59,21 @@ def _meaning(section: DifferenceSection, over: str) -> str:
 def _differences(section: DifferenceSection, rows: Sequence[DifferenceRow], over: str, labels: Mapping[str, str]) -> str:
     columns = {at: next(row for row in rows if row.at == at) for at in in_order(row.at for row in rows)}
     lines = [table_row(["system", *(heading(section.x, row.at) for row in columns.values())]), "|---" * (len(columns) + 1) + "|"]
-    lines.append(table_row([f"{over} has", *(_mean(section, row) for row in columns.values())]))
+    lines.append(
+        table_row([f"{over} has{_at_ratio(row.over_ratio for row in rows)}", *(_mean(section, row) for row in columns.values())])
+    )
     for system in dict.fromkeys(row.system for row in rows):
-        cells = {row.at: _difference(section, row) for row in rows if row.system == system}
-        lines.append(table_row([labels.get(system, system), *(cells.get(row.at, "") for row in columns.values())]))
+        own = [row for row in rows if row.system == system]
+        cells = {row.at: _difference(section, row) for row in own}
+        label = labels.get(system, system) + _at_ratio(row.ratio for row in own)
+        lines.append(table_row([label, *(cells.get(row.at, "") for row in columns.values())]))
     return "\n".join(lines)
+
+
+def _at_ratio(ratios: Iterable[float | None]) -> str:
+    """`` (CBR 1/32)``, where it is to be said."""
+    there = dict.fromkeys(in_words("ratio", ratio) for ratio in ratios if ratio is not None)
+    return f" ({' or '.join(there)})" if there else ""
 
 
 def _mean(section: DifferenceSection, row: DifferenceRow) -> str:

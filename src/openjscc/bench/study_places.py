@@ -85,7 +85,7 @@ def _by_place(records: Iterable[Record], along: str, apart: Sequence[str]) -> di
         if at in points:
             raise UsageError(
                 f"{record.system} has several values of {record.metric} at {along}={shown(along, at)}",
-                'choose one, e.g. where = "trials=3"',
+                'choose one, e.g. where = "trials=3"; of ratios, one for each system: where = "ratio=1/16,1/32"',
             )
         points[at] = record
     order = {place: sorted(points, key=lambda x: (x is not None, x or 0.0)) for place, points in groups.items()}

@@ -92,9 +92,7 @@ def resolve(name: str, ratio: float | None = None, data: str | None = None, also
         f"{name}.{tag}: " + ", ".join(format_ratio(known) for known in read_info(files[f"{name}.{tag}"]).ratios)
         for tag in sorted(tags)
     )
-    others = [file for file, path in sorted(files.items()) if ratio is not None and _serves(read_info(path), ratio)]
-    hint = served + (f"; those that have it: {', '.join(others)}" if others else "")
-    raise UsageError(f"no weight of {name} has the bandwidth ratio {format_ratio(ratio or 0)}", hint)
+    raise UsageError(f"no weight of {name} has the bandwidth ratio {format_ratio(ratio or 0)}", served)
 
 
 def load(name: str | os.PathLike[str], verify: bool = True) -> LearnedCodec:
