@@ -18,8 +18,7 @@ def device_name(device: torch.device | str = "cpu") -> str:
     device = torch.device(device)
     if device.type == "cuda":
         return f"cuda: {torch.cuda.get_device_name(device)}"
-    threads = torch.get_num_threads()
-    return f"{device.type}: {_processor()}, {threads} thread{'' if threads == 1 else 's'}"
+    return f"{device.type}: {_processor()}, {torch.get_num_threads()} threads"
 
 
 @lru_cache(maxsize=1)
