@@ -44,11 +44,11 @@ UNSEEN = ROOT / "results" / "multitask-unseen.json"
 STUDIES = ROOT / "results" / "studies"
 PAGE = ROOT / "docs" / "papers" / "generative-multitask.md"
 STUDIES_SHOWN = (
-    "multitask-psnr-224", "multitask-psnr-kodak", "multitask-pictures", "multitask-segmentation", "multitask-steps",
-    "multitask-one-pictures", "multitask-one-segmentations",
+    "multitask-psnr-224", "multitask-psnr-kodak", "multitask-pictures", "multitask-segmentation", "multitask-crops",
+    "multitask-steps", "multitask-one-pictures", "multitask-one-segmentations",
 )  # fmt: skip
 LOGS, CURVES = ROOT / "results" / "training", ROOT / "results" / "figures" / "mtgsc-training.svg"
-FIGURES_SHOWN = ("psnr.svg", "miou.svg", "kodim04.webp", "masks.webp")
+FIGURES_SHOWN = ("psnr.svg", "miou.svg", "miou_nine.svg", "kodim04.webp", "masks.webp")
 METRICS = ("miou", "miou_nine", "pixel_accuracy")
 RECONSTRUCTION, SEGMENTATION = "reconstruction", "segmentation"
 RATIO = 1 / 16

@@ -24,6 +24,10 @@ CHAINS = {
     "jpeg-ldpc:mcs=64qam-3/4-n1944+fcn": "JPEG+LDPC+FCN, 64-QAM",
     "jpeg-ldpc+fcn": "JPEG+LDPC+FCN, adapted",
 }
+CROPS = {
+    "deeplab_jscc.crops": "DeepLab JSCC, small crops",
+    "jpeg-ldpc+fcn.crops": "JPEG+LDPC+FCN, adapted, small crops",
+}
 MIOU = {"miou": "21 classes", "miou_nine": "nine classes"}
 FLAT, NEAR_DB, NEAR_POINTS, HIGH_DB, ONE_SECOND = 2.0, 1.0, 3.0, 12.0, 1000.0
 NOTE = (
@@ -41,6 +45,7 @@ def goals(studies: Path) -> str:
         *_pictures(studies / "multitask-psnr-kodak", f"768x512, {HIGH_DB:g} to 18 dB: PSNR above", HIGH_DB),
         *_time(studies / "multitask-psnr-224"),
         *_segmentations(studies / "multitask-segmentation"),
+        *_control(studies / "multitask-crops"),
         *_alone(studies),
     ]
     if not rows:
@@ -75,14 +80,27 @@ def _segmentations(folder: Path) -> list[list[str]]:
         return []
     rows = []
     for metric, classes in MIOU.items():
-        for system, name in {"deeplab_jscc": "DeepLab JSCC", **CHAINS}.items():
-            found = _paired(folder, metric, system)
-            values = [100 * value for value in _values(found)]
-            rows.append([f"mIoU of {classes} above {name}", _range(values, "points"), _verdict(found)])
+        rows += _above(folder, metric, {"deeplab_jscc": "DeepLab JSCC", **CHAINS})
         ours = _by_snr(_of(folder, metric), "mtgsc")
         spread = 100 * (max(ours.values()) - min(ours.values()))
         goal = f"mIoU of {classes} moves by at most {FLAT:g} points from 0 to 18 dB"
         rows.append([goal, f"{spread:.1f} points", _yes(spread <= FLAT)])
+    return rows
+
+
+def _control(folder: Path) -> list[list[str]]:
+    """The rivals trained on crops as small as MTGSC's."""
+    if not (folder / "summary.json").exists():
+        return []
+    return [row for metric in MIOU for row in _above(folder, metric, CROPS)]
+
+
+def _above(folder: Path, metric: str, systems: dict[str, str]) -> list[list[str]]:
+    rows = []
+    for system, name in systems.items():
+        found = _paired(folder, metric, system)
+        values = [100 * value for value in _values(found)]
+        rows.append([f"mIoU of {MIOU[metric]} above {name}", _range(values, "points"), _verdict(found)])
     return rows
 
 
@@ -128,7 +146,7 @@ def _paired(folder: Path, metric: str, over: str) -> dict[float, Difference | No
         SystemExit: not at all SNRs of MTGSC.
     """
     tables = read_tables(folder / "differences.json", DifferenceTable)
-    (table,) = [one for one in tables if (one.section.metric, one.section.over) == (metric, over)]
+    (table,) = [one for one in tables if (one.section.metric, one.section.over) == (metric, over) and "mtgsc" in one.section.of]
     rows = [row for row in table.rows if row.system == "mtgsc" and row.place.channel == "awgn"]
     found = {row.at: row.difference for row in rows if row.at is not None}
     if set(found) != set(_by_snr(_of(folder, metric), "mtgsc")):
