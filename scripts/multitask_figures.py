@@ -27,26 +27,30 @@ class Run:
         label: in the legend.
         pixels: that an update sees for the task of the panel.
         look: number of its colour, marker and dashes.
+        then: log of a run that went on from its weight.
     """
 
     weight: str
     label: str
     pixels: float
     look: int
+    then: str = ""
 
 
 PICTURES = (
-    Run("mtgsc.photo", "MTGSC, two tasks", BOTH * PHOTOGRAPHS, 0),
+    Run("mtgsc.photo", "MTGSC, two tasks", BOTH * PHOTOGRAPHS, 0, "mtgsc.more"),
     Run("mtgsc.picture", "MTGSC, pictures alone", ALONE, 1),
     Run("adjscc.photo", "ADJSCC", 8 * 128**2, 2),
     Run("witt.photo", "WITT", 8 * 128**2, 3),
     Run("deepjscc.photo", "Deep JSCC", 8 * 128**2, 4),
 )
 SEGMENTATIONS = (
-    Run("mtgsc.photo", "MTGSC, two tasks", BOTH * (1 - PHOTOGRAPHS), 0),
+    Run("mtgsc.photo", "MTGSC, two tasks", BOTH * (1 - PHOTOGRAPHS), 0, "mtgsc.more"),
     Run("mtgsc.segmentation", "MTGSC, segmentations alone", ALONE, 1),
     Run("deeplab_jscc.photo", "DeepLab JSCC", 8 * 224**2, 2),
     Run("fcn.voc", "FCN, pictures as they are", 8 * 224**2, 3),
+    Run("deeplab_jscc.crops", "DeepLab JSCC, small crops", ALONE, 4, "deeplab_jscc.more"),
+    Run("fcn.crops", "FCN, small crops", ALONE, 5, "fcn.more"),
 )
 PANELS = (
     ("PSNR (dB), CBR 1/16, 10 dB", r"CBR 1/16 ([\d.]+) dB", PICTURES),
@@ -60,33 +64,39 @@ def curves(logs: Path) -> dict[str, dict[str, Curve]]:
     found: dict[str, dict[str, Curve]] = {}
     for title, pattern, runs in PANELS:
         for run in runs:
-            log = logs / f"{run.weight}.csv"
-            if not log.exists():
-                continue
-            with log.open(newline="") as file:
-                rows = [
-                    (int(row["step"]) * run.pixels / 1e9, re.search(pattern, row["validation"])) for row in csv.DictReader(file)
-                ]
-            found.setdefault(title, {})[run.weight] = [(pixels, float(value[1])) for pixels, value in rows if value]
+            points: Curve = []
+            for name in (run.weight, run.then):
+                points += _points(logs / f"{name}.csv", pattern, run.pixels / 1e9, points[-1][0] if points else 0.0)
+            if points:
+                found.setdefault(title, {})[run.weight] = points
     return found
+
+
+def _points(log: Path, pattern: str, pixels: float, start: float) -> Curve:
+    """Those of one log, if it is there; it ends with a validation."""
+    if not log.exists():
+        return []
+    with log.open(newline="") as file:
+        rows = [(start + int(row["step"]) * pixels, re.search(pattern, row["validation"])) for row in csv.DictReader(file)]
+    return [(at, float(value[1])) for at, value in rows if value]
 
 
 def draw(logs: Path, target: Path) -> None:
     """Validation against training: pictures, and segmentations."""
     shown, look = curves(logs), LOOKS["paper"]
     with matplotlib().rc_context(settings(look)):
-        figure = Figure(figsize=(look.width[1], 2.9))
+        figure = Figure(figsize=(look.width[1], 3.5))
         for place, (title, _, runs) in enumerate(PANELS, 1):
             axis = figure.add_subplot(1, 2, place)
             for run in (run for run in runs if run.weight in shown.get(title, {})):
-                style = {"color": COLOURS[run.look], "marker": MARKERS[run.look], "linestyle": DASHES[run.look]}
+                style = {"color": COLOURS[run.look], "marker": MARKERS[run.look], "linestyle": DASHES[run.look % len(DASHES)]}
                 points = zip(*shown[title][run.weight], strict=True)
                 axis.plot(*points, **style, markersize=look.marker, linewidth=look.line, label=run.label)
             axis.set_xlabel("trained on (gigapixels)", fontsize=look.text)
             axis.set_ylabel(title, fontsize=look.text)
             axis.tick_params(labelsize=look.small)
             axis.grid(alpha=0.3)
-            axis.legend(fontsize=look.small, frameon=False, loc="lower right")
+            axis.legend(fontsize=look.small, frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=2)
         figure.tight_layout()
     write_figure(figure, target, rows=fingerprint(shown))
 

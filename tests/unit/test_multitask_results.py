@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -21,7 +22,16 @@ STUDIES = ROOT / "results" / "studies"
 PAGE = ROOT / "docs" / "papers" / "generative-multitask.md"
 WEIGHTS = ROOT / "src" / "openjscc" / "weights"
 NAMES = sorted(path.name for path in STUDIES.glob("multitask-*"))
-TRAINED_FOR_STUDIES = ("mtgsc.picture", "mtgsc.segmentation", "mtgsc.noise", "deeplab_jscc.crops", "jpeg-ldpc+fcn.crops")
+TRAINED_FOR_STUDIES = (
+    "mtgsc.picture",
+    "mtgsc.segmentation",
+    "mtgsc.noise",
+    "deeplab_jscc.crops",
+    "jpeg-ldpc+fcn.crops",
+    "mtgsc.more",
+    "deeplab_jscc.more",
+    "jpeg-ldpc+fcn.more",
+)
 """Not in the package."""
 pytestmark = pytest.mark.skipif(not NAMES, reason="needs the source tree")
 
@@ -179,12 +189,24 @@ def _small_crops() -> list[str]:
     chain, found = differences(study, "miou_nine", fcn), means(study, "miou_nine")
     assert signs(chain) == [1, 0, -1, -1, -1]
     more = [f"{100 * (found[fcn, snr] - found['jpeg-ldpc+fcn', snr]):.1f}" for snr in (12.0, 18.0)]
+    longer = differences(study, "miou_nine", "mtgsc", of="mtgsc.more")
+    assert set(signs(longer)) == {1}
+    assert signs(differences(study, "miou_nine", "jpeg-ldpc+fcn", of="mtgsc.more")) == [1, 1, 1, 0, 0]
+    rival = differences(study, "miou_nine", "deeplab_jscc.more", of="mtgsc.more")
+    assert set(signs(rival)) == {0}
+    after = differences(study, "miou_nine", "jpeg-ldpc+fcn.more", of="mtgsc.more")[18.0]
+    assert sign(after) == -1
+    logs = [(ROOT / "results" / "training" / f"{name}.csv").read_text() for name in ("mtgsc.photo", "mtgsc.more")]
+    ends = [float(re.findall(r"CBR 1/16 ([\d.]+) dB", log)[-1]) for log in logs]
     accuracy = means(study, "pixel_accuracy")
     assert max(value for (system, _), value in accuracy.items() if system == small) < 0.6510
     return [
         f"DeepLab JSCC gains {gain} points of nine classes, and is level with MTGSC: within {within[0]} points of nine classes "
         f"and {within[1]} of 21",
         f"MTGSC has {accuracy['mtgsc', 18.0]:.3f} and DeepLab JSCC then {accuracy[small, 18.0]:.3f}",
+        f"MTGSC gains {100 * longer[18.0].value:.1f} points of nine classes at 18 dB (and {ends[1] - ends[0]:.2f} dB of PSNR",
+        f"stays level with it (within {max(abs(100 * one.value) for one in rival.values()):.1f} points of nine classes",
+        f"is ahead by {-100 * after.value:.1f} points at 18 dB",
         f"the chain gains {more[0]} points of nine classes at 12 dB and {more[1]} at 18 dB, "
         f"and MTGSC is behind from 12 dB up, by {-100 * chain[18.0].value:.1f} points at 18 dB",
     ]
