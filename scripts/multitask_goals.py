@@ -31,7 +31,7 @@ CROPS = {
 MIOU = {"miou": "21 classes", "miou_nine": "nine classes"}
 FLAT, NEAR_DB, NEAR_POINTS, HIGH_DB, ONE_SECOND = 2.0, 1.0, 3.0, 12.0, 1000.0
 NOTE = (
-    "Over AWGN, from and to being the least and the greatest difference over the SNRs. Ahead and behind: the 95 % interval over "
+    "Over AWGN, the least and the greatest difference of all SNRs. Ahead and behind: the 95 % interval over "
     "other pictures, paired, is without 0; open: it holds 0. To JPEG, differences of more than 5 dB, and of more than 3 points, "
     "are where it loses a third of its pictures or more. What is said of limits (at most) is of the means."
 )
