@@ -65,13 +65,15 @@ def small_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     perceptual = dataclasses.replace(create("ganjscc", "small").config, rates=(8, 16, 32))
     configs = (
         ("ganjscc.photo", perceptual), ("mtgsc.photo", MTGSC), ("mtgsc.noise", MTGSC), ("mtgsc.picture", MTGSC),
-        ("mtgsc.segmentation", MTGSC), ("witt.photo", WITT), ("deeplab_jscc.photo", DEEPLAB),
+        ("mtgsc.segmentation", MTGSC), ("mtgsc.more", MTGSC), ("witt.photo", WITT), ("deeplab_jscc.photo", DEEPLAB),
+        ("deeplab_jscc.crops", DEEPLAB), ("deeplab_jscc.more", DEEPLAB),
     )  # fmt: skip
     for name, config in configs:
         arch, _, tag = name.partition(".")
         export(create(arch, config).eval(), folder / f"{name}.safetensors", tag=tag, training=facts)
     fcn = tasks.create("fcn", FCNConfig(stem=4, widths=(4, 4, 4, 4), depths=(1, 1, 1, 1))).eval()
-    tasks.export(fcn, folder / "fcn.voc.safetensors", tag="voc", training=facts)
+    for tag in ("voc", "crops", "more"):
+        tasks.export(fcn, folder / f"fcn.{tag}.safetensors", tag=tag, training=facts)
     return folder
 
 
