@@ -15,9 +15,6 @@ from .selection import select, shown
 from .study_places import Place, pairs
 from .study_sections import DifferenceSection
 
-APART = {False: (), True: ("ratio",)}
-"""What may differ between two systems, by `DifferenceSection.any_ratio`."""
-
 
 @dataclass(frozen=True)
 class DifferenceRow:
@@ -112,7 +109,7 @@ def difference_table(section: DifferenceSection, results: Iterable[CellResult]) 
 def _points(section: DifferenceSection, records: Sequence[Record]) -> list[tuple[Place, str, Record, Record]]:
     """Place, system, its record and that of the other one, at each point that has both."""
     found = []
-    for place, system, ours, theirs in pairs(section, records, section.x, apart=APART[section.any_ratio]):
+    for place, system, ours, theirs in pairs(section, records, section.x, apart=section.apart):
         there = {getattr(record, section.x): record for record in theirs}
         found += [(place, system, record, there[at]) for record in ours if (at := getattr(record, section.x)) in there]
     return found

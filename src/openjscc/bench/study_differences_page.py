@@ -9,7 +9,7 @@ from .layout import in_words, metric_label, metric_name
 from .markdown import capital, heading, sentence, table_row
 from .selection import in_order
 from .statistics import RESAMPLES
-from .study_differences import APART, DifferenceRow, DifferenceTable
+from .study_differences import DifferenceRow, DifferenceTable
 from .study_places import place_in_words
 from .study_sections import DifferenceSection
 
@@ -38,7 +38,7 @@ def difference_page(table: DifferenceTable, labels: Mapping[str, str]) -> str:
     for place in places:
         rows = [row for row in table.rows if row.place == place]
         parts += [
-            place_in_words(place, places, section.x, apart=APART[section.any_ratio]),
+            place_in_words(place, places, section.x, apart=section.apart),
             _differences(section, rows, over, labels),
             *_notes(rows, labels),
         ]

@@ -257,6 +257,11 @@ class DifferenceSection(ComparedSection):
         if self.any_ratio and self.x == "ratio":
             raise UsageError("any_ratio with x = ratio", "let the table run along snr_db, or leave any_ratio out")
 
+    @property
+    def apart(self) -> tuple[str, ...]:
+        """Conditions in which two systems may differ at one point."""
+        return ("ratio",) if self.any_ratio else ()
+
     @staticmethod
     def takes(metric: Metric) -> bool:
         """Also figures of all pictures together, where they can be resampled (mIoU, pixel accuracy)."""
