@@ -55,7 +55,7 @@ def measure(name: str, ratio: float | None, repeats: int, shape: tuple[int, int]
     features = torch.rand(1, 64, height, width).to(memory_format=torch.channels_last)
     with torch.inference_mode():
         frame = codec.encode(x, conditions)
-        received = Received(frame.symbols, noise_var, None, frame.length, frame.side)
+        received = Received(frame.symbols, noise_var, None, frame.length)
         encode = median_ms(lambda: codec.encode(x, conditions), repeats)
         decode = median_ms(lambda: codec.decode(received), repeats)
         convolution = median_ms(lambda: plain(features), repeats)

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import math
+import dataclasses
 from collections.abc import Sequence
 
 import torch
 
 from openjscc.codec import Conditions, Frame, Received, Reconstruction, Side, check_image
-from openjscc.header import HeaderFormat, header_symbols
+from openjscc.header import SCALE_STEP_DB, HeaderFormat, payload_of, quantize_scale
 from openjscc.power import normalize_power
-
-SCALES = 2**16
 
 
 def generator(seed: int = 0) -> torch.Generator:
@@ -35,15 +33,15 @@ def random_frame(length: Sequence[int], seed: int = 0) -> Frame:
 class PixelCodec:
     """Uncoded transmission: pixels ``2x - 1`` as symbols, two to a symbol, at unit power; the received picture is not clipped.
 
-    The power scale of each picture goes into the header as a 16-bit rate index, and is paid for like any other bit. On AWGN
-    the error of a pixel is ``rms * n / 2`` with n of variance ``noise_var / 2`` (see `psnr`).
+    The power scale of each picture goes into the header, in steps of 1/16 dB; a last symbol takes up what the rounding leaves of
+    the power. On AWGN the error of a pixel is ``scale * n / 2`` with n of variance ``noise_var / 2`` (see `psnr`).
     """
 
     name = "pixels"
     ratios: tuple[float, ...] = (0.5,)
     tasks: tuple[str, ...] = ("reconstruction",)
     uses_gain = False
-    header = HeaderFormat(rates=SCALES)
+    header = HeaderFormat(scale=True)
 
     def __init__(self) -> None:
         self.conditions: Conditions | None = None
@@ -53,18 +51,24 @@ class PixelCodec:
         self.conditions = conditions
         batch, _, height, width = x.shape
         symbols = self.map_pixels(2 * x - 1)
-        sent = torch.full((batch,), symbols.shape[1])
-        index = (self.rms(symbols) / math.sqrt(2) * (SCALES - 1)).round().long()
-        side = Side(height, width, rate=index)
-        head = header_symbols(self.header.bits(side, batch))
-        return Frame(torch.cat([head, normalize_power(symbols, sent)], dim=1), sent + head.shape[1], side)
+        scale = self.scale(symbols)
+        payload = symbols / scale[:, None]
+        energy = payload.abs().square().sum(1, keepdim=True)
+        payload = torch.cat([payload, (payload.shape[1] + 1 - energy).sqrt()], dim=1)
+        sent = torch.full((batch,), payload.shape[1])
+        return self.header.frame(payload, sent, Side(height, width, scale=scale), conditions.snr_db)
 
     def decode(self, received: Received) -> Reconstruction:
-        side = received.side
-        assert side.rate is not None
-        payload = received.symbols[:, self.header.uses(side.height, side.width) :]
-        rms = side.rate[:, None] / (SCALES - 1) * math.sqrt(2)
-        values = torch.view_as_real(payload).flatten(1)[:, : 3 * side.height * side.width] * rms
+        side, ok = self.header.read(received)
+        if side is None:
+            return Reconstruction(ok=ok)
+        return dataclasses.replace(self.decode_payload(received, side), ok=ok)
+
+    def decode_payload(self, received: Received, side: Side) -> Reconstruction:
+        assert side.scale is not None
+        count = 3 * side.height * side.width
+        payload = payload_of(received.symbols, side, (count + 1) // 2) * side.scale[:, None]
+        values = torch.view_as_real(payload).flatten(1)[:, :count]
         return Reconstruction(image=(values.reshape(-1, 3, side.height, side.width) + 1) / 2)
 
     @staticmethod
@@ -75,12 +79,14 @@ class PixelCodec:
         return torch.view_as_complex(flat.unflatten(1, (-1, 2)).contiguous())
 
     @staticmethod
-    def rms(symbols: torch.Tensor) -> torch.Tensor:
-        return symbols.abs().square().mean(1).sqrt()
+    def scale(symbols: torch.Tensor) -> torch.Tensor:
+        """The header's least scale at which the symbols' mean energy is at most 1."""
+        rms = symbols.abs().square().mean(1).sqrt()
+        return quantize_scale(rms * 10 ** (SCALE_STEP_DB / 40) * 1.0001)
 
     def psnr(self, x: torch.Tensor, noise_var: float | torch.Tensor) -> torch.Tensor:
-        """The closed form per picture, ``(B,)``: MSE = rms^2 * noise_var / 8."""
-        return -10 * torch.log10(self.rms(self.map_pixels(2 * x - 1)).square() * noise_var / 8)
+        """The closed form per picture, ``(B,)``: MSE = scale^2 * noise_var / 8."""
+        return -10 * torch.log10(self.scale(self.map_pixels(2 * x - 1)).square() * noise_var / 8)
 
 
 def measured_psnr(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:

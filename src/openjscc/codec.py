@@ -16,6 +16,7 @@ from typing import Protocol, runtime_checkable
 import torch
 from torch import nn
 
+from .classes import VOC
 from .errors import UsageError, unknown_name
 from .units import bandwidth_ratio
 
@@ -62,7 +63,8 @@ class Conditions:
 
 @dataclass(frozen=True)
 class Side:
-    """The header fields that the receiver needs. Their cost is in `Frame.length` (see `openjscc.header`).
+    """The fields of the header. The transmitter writes them; the receiver makes its own from what it received
+    (`openjscc.header.HeaderFormat.read`), and nothing else tells it. Their cost is in `Frame.length`.
 
     Attributes:
         height: H of the unpadded image.
@@ -71,8 +73,8 @@ class Side:
         task: the task that the frame was made for.
         scale: float32 ``(B,)``, root mean square of the symbols before their power was normalised, as the header has it
             (`openjscc.header.quantize_scale`); None for a codec that does not send it.
-        genie: what a *bound* hands to its receiver past the channel, one object per image. No system that could be built
-            sets it (`is_bound`).
+        head: int64 ``(B,)``, channel uses of the header itself.
+        uses: int64 ``(B,)``, channel uses of the whole frame; None at the receiver where the header does not say it.
     """
 
     height: int
@@ -80,7 +82,12 @@ class Side:
     rate: torch.Tensor | None = None
     task: str = "reconstruction"
     scale: torch.Tensor | None = None
-    genie: tuple[object, ...] | None = None
+    head: torch.Tensor | None = None
+    uses: torch.Tensor | None = None
+
+    def replace(self, **changes: object) -> Side:
+        """A copy with some fields changed."""
+        return dataclasses.replace(self, **changes)  # pyright: ignore[reportArgumentType]
 
 
 @dataclass(frozen=True)
@@ -91,12 +98,14 @@ class Frame:
         symbols: complex64 ``(B, k)``: header, then payload; mean ``|z|^2 = 1`` per image over the first ``length[b]``
             symbols, zero after them.
         length: int64 ``(B,)``, channel uses really sent, header included, at most k.
-        side: the header's fields, taken as received without error.
+        side: the header's fields as the transmitter knows them. They do not travel beside the symbols.
+        genie: what a *bound* hands to its receiver past the channel. No system that could be built sets it (`is_bound`).
     """
 
     symbols: torch.Tensor
     length: torch.Tensor
     side: Side
+    genie: object = None
 
     @property
     def bandwidth_ratio(self) -> torch.Tensor:
@@ -119,15 +128,15 @@ class Received:
             the equalisation of a channel whose gain changes within the frame.
         gain: the channel's complex gain or its estimate, ``(B, 1)`` (block fading) or ``(B, k)`` (fast fading);
             None where there is none (AWGN) or where it has been equalised.
-        length: int64 ``(B,)``, as in `Frame`.
-        side: as in `Frame`.
+        length: int64 ``(B,)``, where each frame ends, as the receiver's framing has it.
+        genie: as in `Frame`; None for every system that could be built.
     """
 
     symbols: torch.Tensor
     noise_var: torch.Tensor
     gain: torch.Tensor | None
     length: torch.Tensor
-    side: Side
+    genie: object = None
 
     def replace(self, **changes: object) -> Received:
         """A copy with some fields changed."""
@@ -139,9 +148,10 @@ class Reconstruction:
     """What came out. A codec fills in what its task produces; the rest is None.
 
     Attributes:
-        image: float32 ``(B, 3, H, W)`` in [0, 1]; the constant `LOST_GREY` where ``ok`` is False.
-        segmentation: logits ``(B, classes, H, W)``.
-        ok: bool ``(B,)``; False where a digital link lost the frame. None: such a thing cannot happen.
+        image: float32 ``(B, 3, H, W)`` in [0, 1]; any where ``ok`` is False.
+        segmentation: logits ``(B, classes, H, W)``; any where ``ok`` is False.
+        ok: bool ``(B,)``; False where the frame was lost: its header could not be read, or a digital link failed. Where all
+            headers were lost nobody knows a size, and there is neither image nor segmentation.
     """
 
     image: torch.Tensor | None = None
@@ -216,12 +226,33 @@ def resolved_name(codec: Codec) -> str:
     return codec.name if weight is None else weight.name + getattr(codec, "options", "")
 
 
-def grey_where_lost(reconstruction: Reconstruction) -> Reconstruction:
-    """With `LOST_GREY` in place of whatever a codec shows for a picture that was lost (``ok`` False)."""
-    image, ok = reconstruction.image, reconstruction.ok
-    if image is None or ok is None:
+def class_count(codec: Codec) -> int:
+    """Classes of a codec's segmentations: as many as it names, or its configuration says; else VOC's."""
+    names = getattr(codec, "classes", None)
+    return len(names) if names else getattr(getattr(codec, "config", None), "classes", len(VOC))
+
+
+def stand_in_where_lost(reconstruction: Reconstruction, codec: Codec, x: torch.Tensor, task: str) -> Reconstruction:
+    """With what stands for a lost image (``ok`` False), whatever a codec shows, so that all are measured alike: `LOST_GREY`,
+    or class 0 (the background) everywhere.
+
+    Args:
+        reconstruction: of B images.
+        codec: that decoded them.
+        x: the sent images ``(B, 3, H, W)``.
+        task: that they were sent for.
+    """
+    ok = reconstruction.ok
+    if ok is None or bool(ok.all()):
         return reconstruction
-    return dataclasses.replace(reconstruction, image=torch.where(ok[:, None, None, None].to(image.device), image, LOST_GREY))
+    kept = ok.to(x.device)[:, None, None, None]
+    if task == "segmentation":
+        scores = reconstruction.segmentation
+        if scores is None:
+            scores = x.new_zeros(len(x), class_count(codec), *x.shape[-2:])
+        return dataclasses.replace(reconstruction, segmentation=torch.where(kept.to(scores.device), scores, 0.0))
+    image = torch.full_like(x, LOST_GREY) if reconstruction.image is None else reconstruction.image
+    return dataclasses.replace(reconstruction, image=torch.where(kept.to(image.device), image, LOST_GREY))
 
 
 def check_task(codec: Codec, task: str) -> None:

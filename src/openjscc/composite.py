@@ -21,9 +21,9 @@ from .codec import (
     Frame,
     Received,
     Reconstruction,
+    Side,
     adapts_rate,
     device_of,
-    grey_where_lost,
     is_bound,
     resolved_name,
     takes_any_ratio,
@@ -145,13 +145,20 @@ class CompositeCodec(nn.Module):
 
     def decode(self, received: Received) -> Reconstruction:
         """What arrived to class scores ``(B, classes, H, W)``, and the codec's ``ok``."""
-        side = received.side
-        arrived = grey_where_lost(self.codec.decode(received.replace(side=dataclasses.replace(side, task=RECONSTRUCTION))))
+        return self._segmented(self.codec.decode(received))
+
+    def decode_payload(self, received: Received, side: Side) -> Reconstruction:
+        """`decode` where the header's fields are known: for training."""
+        return self._segmented(self.codec.decode_payload(received, side.replace(task=RECONSTRUCTION)))  # pyright: ignore[reportAttributeAccessIssue]
+
+    def _segmented(self, arrived: Reconstruction) -> Reconstruction:
         if arrived.image is None:
-            raise UsageError(f"{self.codec.name} gives no picture", "choose a codec whose task is reconstruction")
+            if arrived.ok is None or bool(arrived.ok.any()):
+                raise UsageError(f"{self.codec.name} gives no picture", "choose a codec whose task is reconstruction")
+            return arrived
         scores = self._scores(arrived.image)
-        if scores.shape[-2:] != (side.height, side.width):
-            scores = F.interpolate(scores, size=(side.height, side.width), mode="bilinear", align_corners=False)
+        if scores.shape[-2:] != arrived.image.shape[-2:]:
+            scores = F.interpolate(scores, size=arrived.image.shape[-2:], mode="bilinear", align_corners=False)
         return Reconstruction(segmentation=scores, ok=arrived.ok)
 
     def _scores(self, image: torch.Tensor) -> torch.Tensor:

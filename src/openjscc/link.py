@@ -17,11 +17,12 @@ from .codec import (
     Frame,
     Received,
     Reconstruction,
+    Side,
     check_image,
     check_task,
     device_of,
-    grey_where_lost,
     is_bound,
+    stand_in_where_lost,
     takes_any_ratio,
 )
 from .errors import UsageError, unknown_name
@@ -178,7 +179,7 @@ def deliver(codec: Codec, sent: Encoded, *, seed: int = 0, trial: int = 0, equal
         arrived = _clock(sent.x.device)
         reconstruction = receive(codec, received, equalizer)
         decoded = _clock(sent.x.device)
-    reconstruction = grey_where_lost(reconstruction)  # whatever a codec shows, all are measured with the same
+    reconstruction = stand_in_where_lost(reconstruction, codec, sent.x, sent.frame.side.task)
     return Transmission(reconstruction, sent.frame, received, sent.snr_db, sent.encode_ms, 1e3 * (decoded - arrived))
 
 
@@ -187,9 +188,13 @@ def _check_equalizer(name: str) -> None:
         raise unknown_name("equalizer", name, EQUALIZERS)
 
 
-def receive(codec: Codec, received: Received, equalizer: str) -> Reconstruction:
-    """The receiver: equalisation where the codec leaves that to the link, then `Codec.decode`. Keeps gradients."""
-    return codec.decode(received if codec.uses_gain else equalize(received, equalizer))
+def receive(codec: Codec, received: Received, equalizer: str, side: Side | None = None) -> Reconstruction:
+    """The receiver: equalisation where the codec leaves that to the link, then `Codec.decode`. Keeps gradients.
+
+    With ``side``, the transmitter's own, the header is not read: that is for training only (`LearnedCodec.decode_payload`).
+    """
+    received = received if codec.uses_gain else equalize(received, equalizer)
+    return codec.decode(received) if side is None else codec.decode_payload(received, side)  # pyright: ignore[reportAttributeAccessIssue]
 
 
 def _as_batch(image: torch.Tensor | str | os.PathLike[str]) -> torch.Tensor:

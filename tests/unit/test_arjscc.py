@@ -151,7 +151,7 @@ def test_without_a_ratio_training_and_evaluation_send_the_same(monkeypatch: pyte
     for training in (False, True):
         codec.train(training)
         frame = codec.encode(x, told)
-        image = codec.decode(Received(frame.symbols, torch.tensor([0.5, 0.1]), None, frame.length, frame.side)).image
+        image = codec.decode(Received(frame.symbols, torch.tensor([0.5, 0.1]), None, frame.length)).image
         assert image is not None
         frames.append(frame)
         images.append(image.clamp(0, 1))

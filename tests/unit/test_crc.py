@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from openjscc.digital.coding.crc import POLYNOMIALS, crc
+from openjscc.crc import POLYNOMIALS, crc
 from openjscc.errors import UsageError
 
 CHECK = {"24A": 0xCDE703, "24B": 0x23EF52, "24C": 0xF48279, "16": 0x31C3, "11": 0x5CA, "6": 0x15}

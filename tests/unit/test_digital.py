@@ -197,7 +197,7 @@ def test_what_does_not_fit_is_an_outage() -> None:
     for x, conditions in ((photo(), Conditions(uses=42)), (torch.rand(1, 3, 1, 1), Conditions(ratio=1 / 6))):
         codec = make_digital("jpeg-ldpc")
         frame = codec.encode(x, Conditions(torch.tensor([10.0]), conditions.ratio, uses=conditions.uses))
-        result = codec.decode(Received(frame.symbols, torch.tensor([1e-3]), None, frame.length, frame.side))
+        result = codec.decode(Received(frame.symbols, torch.tensor([1e-3]), None, frame.length))
         assert result.ok is not None
         assert result.ok.tolist() == [False]
     with pytest.raises(UsageError, match="30 channel uses"):
@@ -216,7 +216,7 @@ def test_one_wrong_block_loses_the_picture() -> None:
     frame = codec.encode(x, Conditions(ratio=0.25))
     symbols = frame.symbols.clone()
     symbols[1, 33 + 972 : 33 + 2 * 972] *= -1  # the second block of the second picture, inverted
-    result = codec.decode(Received(symbols, torch.full((2,), 1e-2), None, frame.length, frame.side))
+    result = codec.decode(Received(symbols, torch.full((2,), 1e-2), None, frame.length))
     assert result.ok is not None
     assert result.ok.tolist() == [True, False]
 
@@ -241,13 +241,13 @@ def test_packing_shares_blocks_and_their_loss() -> None:
     frame = packed.encode(x, conditions)
     symbols = frame.symbols.clone()
     noise_var = torch.full((6,), 1e-3)
-    good = packed.decode(Received(symbols, noise_var, None, frame.length, frame.side))
+    good = packed.decode(Received(symbols, noise_var, None, frame.length))
     assert good.ok is not None
     assert good.ok.all()
     # All symbols of the third picture: coded bits 4096 to 6143, in blocks 2 and 3 (information bits 3240 to 6479); each
     # picture has 1706 information bits.
     symbols[2, 1:] *= -1
-    bad = packed.decode(Received(symbols, noise_var, None, frame.length, frame.side))
+    bad = packed.decode(Received(symbols, noise_var, None, frame.length))
     assert bad.ok is not None
     assert bad.ok.tolist() == [True, False, False, False, True, True]
 
@@ -359,7 +359,7 @@ def test_capacity_of_awgn() -> None:
     assert 0.8 * limit < len(genie[0].data) <= limit  # pyright: ignore[reportAttributeAccessIssue]
     for noise_db, ok in ((10.0, True), (10.5, True), (8.0, False)):
         noise_var = torch.tensor([10 ** (-noise_db / 10)])
-        result = codec.decode(Received(frame.symbols, noise_var, None, frame.length, frame.side))
+        result = codec.decode(Received(frame.symbols, noise_var, None, frame.length))
         assert result.ok is not None
         assert result.ok.tolist() == [ok]
 

@@ -143,7 +143,7 @@ def test_tiles_give_the_same_picture(network: AutoencoderConfig, monkeypatch: py
     def run() -> torch.Tensor:
         with torch.no_grad():
             frame = codec.encode(x, Conditions(snr_db=torch.tensor([7.0])))
-            image = codec.decode(Received(frame.symbols, torch.tensor([0.2]), None, frame.length, frame.side)).image
+            image = codec.decode(Received(frame.symbols, torch.tensor([0.2]), None, frame.length)).image
         assert image is not None
         return image
 
@@ -172,7 +172,7 @@ def payload(codec: ADJSCC, x: torch.Tensor, ratio: float) -> torch.Tensor:
 
 def decoded(codec: ADJSCC, x: torch.Tensor, ratio: float) -> torch.Tensor:
     frame = codec.encode(x, Conditions(torch.full((len(x),), 4.0), ratio))
-    image = codec.decode(Received(frame.symbols, torch.full((len(x),), 0.3), None, frame.length, frame.side)).image
+    image = codec.decode(Received(frame.symbols, torch.full((len(x),), 0.3), None, frame.length)).image
     assert image is not None
     return image
 

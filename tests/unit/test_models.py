@@ -157,7 +157,7 @@ def test_tiles_give_the_same_picture(arch: str, config: str, monkeypatch: pytest
     def run() -> tuple[torch.Tensor, torch.Tensor]:
         with torch.no_grad():
             frame = codec.encode(x, Conditions(snr_db=torch.tensor([7.0])))
-            image = codec.decode(Received(frame.symbols, torch.tensor([0.2]), None, frame.length, frame.side)).image
+            image = codec.decode(Received(frame.symbols, torch.tensor([0.2]), None, frame.length)).image
         assert image is not None
         return frame.symbols, image
 

@@ -242,7 +242,7 @@ def test_training_starts_between_picture_and_signal() -> None:
         codec.progress = progress
         frame = codec.encode(x, Conditions(snr_db))
         noise_var = 10 ** (-snr_db / 10)
-        image = codec.decode(Received(frame.symbols, noise_var, None, frame.length, frame.side)).image
+        image = codec.decode(Received(frame.symbols, noise_var, None, frame.length)).image
         assert image is not None
     image.mean().backward()
     assert torch.allclose(states[1][0], states[0][0])

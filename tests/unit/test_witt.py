@@ -65,7 +65,7 @@ def send(codec: WITT, x: torch.Tensor, snr_db: torch.Tensor) -> tuple[torch.Tens
     """Symbols, and the picture that comes out of them without noise at a receiver that believes in that SNR."""
     with torch.no_grad():
         frame = codec.encode(x, Conditions(snr_db))
-        image = codec.decode(Received(frame.symbols, 10 ** (-snr_db / 10), None, frame.length, frame.side)).image
+        image = codec.decode(Received(frame.symbols, 10 ** (-snr_db / 10), None, frame.length)).image
     assert image is not None
     return frame.symbols, image
 
@@ -227,7 +227,7 @@ def test_learning_starts_at_once() -> None:
     )
     for _ in range(40):
         frame = codec.encode(x, Conditions(snr_db))
-        image = codec.decode(Received(frame.symbols, 10 ** (-snr_db / 10), None, frame.length, frame.side)).image
+        image = codec.decode(Received(frame.symbols, 10 ** (-snr_db / 10), None, frame.length)).image
         assert image is not None
         loss = (image - x).square().mean()
         optimizer.zero_grad()

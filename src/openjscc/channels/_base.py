@@ -126,7 +126,7 @@ class Channel(ABC):
         gain = None if realisation.gain is None else realisation.gain[:, :k].to(device)
         received = received + (frame.symbols if gain is None else gain * frame.symbols)
         received = torch.where(sent_mask(frame.length, k), received, torch.zeros_like(received))
-        return Received(received, noise_var, gain, frame.length, frame.side)
+        return Received(received, noise_var, gain, frame.length, frame.genie)
 
     def __call__(
         self,

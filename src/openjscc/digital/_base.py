@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import threading
 import weakref
 from abc import ABC, abstractmethod
-from typing import Self
 
 import numpy as np
 import torch
 
 from ..codec import LOST_GREY, Conditions, Frame, Received, Reconstruction, Side, check_image
 from ..errors import IntegrityError, UsageError
-from ..header import HeaderFormat, header_symbols
+from ..header import HeaderFormat, identity_of
 from ..power import normalize_power
 from .source import RateControl, SourceCodec
 
@@ -49,11 +49,15 @@ class SeparateCodec(ABC):
         self.name = name
         self.source = source
         self.control = _shared_control(source)
-        self.header = HeaderFormat(AGREED_SIZE, rates)
+        self.header = HeaderFormat(identity_of(name), AGREED_SIZE, rates, counts_uses=True)
 
-    def __deepcopy__(self, memo: dict[int, object]) -> Self:
-        """Itself: it has nothing that changes but the cache that it shares anyway."""
-        return self
+    def __getstate__(self) -> dict[str, object]:
+        """Without the cache: in another process the systems there share one."""
+        return {name: value for name, value in self.__dict__.items() if name != "control"}
+
+    def __setstate__(self, state: dict[str, object]) -> None:
+        self.__dict__.update(state)
+        self.control = _shared_control(self.source)
 
     @property
     def tool(self) -> str:
@@ -68,25 +72,26 @@ class SeparateCodec(ABC):
         """
         check_image(x)
         batch, _, height, width = x.shape
-        head = self.header.uses(height, width)
-        payload = self._payload_uses(conditions, batch, height, width, head)
+        head = self.header.lengths(height, width, conditions.snr_db, batch).tolist()
+        payload = self._payload_uses(conditions, height, width, head)
         pictures = list((x.detach().clamp(0, 1) * 255).round().to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy())
         snr_db = None if conditions.snr_db is None else conditions.snr_db.detach().double().cpu().tolist()
         symbols, rate, genie = self._send(pictures, payload, snr_db, conditions)
-        length = torch.tensor(payload)
-        side = Side(height, width, rate.to(x.device), genie=genie)
-        front = header_symbols(self.header.bits(side, batch)).to(x.device)
-        sent = normalize_power(symbols.to(x.device), length.to(x.device))
-        return Frame(torch.cat([front, sent], dim=1), (length + head).to(x.device), side)
+        length = torch.tensor(payload).to(x.device)
+        side = Side(height, width, rate.to(x.device))
+        frame = self.header.frame(normalize_power(symbols.to(x.device), length), length, side, conditions.snr_db)
+        return frame if genie is None else dataclasses.replace(frame, genie=(frame.side, genie))
 
     def decode(self, received: Received) -> Reconstruction:
-        """What arrived: ``ok`` ``(B,)``, and the pictures, grey where it is False."""
-        side = received.side
-        files = self._receive(received, self.header.uses(side.height, side.width))
+        """What arrived: ``ok`` ``(B,)``, and the images, grey where it is False."""
+        side, heard = self._read(received)
+        if side is None:
+            return Reconstruction(ok=heard)
+        files = self._receive(received, side, heard.tolist())
         image = torch.full((len(files), 3, side.height, side.width), LOST_GREY)
         ok = torch.zeros(len(files), dtype=torch.bool)
         for index, data in enumerate(files):
-            if data is None:
+            if data is None or not heard[index]:
                 continue
             try:
                 picture = self.source.decode(data, side.height, side.width)
@@ -96,21 +101,32 @@ class SeparateCodec(ABC):
             ok[index] = True
         return Reconstruction(image=image.to(received.symbols.device), ok=ok.to(received.symbols.device))
 
+    def _read(self, received: Received) -> tuple[Side | None, torch.Tensor]:
+        """The header's fields, and which of the B headers were read (`HeaderFormat.read`)."""
+        side, heard = self.header.read(received)
+        if side is not None and side.uses is not None and side.head is not None:
+            heard &= (side.uses > side.head) & (side.uses <= received.symbols.shape[1])
+        return side, heard
+
     @abstractmethod
     def _send(
         self, pictures: list[np.ndarray], payload: list[int], snr_db: list[float] | None, conditions: Conditions
     ) -> tuple[torch.Tensor, torch.Tensor, tuple[object, ...] | None]:
-        """Pictures to payload symbols complex64 ``(B, max(payload))``, header's rate index int64 ``(B,)``, and `Side.genie`."""
+        """Pictures to payload symbols complex64 ``(B, max(payload))``, header's rate index int64 ``(B,)``, and what a bound
+        hands over, one object per image."""
 
     @abstractmethod
-    def _receive(self, received: Received, head: int) -> list[bytes | None]:
-        """The file of each picture, possibly followed by zero bytes; None where it was lost. ``head``: uses of the header."""
+    def _receive(self, received: Received, side: Side, heard: list[bool]) -> list[bytes | None]:
+        """The file of each image, possibly followed by zero bytes; None where it was lost. ``heard``: whose header was read."""
 
-    def _payload_uses(self, conditions: Conditions, batch: int, height: int, width: int, head: int) -> list[int]:
+    def _payload_uses(self, conditions: Conditions, height: int, width: int, head: list[int]) -> list[int]:
+        batch = len(head)
         if conditions.uses is not None:
-            if conditions.uses <= head:
-                raise UsageError(f"{conditions.uses} channel uses for a frame of {self.name}", f"its header alone takes {head}")
-            return [conditions.uses - head] * batch
+            if conditions.uses <= max(head):
+                raise UsageError(
+                    f"{conditions.uses} channel uses for a frame of {self.name}", f"its header alone takes {max(head)}"
+                )
+            return [conditions.uses - uses for uses in head]
         ratio = self.default_ratio if conditions.ratio is None else conditions.ratio
         try:
             ratios = torch.as_tensor(ratio, dtype=torch.float64).expand(batch).tolist()

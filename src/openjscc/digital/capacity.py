@@ -9,7 +9,8 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from ..codec import Conditions, Fading, Received
+from ..codec import Conditions, Fading, Received, Side
+from ..errors import UsageError
 from ._base import SeparateCodec
 from .adaptation import Option, best_option
 from .source import SourceCodec
@@ -31,7 +32,7 @@ class CapacityCodec(SeparateCodec):
     """A source codec over an ideal code: a bound, not a system (`openjscc.codec.is_bound`).
 
     The best file of at most ``k log2(1 + SNR)`` bits (k complex payload symbols) arrives if the channel's capacity is no less
-    than its bits. The symbols are dummies of unit power; the file goes past the channel (`Side.genie`).
+    than its bits. The symbols are dummies of unit power; the file goes past the channel (`Frame.genie`).
 
     Under fading the bound has two names (Tse and Viswanath, Fundamentals of Wireless Communication, sections 5.4.1 to 5.4.5):
 
@@ -90,10 +91,19 @@ class CapacityCodec(SeparateCodec):
             for number, outage in enumerate(outages)
         ]
 
-    def _receive(self, received: Received, head: int) -> list[bytes | None]:
+    def _read(self, received: Received) -> tuple[Side | None, torch.Tensor]:
+        """As a bound, it has its header beside the channel too."""
+        if not isinstance(received.genie, tuple):
+            raise UsageError(f"a received frame without what {self.name} hands over", "a bound cannot be sent; it is computed")
+        return received.genie[0], torch.ones(len(received.symbols), dtype=torch.bool)
+
+    def _receive(self, received: Received, side: Side, heard: list[bool]) -> list[bytes | None]:
+        assert isinstance(received.genie, tuple)
+        assert side.head is not None
         files: list[bytes | None] = []
-        for row, genie in enumerate(received.side.genie or ()):
+        for row, genie in enumerate(received.genie[1]):
             assert isinstance(genie, _Genie)
+            head = int(side.head[row])
             uses = int(received.length[row]) - head
             bits = 0.0 if genie.data is None else 8.0 * len(genie.data)
             files.append(genie.data if bits <= self._capacity(received, row, head, uses, genie.ergodic) * (1 + 1e-6) else None)

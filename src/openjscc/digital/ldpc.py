@@ -10,12 +10,12 @@ from functools import lru_cache
 import numpy as np
 import torch
 
-from ..codec import Conditions, Fading, Received
+from ..codec import Conditions, Fading, Received, Side
+from ..crc import crc
 from ..errors import UsageError
 from . import bler
 from ._base import SeparateCodec
 from .adaptation import Option, best_option
-from .coding.crc import crc
 from .mcs import MCS, BlockPlan, plan_blocks
 from .source import SourceCodec
 
@@ -104,17 +104,22 @@ class LDPCCodec(SeparateCodec):
             symbols[group.rows.start : group.rows.stop, :uses] = mapped.reshape(len(group.rows), uses)
         return symbols, rate, None
 
-    def _receive(self, received: Received, head: int) -> list[bytes | None]:
-        side = received.side
+    def _receive(self, received: Received, side: Side, heard: list[bool]) -> list[bytes | None]:
         assert side.rate is not None
-        payload = (received.length.cpu() - head).tolist()
-        rates = side.rate.cpu().tolist()
+        assert side.uses is not None
+        assert side.head is not None
+        heads, rates = side.head.tolist(), side.rate.tolist()
+        payload = (side.uses - side.head).tolist()
+        files: list[bytes | None] = [None] * len(payload)
         groups, llrs = [], []
         for rows in self._rows(len(payload)):
-            mcs = self.schemes[rates[rows.start]]
-            groups.append(_Group(rows, mcs, plan_blocks(mcs, self._shared_uses(payload, rows) * len(rows))))
-            llrs.append(torch.cat([self._demap(received, row, head, payload[row], mcs) for row in rows]))
-        files: list[bytes | None] = [None] * len(payload)
+            known = [row for row in rows if heard[row]]
+            if not known:
+                continue
+            # Images that share blocks share scheme and uses: one header that was read serves its neighbours' symbols.
+            mcs, uses, head = self.schemes[rates[known[0]]], payload[known[0]], heads[known[0]]
+            groups.append(_Group(rows, mcs, plan_blocks(mcs, uses * len(rows))))
+            llrs.append(torch.cat([self._demap(received, row, head, uses, mcs) for row in rows]))
         for group, (bits, good) in zip(groups, self._decode_blocks(groups, llrs), strict=True):
             bits = bits ^ scrambling(len(bits))
             for place, row in enumerate(group.rows):

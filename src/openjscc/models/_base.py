@@ -16,7 +16,7 @@ from torch.nn import functional as F
 from ..codec import Conditions, Frame, Received, Reconstruction, Side, check_image
 from ..configuration import name_options
 from ..errors import UsageError
-from ..header import HeaderFormat, header_symbols, quantize_scale
+from ..header import HeaderFormat, identity_of, payload_of, quantize_scale
 from ..power import mean_power, normalize_power, sent_mask
 from ..units import format_ratio, snr_from_noise_var
 
@@ -97,7 +97,9 @@ class LearnedCodec(nn.Module):
         super().__init__()
         self.config = config
         self.name = self.arch
-        self.header = HeaderFormat(config.agreed_size, len(config.rates), len(self.tasks), config.send_scale)
+        self.header = HeaderFormat(
+            identity_of(f"{self.arch} {config}"), config.agreed_size, len(config.rates), self.tasks, config.send_scale
+        )
 
     @abstractmethod
     def analyse(self, x: torch.Tensor, snr_db: torch.Tensor, rate: torch.Tensor) -> torch.Tensor:
@@ -189,26 +191,32 @@ class LearnedCodec(nn.Module):
         scale = quantize_scale(mean_power(symbols[:, :k], sent).clamp(min=1e-12).sqrt()) if self.config.send_scale else None
         symbols = normalize_power(symbols[:, :k], sent)
         side = Side(height, width, rate=rate, task=conditions.task, scale=scale)
-        head = header_symbols(self.header.bits(side, batch, self.tasks.index(conditions.task))).to(x.device)
-        return Frame(torch.cat([head, symbols], dim=1), sent + head.shape[1], side)
+        return self.header.frame(symbols, sent, side, conditions.snr_db)
 
     def decode(self, received: Received) -> Reconstruction:
-        """Received symbols to an image. See `openjscc.codec.Codec.decode`."""
-        arrived, side = self.arrived(received), received.side
+        """Received symbols to an image: the header is read, then the payload. See `openjscc.codec.Codec.decode`."""
+        side, ok = self.header.read(received)
+        if side is None:
+            return Reconstruction(ok=ok)
+        return dataclasses.replace(self.decode_payload(received, side), ok=ok)
+
+    def decode_payload(self, received: Received, side: Side) -> Reconstruction:
+        """Received symbols to an image, where the header's fields are known. Training uses it with the transmitter's own."""
+        arrived = self.arrived(received, side)
         image = self.synthesise(arrived.latent, arrived.snr_db, arrived.rate, arrived.scale)
         image = image[:, :, : side.height, : side.width]
         return Reconstruction(image=image if self.training else image.clamp(0.0, 1.0))
 
-    def arrived(self, received: Received) -> Arrived:
+    def arrived(self, received: Received, side: Side) -> Arrived:
         """What `synthesise` is given of the received symbols."""
-        side, batch = received.side, received.symbols.shape[0]
+        batch = received.symbols.shape[0]
         rate = side.rate if side.rate is not None else self.rate_index(None, batch, received.symbols.device)
         grid = (math.ceil(side.height / self.stride), math.ceil(side.width / self.stride))
-        head = self.header.uses(side.height, side.width)
-        payload = received.symbols[:, head:]
-        payload = torch.where(sent_mask(received.length - head, payload.shape[1]), payload, 0)
-        full = self.config.rates[-1] // 2 * grid[0] * grid[1]
-        payload = F.pad(torch.view_as_real(payload), (0, 0, 0, full - payload.shape[1]))
+        positions = grid[0] * grid[1]
+        full = self.config.rates[-1] // 2 * positions
+        payload = payload_of(received.symbols, side, full)
+        payload = torch.where(sent_mask(self._channels(rate) // 2 * positions, full), payload, 0)
+        payload = torch.view_as_real(payload)
         latent = payload.unflatten(1, (-1, *grid)).movedim(-1, 2).flatten(1, 2)
         scale = torch.ones(batch, device=latent.device) if side.scale is None else side.scale
         return Arrived(latent * scale[:, None, None, None], self._effective_snr(received), rate, scale)

@@ -11,7 +11,7 @@ from ._base import CodecConfig, LearnedCodec
 from ._registry import register
 from .layers import ChannelAttention
 from .layers.autoencoder import AutoencoderConfig, make_decoder, make_encoder
-from .layers.shortcut import block_analysis, block_synthesis
+from .layers.shortcut import LatentGain, block_analysis, block_synthesis
 
 NETWORK_2019 = AutoencoderConfig(
     channels=(16, 32, 32, 32),
@@ -90,10 +90,12 @@ class DeepJSCC(LearnedCodec):
         self.linear = network.output == "linear"
         self.encoder = make_encoder(network, latent, self.conditions)
         self.decoder = make_decoder(network, latent, self.conditions)
-        self.block_analysis = self.block_synthesis = self.block_attention = None
+        self.block_analysis = self.block_synthesis = self.block_attention = self.latent_gain = None
         if network.shortcut:
-            self.block_analysis = block_analysis(latent, self.stride)
-            self.block_synthesis = block_synthesis(latent, self.stride)
+            self.block_analysis = block_analysis(latent, self.stride, network.lapped)
+            self.block_synthesis = block_synthesis(latent, self.stride, network.lapped)
+            if network.lapped and self.conditions:
+                self.latent_gain = LatentGain(latent, self.conditions)
             if self.conditions:
                 self.block_attention = ChannelAttention(latent, self.conditions, hidden=self.block_hidden, start=0.95)
 
@@ -113,8 +115,11 @@ class DeepJSCC(LearnedCodec):
 
     def analyse(self, x: torch.Tensor, snr_db: torch.Tensor, rate: torch.Tensor) -> torch.Tensor:
         x = 2 * x - 1 if self.linear else x
-        latent = self.encoder(x, self.tell(snr_db, rate))
-        return latent if self.block_analysis is None else latent + self.block_analysis(x)
+        told = self.tell(snr_db, rate)
+        latent = self.encoder(x, told)
+        if self.block_analysis is not None:
+            latent = latent + self.block_analysis(x)
+        return latent if self.latent_gain is None else self.latent_gain(latent, told)
 
     def synthesise(self, latent: torch.Tensor, snr_db: torch.Tensor, rate: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
         told = self.tell(snr_db, rate, scale)

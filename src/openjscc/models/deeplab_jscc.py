@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from ..codec import Received, Reconstruction
+from ..codec import Received, Reconstruction, Side
 from ..errors import UsageError
 from ._base import CodecConfig, LearnedCodec
 from ._registry import register
@@ -131,8 +131,8 @@ class DeepLabJSCC(LearnedCodec):
         size = [self.stride * side for side in scores.shape[-2:]]
         return F.interpolate(scores, size=size, mode="bilinear", align_corners=False)
 
-    def decode(self, received: Received) -> Reconstruction:
-        arrived, side = self.arrived(received), received.side
+    def decode_payload(self, received: Received, side: Side) -> Reconstruction:
+        arrived = self.arrived(received, side)
         scores = self.synthesise(arrived.latent, arrived.snr_db, arrived.rate, arrived.scale)
         return Reconstruction(segmentation=scores[:, :, : side.height, : side.width])
 

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from ..codec import Conditions, Frame, Received, Reconstruction
+from ..codec import Conditions, Frame, Received, Reconstruction, Side
 from ..errors import UsageError
 from ..units import format_ratio
 from ._base import Arrived, CodecConfig, LearnedCodec
@@ -237,10 +237,10 @@ class MTGSC(LearnedCodec):
         self._sent = x if self.training and conditions.task == RECONSTRUCTION else None
         return frame
 
-    def decode(self, received: Received) -> Reconstruction:
-        if received.side.task == RECONSTRUCTION:
-            return super().decode(received)
-        arrived, side = self.arrived(received), received.side
+    def decode_payload(self, received: Received, side: Side) -> Reconstruction:
+        if side.task == RECONSTRUCTION:
+            return super().decode_payload(received, side)
+        arrived = self.arrived(received, side)
         quiet = arrived.latent / arrived.scale[:, None, None, None]  # how loud the picture's latent was, no class depends on
         arrived = arrived._replace(latent=quiet, scale=torch.ones_like(arrived.scale))
         features = self.receiver(arrived.latent, self._told(arrived, SEGMENTATION), SEGMENTATION)

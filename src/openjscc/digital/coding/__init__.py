@@ -1,4 +1,4 @@
-"""Channel codes: the LDPC codes of IEEE 802.11n and 5G NR, and the CRCs of 5G NR (`openjscc.digital.coding.crc`)."""
+"""Channel codes: the LDPC codes of IEEE 802.11n and 5G NR."""
 
 from __future__ import annotations
 

@@ -33,6 +33,8 @@ class AutoencoderConfig:
         subpixel: up-sampling by pixel shuffle instead of transposed convolution.
         shortcut: a linear block transform beside encoder and decoder (`openjscc.models.layers.shortcut`); the networks'
             own output starts at zero.
+        lapped: that transform overlaps its neighbours (`LappedAnalysis`), and the transmitter scales every latent channel by
+            the SNR and the ratio (`LatentGain`).
         output: ``sigmoid`` as in the papers, or ``linear`` (clipped to [0, 1] at the receiver).
         channel_norm: `ChannelNorm` and ReLU after every layer but the last, in place of GDN and PReLU.
         trunk: `GeneratorBlock` s that the decoder alone has after every layer but the last, in the encoder's order; empty: none.
@@ -49,6 +51,7 @@ class AutoencoderConfig:
     prelu: bool = True
     subpixel: bool = False
     shortcut: bool = False
+    lapped: bool = False
     output: Literal["sigmoid", "linear"] = "sigmoid"
     channel_norm: bool = False
     trunk: tuple[int, ...] = ()

@@ -12,6 +12,7 @@ import math
 
 import torch
 from torch import nn
+from torch.nn import functional as F
 
 COLOUR_VARIANCE = (1.0, 0.06, 0.02)
 """Of brightness, red against blue, and green against both, relative; from photographs, to one digit."""
@@ -36,19 +37,90 @@ def dct_basis(block: int) -> tuple[torch.Tensor, torch.Tensor]:
     return basis[order], variance[order]
 
 
-def block_analysis(channels: int, block: int) -> nn.Conv2d:
+def lapped_filter(block: int) -> torch.Tensor:
+    """Orthogonal matrix ``(block, block)`` that, applied across every boundary of two blocks before their DCT, makes a lapped
+    orthogonal transform of it (T. D. Tran, J. Liang, C. Tu: Lapped transform via time-domain pre- and post-filtering, IEEE
+    Trans. Signal Process. 51(6), 2003, eq. (12) with the orthogonal V of Malvar's fast LOT)."""
+    half = block // 2
+    index = torch.arange(half, dtype=torch.float64)
+    dct2 = torch.cos(math.pi * (2 * index + 1) * index[:, None] / (2 * half)) * math.sqrt(2 / half)
+    dct2[0] /= math.sqrt(2)
+    dct4 = torch.cos(math.pi * (2 * index + 1) * (2 * index[:, None] + 1) / (4 * half)) * math.sqrt(2 / half)
+    eye = torch.eye(half, dtype=torch.float64)
+    flip = eye.flip(0)
+    butterfly = torch.cat([torch.cat([eye, flip], 1), torch.cat([flip, -eye], 1)]) / math.sqrt(2)
+    return butterfly @ torch.block_diag(eye, flip @ dct2.T @ dct4 @ flip) @ butterfly
+
+
+def filter_boundaries(x: torch.Tensor, matrix: torch.Tensor) -> torch.Tensor:
+    """Apply ``matrix`` ``(N, N)`` to the N samples around every boundary of two N-blocks of ``(B, C, H, W)``, along both sides."""
+    block = len(matrix)
+    for dim in (2, 3):
+        x = x.movedim(dim, -1)
+        if x.shape[-1] > block:
+            first, inner, last = x.split([block // 2, x.shape[-1] - block, block // 2], dim=-1)
+            x = torch.cat([first, (inner.unflatten(-1, (-1, block)) @ matrix.T).flatten(-2), last], dim=-1)
+        x = x.movedim(-1, dim)
+    return x
+
+
+class LappedAnalysis(nn.Conv2d):
+    """A block transform after the filter that makes it lapped; at the picture's border it is the block transform."""
+
+    def __init__(self, channels: int, block: int) -> None:
+        super().__init__(3, channels, block, stride=block, bias=False)
+        self.register_buffer("filter", lapped_filter(block).float(), persistent=False)
+
+    def forward(self, input: torch.Tensor) -> torch.Tensor:
+        return super().forward(filter_boundaries(input, self.filter))
+
+
+class LappedSynthesis(nn.ConvTranspose2d):
+    """The way back from `LappedAnalysis`."""
+
+    def __init__(self, channels: int, block: int) -> None:
+        super().__init__(channels, 3, block, stride=block, bias=False)
+        self.register_buffer("filter", lapped_filter(block).float(), persistent=False)
+
+    def forward(self, input: torch.Tensor, output_size: list[int] | None = None) -> torch.Tensor:
+        return filter_boundaries(super().forward(input, output_size).float(), self.filter.T)
+
+
+class LatentGain(nn.Module):
+    """Scales every latent channel by what the transmitter knows of the channel: the power that a coefficient deserves depends
+    on the SNR and the ratio. Starts as the identity.
+
+    Shapes: x ``(B, C, H, W)``, conditions ``(B, conditions)`` -> ``(B, C, H, W)``.
+    """
+
+    def __init__(self, channels: int, conditions: int, hidden: int = 32) -> None:
+        super().__init__()
+        self.reduce = nn.Linear(conditions, hidden)
+        self.expand = nn.Linear(hidden, channels)
+        nn.init.zeros_(self.expand.weight)
+        nn.init.zeros_(self.expand.bias)
+
+    def forward(self, x: torch.Tensor, conditions: torch.Tensor) -> torch.Tensor:
+        gain = torch.exp(self.expand(F.relu(self.reduce(conditions))).float())
+        return x * gain[:, :, None, None]
+
+
+def block_analysis(channels: int, block: int, lapped: bool = False) -> nn.Conv2d:
     """RGB to the ``channels`` leading coefficients of every block; most important first, so that prefixes are useful."""
     basis, variance = dct_basis(block)
-    layer = nn.Conv2d(3, channels, block, stride=block, bias=False)
+    layer = LappedAnalysis(channels, block) if lapped else nn.Conv2d(3, channels, block, stride=block, bias=False)
     with torch.no_grad():
         layer.weight.copy_(basis[:channels] * variance[:channels, None, None, None] ** -0.25)
     return layer
 
 
-def block_synthesis(channels: int, block: int) -> nn.ConvTranspose2d:
+def block_synthesis(channels: int, block: int, lapped: bool = False) -> nn.ConvTranspose2d:
     """The way back from `block_analysis`."""
     basis, variance = dct_basis(block)
-    layer = nn.ConvTranspose2d(channels, 3, block, stride=block, bias=False)
+    if lapped:
+        layer = LappedSynthesis(channels, block)
+    else:
+        layer = nn.ConvTranspose2d(channels, 3, block, stride=block, bias=False)
     with torch.no_grad():
         layer.weight.copy_(basis[:channels] * variance[:channels, None, None, None] ** 0.25)
     return layer

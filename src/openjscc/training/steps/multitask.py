@@ -146,7 +146,8 @@ class MultitaskStep(ReconstructionStep):
             return torch.zeros(0, device=x.device)
         frame = self.codec.encode(x[rows], Conditions(snr_db=snr_db[rows], task=SEGMENTATION))
         draw = Realisation(noise[rows], None if gain is None else gain[rows])
-        scores = receive(self.codec, self.channel.apply(frame, snr_db[rows], draw), self.recipe.channel.equalizer).segmentation
+        arrived = self.channel.apply(frame, snr_db[rows], draw)
+        scores = receive(self.codec, arrived, self.recipe.channel.equalizer, frame.side).segmentation
         assert scores is not None
         return segmentation_loss(scores, masks[rows][:, 0])
 

@@ -85,7 +85,7 @@ class ReconstructionStep(TrainingStep):
         """The received pictures ``(B, 3, H, W)``, not clipped."""
         frame = self.codec.encode(x, Conditions(snr_db=snr_db, ratio=ratio))
         arrived = self.channel.apply(frame, snr_db, Realisation(noise, gain))
-        image = receive(self.codec, arrived, self.recipe.channel.equalizer).image
+        image = receive(self.codec, arrived, self.recipe.channel.equalizer, frame.side).image
         assert image is not None
         return image
 

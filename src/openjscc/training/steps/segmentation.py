@@ -85,7 +85,7 @@ class SegmentationStep(TrainingStep):
             assert noise is not None
             frame = self.codec.encode(x, Conditions(snr_db=snr_db, ratio=ratio, task=SEGMENTATION))
             arrived = self.channel.apply(frame, snr_db, Realisation(noise, gain))
-            scores = receive(self.codec, arrived, self.recipe.channel.equalizer).segmentation
+            scores = receive(self.codec, arrived, self.recipe.channel.equalizer, frame.side).segmentation
             assert scores is not None
         masks = masks[:, 0]
         known = masks != VOID

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ...errors import UsageError, unknown_name
+from .errors import UsageError, unknown_name
 
 POLYNOMIALS = {"24A": 0x1864CFB, "24B": 0x1800063, "24C": 0x1B2B117, "16": 0x11021, "11": 0xE21, "6": 0x61}
 """Generator of each CRC, most significant bit first: 0x61 is D^6 + D^5 + 1."""
