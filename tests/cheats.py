@@ -8,10 +8,16 @@ import torch
 
 from helpers import PixelCodec
 from openjscc.codec import Conditions, Frame, Received, Reconstruction, Side
+from openjscc.errors import UsageError
 
 
 class Honest(PixelCodec):
     """Keeps every rule."""
+
+    def encode(self, x: torch.Tensor, conditions: Conditions) -> Frame:
+        if conditions.ratio not in (None, 0.5):
+            raise UsageError(f"bandwidth ratio {conditions.ratio}", "pixels have 1/2 only")
+        return super().encode(x, conditions)
 
     def decode(self, received: Received) -> Reconstruction:
         result = super().decode(received)

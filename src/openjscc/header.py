@@ -214,7 +214,7 @@ class HeaderFormat:
         head = self.lengths(side.height, side.width, snr_db, batch)
         length = sent + head.to(device)
         side = side.replace(head=head.to(device), uses=length)
-        front = self._symbols(side, batch, head).to(device)
+        front = self.symbols(side, batch, head).to(device)
         if len(set(head.tolist())) == 1:
             return Frame(torch.cat([front, payload], dim=1), length, side, genie)
         whole = payload.new_zeros(batch, int((head + payload.shape[1]).max()))
@@ -281,8 +281,9 @@ class HeaderFormat:
                 return layout
         raise UsageError(f"an image of {width}x{height}", f"a side may have at most {MAX_SIDE} pixels: scale it down")
 
-    def _symbols(self, side: Side, batch: int, head: torch.Tensor) -> torch.Tensor:
-        """Header symbols complex64 ``(B, max(head))`` on the CPU."""
+    def symbols(self, side: Side, batch: int, head: torch.Tensor) -> torch.Tensor:
+        """Header symbols complex64 ``(B, max(head))`` on the CPU, for images whose headers take ``head`` ``(B,)`` uses."""
+        head = head.cpu()
         rate = (side.rate if side.rate is not None else torch.zeros(batch, dtype=torch.int64)).cpu().expand(batch)
         task = self.tasks.index(side.task)
         if self.is_short(side.height, side.width):
@@ -330,6 +331,17 @@ class HeaderFormat:
             fields = Fields(VERSION, self.identity, *self.agreed_size, rate, task, 0, False, WORD_BITS // 2)
             found[row] = (fields, bool(top[row] >= WORD_SURE * magnitude[row]))
         return found
+
+
+def measured_noise_var(received: Received, form: HeaderFormat, side: Side) -> torch.Tensor:
+    """Noise variance float32 ``(B,)`` from the header's own symbols, once they are known: the mean of ``|y - h z|^2``."""
+    assert side.head is not None
+    known = form.symbols(side, len(received.symbols), side.head).to(received.symbols.device)
+    k = known.shape[1]
+    gain = 1.0 if received.gain is None else received.gain[:, :k]
+    error = (received.symbols[:, :k] - gain * known).abs().square()
+    sent = sent_mask(side.head, k)
+    return torch.where(sent, error, 0.0).sum(1) / side.head
 
 
 def payload_of(symbols: torch.Tensor, side: Side, k: int) -> torch.Tensor:

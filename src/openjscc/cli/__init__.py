@@ -11,12 +11,15 @@ import typer
 
 from ..errors import OpenJSCCError
 from . import bench as bench_verb
+from . import channel as channel_verb
 from . import eval as eval_verb
 from . import models as models_verb
 from . import plot as plot_verb
+from . import rx as rx_verb
 from . import send as send_verb
 from . import study as study_verb
 from . import train as train_verb
+from . import tx as tx_verb
 from .console import report_error, say
 
 __all__ = ["app", "main"]
@@ -34,6 +37,9 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
 )
 app.command("send")(send_verb.send)
+app.command("tx", short_help="Write the frames of images as a recording.")(tx_verb.tx)
+app.command("channel", short_help="Put a recording through a simulated channel.")(channel_verb.channel)
+app.command("rx", short_help="Decode a recording.")(rx_verb.rx)
 app.command("eval", short_help="Measure systems on a data set.")(eval_verb.evaluate)
 app.command("bench", short_help="Measure a grid of systems, channels, ratios and SNRs.")(bench_verb.bench)
 app.command("plot", short_help="Draw records, and strips of received pictures.")(plot_verb.plot)

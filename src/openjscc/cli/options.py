@@ -43,6 +43,12 @@ def minutes(text: str) -> float:
 
 
 Seed = Annotated[int, typer.Option("--seed", metavar="S", parser=whole(), help="Seed of fading and noise.")]
+Recording = Annotated[
+    Path,
+    typer.Option(
+        "-o", "--output", metavar="OUT", help="A .sigmf-meta, .sigmf or .npy file; - (the default) for standard output."
+    ),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print the report to stdout as JSON.")]
 Force = Annotated[bool, typer.Option("-f", "--force", help="Replace files that exist.")]
 DataDir = Annotated[

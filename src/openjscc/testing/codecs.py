@@ -217,10 +217,11 @@ def check_receiver(link: _Link, task: str = "") -> None:
         require(_same(near, far, 5e-3), "rule C4: another process decodes another result from the same symbols")
     noise = torch.view_as_complex(torch.randn(*frame.symbols.shape, 2, generator=torch.Generator().manual_seed(4)) * 0.5**0.5)
     noise = torch.where(sent_mask(frame.length, noise.shape[1]), noise.to(frame.symbols.device), 0)
-    front = torch.arange(noise.shape[1], device=noise.device) < HEADER
-    for what, symbols in (("noise", noise), ("a header and noise", torch.where(front, frame.symbols, noise))):
-        if what != "noise" and noise.shape[1] <= 2 * HEADER:
-            continue  # too short to part the header from what follows
+    trials = {"noise": noise}
+    if frame.side.head is not None:
+        front = sent_mask(frame.side.head, noise.shape[1])
+        trials["a header and noise"] = torch.where(front, frame.symbols, noise)
+    for what, symbols in trials.items():
         result = link.decode(received.replace(symbols=symbols))
         if result.image is None or (result.ok is not None and not bool(result.ok.all())):
             continue

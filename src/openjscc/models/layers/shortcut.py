@@ -53,7 +53,7 @@ def lapped_filter(block: int) -> torch.Tensor:
 
 
 def filter_boundaries(x: torch.Tensor, matrix: torch.Tensor) -> torch.Tensor:
-    """Apply ``matrix`` ``(N, N)`` to the N samples around every boundary of two N-blocks of ``(B, C, H, W)``, along both sides."""
+    """Apply ``matrix`` ``(N, N)`` to the N samples around every boundary of N-blocks of ``(B, C, H, W)``, along both sides."""
     block = len(matrix)
     for dim in (2, 3):
         x = x.movedim(dim, -1)

@@ -1,0 +1,335 @@
+"""Transmitter, channel and receiver as three steps that share nothing but `openjscc.recording.Burst`.
+
+::
+
+    image --transmit_frames--> Burst --pass_channel--> Burst --receive_frames--> Reception
+
+`openjscc.link.transmit` with the same seed gives the same image bit for bit. The receiver knows the samples, what the channel said
+about them, and the weights at hand. It reads the header, finds the system that the header names, and lets it decode.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from .channels import Channel, generators_for_digests, image_digest, make_channel
+from .codec import Codec, Frame, Received, Reconstruction, Side, resolved_name
+from .errors import IntegrityError, MissingError, OpenJSCCError, UsageError
+from .header import VERSION, Fields, HeaderFormat, identity_of, listen, measured_noise_var
+from .link import SNR, encode, receive
+from .recording import Burst
+from .systems import DIGITAL_SYSTEMS, load, other_systems
+
+
+@dataclass(frozen=True)
+class Reception:
+    """What a receiver made of one frame.
+
+    Attributes:
+        ok: whether header and payload arrived.
+        reconstruction: of one image; empty where nothing arrived.
+        side: the header's fields, None where it could not be read.
+        codec: that decoded the frame; None where none was found.
+        noise_var: noise variance per complex symbol, as known or estimated.
+        estimated: it was estimated, from the header.
+        burst: the frame's samples.
+    """
+
+    ok: bool
+    reconstruction: Reconstruction
+    side: Side | None
+    codec: Codec | None
+    noise_var: float
+    estimated: bool
+    burst: Burst
+
+    @property
+    def system(self) -> str:
+        """The system that decoded the frame by name; empty where none did."""
+        return "" if self.codec is None else resolved_name(self.codec)
+
+
+def transmit_frames(
+    codec: Codec,
+    image: torch.Tensor | str | os.PathLike[str],
+    *,
+    snr_db: SNR | None = None,
+    channel: str | Channel = "awgn",
+    ratio: float | None = None,
+    task: str = "reconstruction",
+    uses: int | None = None,
+    label: str = "",
+) -> list[Burst]:
+    """The frames of one image, or of B images ``(B, 3, H, W)``, to be written by `openjscc.recording.save_frames`.
+
+    Args:
+        codec: the system.
+        image: as `openjscc.link.transmit` takes it.
+        snr_db: SNR in dB that the transmitter knows; None: none.
+        channel: whose law the transmitter knows, for systems that adapt to it.
+        ratio: bandwidth ratio.
+        task: what the receiver wants.
+        uses: channel uses of each frame, instead of ``ratio``.
+        label: name of the image.
+
+    Raises:
+        As `openjscc.link.encode`.
+    """
+    told = "same" if snr_db is not None else None
+    sent = encode(codec, channel, image, 0.0 if snr_db is None else snr_db, ratio=ratio, task=task, told_snr_db=told, uses=uses)
+    if sent.frame.genie is not None:
+        raise UsageError(f"{codec.name} cannot be sent", "it is a bound: choose a system")
+    form = _header_of(codec)
+    short = form is not None and form.is_short(*sent.x.shape[-2:])
+    symbols = sent.frame.symbols.cpu().numpy()
+    return [
+        Burst(
+            symbols[row, : int(length)],
+            label=label,
+            system=resolved_name(codec),
+            agreed=short,
+            draw=image_digest(sent.x[row]),
+        )
+        for row, length in enumerate(sent.frame.length)
+    ]
+
+
+def pass_channel(
+    burst: Burst, channel: str | Channel, snr_db: float, *, seed: int = 0, trial: int = 0, tell_noise: bool = True
+) -> Burst:
+    """A frame after a simulated channel, which meets the draw that `openjscc.link.transmit` gives its image (rule C12).
+
+    Args:
+        burst: as sent.
+        channel: a spec, or a `Channel`.
+        snr_db: average SNR in dB.
+        seed: the experiment's.
+        trial: number of the repetition.
+        tell_noise: the receiver is told the noise variance; else it estimates it.
+
+    Raises:
+        UsageError: a burst that has been through a channel, or holds several frames.
+    """
+    channel = make_channel(channel)
+    if burst.channel:
+        raise UsageError(f"{burst.label or 'a frame'} has been through {burst.channel.get('channel')}", "pass on what tx wrote")
+    symbols = torch.from_numpy(np.array(burst.symbols, dtype=np.complex64))[None]
+    draw = burst.draw or hashlib.sha256(symbols.numpy().tobytes()).hexdigest()
+    frame = Frame(symbols, torch.tensor([symbols.shape[1]]), Side(1, 1))
+    received = channel(frame, snr_db, generators_for_digests([draw], trial, channel.name, seed))
+    return burst.replace(
+        symbols=received.symbols[0].numpy(),
+        gain=None if received.gain is None else received.gain[0].numpy(),
+        noise_var=float(received.noise_var[0]) if tell_noise else None,
+        channel={"channel": channel.name, "snr_db": float(snr_db), "seed": seed, "trial": trial},
+    )
+
+
+class Receiver:
+    """Finds headers, loads the systems that they name, and decodes.
+
+    Args:
+        model: a system by name, for frames whose header names none, and for those of a system that is not among the weights at hand.
+        equalizer: one of `openjscc.channels.EQUALIZERS`.
+        device: where networks compute.
+    """
+
+    def __init__(self, model: str | None = None, equalizer: str = "mmse", device: torch.device | str = "cpu") -> None:
+        self.model, self.equalizer, self.device = model, equalizer, device
+        self._codecs: dict[str, Codec] = {}
+
+    def receive(self, bursts: Iterable[Burst]) -> Iterator[Reception]:
+        """What arrived, frame by frame.
+
+        Raises:
+            MissingError: a frame of a system that is not at hand, or of a later version. UsageError: a system of that name that
+                cannot be loaded.
+        """
+        for burst in bursts:
+            if burst.framed:
+                yield self._one(burst)
+            else:
+                yield from self._several(burst)
+
+    def _one(self, burst: Burst) -> Reception:
+        received, estimated = _received(burst, self.device)
+        fields = listen(received)[0]
+        if fields is None:
+            named = self.model or (burst.system if burst.agreed else "")
+            if not named:
+                return Reception(False, Reconstruction(), None, None, float(received.noise_var[0]), estimated, burst)
+            codec = self._load(named)
+        else:
+            _check_version(fields)
+            codec = self._find(fields.identity, burst.system)
+        if estimated:
+            received = self._with_noise(received, codec)
+        return self._decoded(burst, received, codec, estimated)
+
+    def _several(self, burst: Burst) -> Iterator[Reception]:
+        """The frames of a recording that nobody cut, one after another; exact zeros between them are skipped."""
+        symbols, start = burst.symbols, 0
+        while True:
+            start += _silence(symbols[start:])
+            if start >= len(symbols):
+                return
+            ahead = burst.replace(symbols=symbols[start:], gain=_from(burst.gain, start))
+            length = self._length(ahead)
+            if length is None:  # nothing that names its end: what is left is one frame, of an agreed system or of none
+                yield self._one(ahead.replace(framed=True))
+                return
+            if length > len(symbols) - start:
+                raise IntegrityError(
+                    f"a frame of {length} samples, of which {len(symbols) - start} are there", "the recording is truncated"
+                )
+            yield self._one(
+                ahead.replace(symbols=symbols[start : start + length], gain=_from(burst.gain, start, length), framed=True)
+            )
+            start += length
+
+    def _length(self, burst: Burst) -> int | None:
+        """Channel uses of the frame that a recording starts with; None where no full header says it."""
+        received, _ = _received(burst, "cpu", HEADER_MOST)
+        fields = listen(received)[0]
+        if fields is None:
+            codec = None if self.model is None else self._load(self.model)
+            agreed = getattr(_header_of(codec), "agreed_size", None) if codec is not None else None
+            if codec is None or agreed is None or not hasattr(codec, "payload_uses"):
+                return None
+            side, _ = _header_of(codec).read(received)  # pyright: ignore[reportOptionalMemberAccess]
+            if side is None or side.rate is None or side.head is None:
+                return None
+            return int(side.head[0]) + codec.payload_uses(side.height, side.width, int(side.rate[0]))  # pyright: ignore[reportAttributeAccessIssue]
+        _check_version(fields)
+        if fields.counts_uses:
+            return fields.value
+        codec = self._find(fields.identity, burst.system)
+        inner = getattr(codec, "codec", codec)
+        if not hasattr(inner, "payload_uses"):
+            raise UsageError(f"frames of {codec.name} in a recording without annotations", "record them as .sigmf-meta")
+        return fields.head + inner.payload_uses(fields.height, fields.width, fields.rate)
+
+    def _decoded(self, burst: Burst, received: Received, codec: Codec, estimated: bool) -> Reception:
+        form = _header_of(codec)
+        with torch.no_grad():
+            side = None if form is None else form.read(received)[0]
+            result = receive(codec, received, self.equalizer)
+        arrived = result.ok is None or bool(result.ok[0])
+        return Reception(arrived, result, side, codec, float(received.noise_var[0]), estimated, burst)
+
+    @staticmethod
+    def _with_noise(received: Received, codec: Codec) -> Received:
+        form = _header_of(codec)
+        side = None if form is None else form.read(received)[0]
+        if side is None or form is None:
+            return received
+        return received.replace(noise_var=measured_noise_var(received, form, side))
+
+    def _load(self, name: str) -> Codec:
+        if name not in self._codecs:
+            self._codecs[name] = load(name, device=self.device)
+        return self._codecs[name]
+
+    def _find(self, identity: int, hint: str) -> Codec:
+        """The system that a header names. The recording's own word for it is a hint: the identity decides."""
+        for name in dict.fromkeys(name for name in (self.model, hint) if name):
+            try:
+                codec = self._load(name)
+            except OpenJSCCError:
+                if name == self.model:
+                    raise
+                continue
+            if _identity(codec) == identity:
+                return codec
+        name = known_systems().get(identity)
+        if name is not None:
+            return self._load(name)
+        called = f" ({hint!r}, as the recording says)" if hint else ""
+        raise MissingError(
+            f"the system with the identity {identity:04x}{called} is not here",
+            "get its weight and point OPENJSCC_WEIGHTS at its folder, or name it with --model",
+        )
+
+
+def receive_frames(
+    bursts: Burst | Iterable[Burst], model: str | None = None, *, equalizer: str = "mmse", device: torch.device | str = "cpu"
+) -> list[Reception]:
+    """All frames of a recording, decoded. See `Receiver`."""
+    return list(Receiver(model, equalizer, device).receive([bursts] if isinstance(bursts, Burst) else bursts))
+
+
+def known_systems() -> dict[int, str]:
+    """Systems at hand by the identity in a header: released weights, digital systems by their default names, other packages'."""
+    from .models._weights import read_info, weight_files
+
+    known: dict[int, str] = {}
+    for name in other_systems():
+        try:
+            known[_identity(load(name))] = name
+        except (OpenJSCCError, TypeError):
+            continue
+    known |= {identity_of(name): name for name in DIGITAL_SYSTEMS}
+    for name, path in weight_files().items():
+        try:
+            known[identity_of(read_info(path).sha256)] = name
+        except OpenJSCCError:
+            continue
+    return known
+
+
+HEADER_MOST = 1024
+"""Samples in which a header ends."""
+
+
+def _received(burst: Burst, device: torch.device | str, most: int | None = None) -> tuple[Received, bool]:
+    """A batch of one frame. Without a noise variance: what the power of the samples says, which is 1 + noise_var."""
+    symbols = torch.from_numpy(np.array(burst.symbols[:most], dtype=np.complex64))[None]
+    gain = None if burst.gain is None else torch.from_numpy(np.array(burst.gain[:most], dtype=np.complex64))[None]
+    estimated = burst.noise_var is None
+    noise_var = burst.noise_var
+    if noise_var is None:
+        power = 1.0 if gain is None else float(gain.abs().square().mean())
+        noise_var = max(float(symbols.abs().double().square().mean()) - power, 1e-3 * power)
+    length = torch.tensor([symbols.shape[1]])
+    received = Received(symbols, torch.tensor([noise_var], dtype=torch.float32), gain, length)
+    return Received(
+        symbols.to(device), received.noise_var.to(device), None if gain is None else gain.to(device), length.to(device)
+    ), estimated
+
+
+def _silence(symbols: np.ndarray, at_once: int = 2**16) -> int:
+    """Samples at the start that are exactly zero."""
+    for start in range(0, len(symbols), at_once):
+        loud = np.flatnonzero(symbols[start : start + at_once])
+        if len(loud):
+            return start + int(loud[0])
+    return len(symbols)
+
+
+def _from(gain: np.ndarray | None, start: int, count: int | None = None) -> np.ndarray | None:
+    if gain is None or len(gain) == 1:
+        return gain
+    return gain[start:] if count is None else gain[start : start + count]
+
+
+def _check_version(fields: Fields) -> None:
+    if fields.version != VERSION:
+        raise MissingError(f"a header of version {fields.version}", f"this openjscc reads version {VERSION}: get a later one")
+
+
+def _header_of(codec: Codec | None) -> HeaderFormat | None:
+    """The header's format; of a codec with a task network that of the codec."""
+    form: Any = getattr(codec, "header", None) or getattr(getattr(codec, "codec", None), "header", None)
+    return form if isinstance(form, HeaderFormat) else None
+
+
+def _identity(codec: Codec) -> int:
+    form = _header_of(codec)
+    return -1 if form is None else form.identity
