@@ -276,6 +276,37 @@ def test_the_option_of_highest_expected_psnr_wins() -> None:
     assert best_option([hopeless], control, [picture]) == hopeless
 
 
+@pytest.mark.parametrize("source", ["jpeg", "webp"])
+@pytest.mark.parametrize("value", [0, 127, 128, 255])
+def test_an_image_without_loss_takes_what_arrives(source: str, value: int) -> None:
+    control = RateControl(source_codec(source))
+    flat = np.full((64, 64, 3), value, dtype=np.uint8)
+    natural = (photo()[0] * 255).byte().permute(1, 2, 0).numpy()
+    options = [Option(n, 400 + 1000 * n, success) for n, success in enumerate((0.99, 0.9, 0.5, 0.1, 0.02))]
+    assert math.isinf(control.psnr(flat, control.codec.qualities[-1]))
+    assert best_option(options, control, [flat]) == options[0]
+    alone = best_option(options, control, [natural])
+    assert best_option(options, control, [flat, natural, natural, natural]).success >= alone.success
+
+
+def test_nearly_grey_is_not_sent_to_be_lost() -> None:
+    """The grey image that stands for a lost one is better than any small file of this one."""
+    noise = np.random.default_rng(0).integers(-1, 2, (64, 64, 3))
+    picture = (128 + noise).astype(np.uint8)
+    options = [Option(0, 500, 0.99), Option(1, 700, 0.5), Option(2, 900, 0.1)]
+    assert best_option(options, RateControl(source_codec("jpeg")), [picture]) == options[0]
+
+
+def test_a_flat_image_arrives_as_often_as_any() -> None:
+    codec = make_digital("jpeg-ldpc")
+    black = torch.zeros(3, 64, 64)
+    arrived = 0
+    for trial in range(40):
+        ok = transmit(codec, "rayleigh:block", black, 10.0, ratio=1 / 6, trial=trial).reconstruction.ok
+        arrived += int(ok is not None and bool(ok.all()))
+    assert arrived >= 32  # BPSK 1/2 is lost below -1 dB: with probability 0.08, 3 of 40
+
+
 def test_the_scheme_rises_with_the_snr_and_falls_with_the_number_of_blocks() -> None:
     codec = make_digital("jpeg-ldpc")
     assert isinstance(codec, LDPCCodec)
