@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import pickle
 import time
 from fractions import Fraction
 
@@ -260,6 +261,17 @@ def test_a_known_gain_is_undone() -> None:
     result = make_digital(QPSK).decode(received)
     assert result.ok is not None
     assert result.ok.all()
+
+
+@pytest.mark.parametrize("name", ["jpeg-ldpc:pack=2", "webp-capacity", "bpg-ldpc"])
+def test_a_digital_link_pickles(name: str) -> None:
+    pytest.importorskip("av" if name.startswith("bpg") else "numpy")
+    codec = make_digital(name)
+    copy = pickle.loads(pickle.dumps(codec))
+    assert (copy.name, copy.tool, copy.control) == (codec.name, codec.tool, codec.control)  # here the cache is shared
+    for sent in (transmit(each, "awgn", photo(2), 12.0, ratio=1 / 6) for each in (codec, copy)):
+        assert sent.reconstruction.ok is not None
+        assert sent.reconstruction.ok.all()
 
 
 # --- link adaptation ---
