@@ -231,5 +231,8 @@ def print_records(records: list[Record]) -> None:
 
 
 def _cell(record: Record, digits: int) -> str:
+    if record.infinite:
+        left_out = f"{record.infinite} of {record.images * record.trials}"
+        return "infinite" if record.mean_finite is None else f"infinite ({figure(record.mean_finite, digits)} without {left_out})"
     mean = figure(record.mean, digits)
     return mean if record.ci95 is None else f"{mean} ± {figure(record.ci95, digits)}"
