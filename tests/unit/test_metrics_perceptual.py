@@ -155,6 +155,8 @@ def test_small_and_broken_pictures(metric: MetricFunction, make, smallest: int) 
     assert str(smallest) in caught.value.hint
     with pytest.raises(UsageError):
         metric(x, y[:1])
+    with pytest.raises(UsageError, match="values from"):
+        metric(255 * x, 255 * y)
     y[1, 0, 0, 0] = math.nan
     assert torch.isnan(metric(x, y)).tolist() == [False, True]
 
