@@ -1,4 +1,4 @@
-"""Writing files so that nobody ever sees half of one."""
+"""Writing files so that nobody ever sees half of one, and work that several processes share."""
 
 from __future__ import annotations
 
@@ -8,9 +8,16 @@ import os
 import re
 import secrets
 import time
+from collections.abc import Iterator
 from pathlib import Path
+from typing import IO, Literal
 
 from .errors import OpenJSCCError, UsageError
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None
 
 LEFT_OVER_SECONDS = 3600.0
 """A temporary file that nobody has written to for so long is of a run that was killed."""
@@ -38,6 +45,54 @@ def write_atomically(path: Path, data: bytes) -> None:
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink()
+
+
+@contextlib.contextmanager
+def claimed(path: Path, *, wait: bool) -> Iterator[bool]:
+    """Whether the work that a lock file stands for is this one's alone until the block ends, among all processes that ask.
+
+    The system lifts the claim of a process that ends, however it does. Where there are no locks (Windows, some network file
+    systems), everybody has every claim.
+
+    Args:
+        path: the lock file; it is there as long as somebody works or waits.
+        wait: for the claim; else the answer may be False.
+    """
+    held = _locked(path, wait) if fcntl is not None else None
+    try:
+        yield held is not False
+    finally:
+        if held:
+            with contextlib.suppress(OSError):
+                path.unlink()
+            held.close()
+
+
+def _locked(path: Path, wait: bool) -> IO[bytes] | Literal[False] | None:
+    """The locked file; False where another one has it, None where there are no locks."""
+    assert fcntl is not None
+    while True:
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            file = open(path, "ab")  # noqa: SIM115
+        except OSError:
+            return None
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+            if os.fstat(file.fileno()).st_ino == path.stat().st_ino:
+                return file
+            file.close()  # of one that has ended and removed it meanwhile
+        except BlockingIOError:
+            file.close()
+            return False
+        except FileNotFoundError:
+            file.close()
+        except OSError:
+            file.close()
+            return None
+        except BaseException:
+            file.close()
+            raise
 
 
 def cannot_write(path: Path, error: OSError) -> OpenJSCCError:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import json
 import math
 import shutil
@@ -237,6 +238,28 @@ def test_an_interruption_keeps_what_is_through(openjscc, pictures: Path, monkeyp
     assert [(record["snr_db"], record["images"]) for record in records] == [(0.0, 2), (10.0, 2)]
     assert unpack(Path("part.json").read_text()) == records
     assert "interrupted" in result.err
+
+
+def test_an_interruption_before_the_first_figure_leaves_old_results(openjscc, pictures: Path, monkeypatch) -> None:
+    def interrupted(*arguments, **options):
+        raise KeyboardInterrupt
+
+    Path("old.json").write_text("mine")
+    monkeypatch.setattr("openjscc.bench.points.deliver", interrupted)
+    result = openjscc("eval", "--data", pictures, "--metrics", "psnr", "-o", "old.json", "-f")
+    assert result.code == 130
+    assert "written" not in result.err
+    assert Path("old.json").read_text() == "mine"
+
+
+def test_figures_are_shown_where_the_file_cannot_be_written(openjscc, pictures: Path, monkeypatch) -> None:
+    def full(source: object, target: object) -> None:
+        raise OSError(errno.ENOSPC, "full")
+
+    monkeypatch.setattr("os.replace", full)
+    result = openjscc("eval", "--data", pictures, "--metrics", "psnr", "-o", "r.json")
+    assert result.code == 1
+    assert "adjscc.photo" in result.out
 
 
 def test_interrupted_is_a_keyboard_interrupt() -> None:

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import errno
 import os
+import subprocess
+import sys
+import threading
 import time
+import types
 from pathlib import Path
 
 import pytest
@@ -12,7 +16,7 @@ import torch
 
 from openjscc.data.images import write_png
 from openjscc.errors import OpenJSCCError, UsageError
-from openjscc.files import LEFT_OVER_SECONDS, cannot_write, sweep, write_atomically
+from openjscc.files import LEFT_OVER_SECONDS, cannot_write, claimed, sweep, write_atomically
 
 
 def left(path: Path, seconds: float) -> Path:
@@ -60,3 +64,52 @@ def test_nothing_is_left_of_a_failure(tmp_path: Path, monkeypatch: pytest.Monkey
     with pytest.raises(OpenJSCCError, match="full"):
         write_atomically(tmp_path / "a.json", b"new")
     assert not list(tmp_path.iterdir())
+
+
+def test_a_claim_is_one_s_alone(tmp_path: Path) -> None:
+    path = tmp_path / "cells" / "a.lock"
+    with claimed(path, wait=False) as mine, claimed(path, wait=False) as theirs:
+        assert (mine, theirs) == (True, False)
+    assert not path.exists()
+    order: list[str] = []
+
+    def second() -> None:
+        with claimed(path, wait=True) as free:
+            order.append(f"second {free}")
+
+    with claimed(path, wait=True):
+        thread = threading.Thread(target=second)
+        thread.start()
+        time.sleep(0.2)
+        order.append("first")
+    thread.join()
+    assert order == ["first", "second True"]
+    assert not path.exists()
+    with claimed(path, wait=False) as free:  # of the last one nothing is left
+        assert free
+
+
+def test_the_claim_of_a_killed_process_is_lifted(tmp_path: Path) -> None:
+    path = tmp_path / "a.lock"
+    program = f"""
+import os
+from pathlib import Path
+from openjscc.files import claimed
+with claimed(Path({str(path)!r}), wait=False):
+    os.kill(os.getpid(), 9)
+"""
+    assert subprocess.run([sys.executable, "-c", program]).returncode == -9
+    assert path.exists()
+    with claimed(path, wait=False) as free:
+        assert free
+    assert not path.exists()
+
+
+def test_where_there_are_no_locks_everybody_may_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def unsupported(*arguments: object) -> None:
+        raise OSError(errno.ENOLCK, "no locks")
+
+    for module in (types.SimpleNamespace(flock=unsupported, LOCK_EX=2, LOCK_NB=4), None):
+        monkeypatch.setattr("openjscc.files.fcntl", module)
+        with claimed(tmp_path / "a.lock", wait=False) as mine, claimed(tmp_path / "a.lock", wait=False) as theirs:
+            assert (mine, theirs) == (True, True)

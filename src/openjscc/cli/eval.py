@@ -196,13 +196,15 @@ def _run(
 def _report(records: list[Record], output: Path | None, as_json: bool) -> None:
     from ..bench.records import to_json, write_records
 
-    if output is not None:
-        write_records(output, records)
-        say(f"written: {output}")
-    if as_json:
-        print(to_json(records))
-    elif records:
-        print_records(records)
+    try:
+        if output is not None and records:  # an empty list over old results would say less than nothing
+            write_records(output, records)
+            say(f"written: {output}")
+    finally:  # where the file cannot be written, the figures are not lost with it
+        if as_json:
+            print(to_json(records))
+        elif records:
+            print_records(records)
 
 
 def print_records(records: list[Record]) -> None:
