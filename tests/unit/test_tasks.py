@@ -231,7 +231,7 @@ def test_networks_of_other_packages(monkeypatch: pytest.MonkeyPatch) -> None:
     group = tasks._registry.GROUP
     assert group == "openjscc.task_networks"
     entries = [EntryPoint(name, f"somebodys_network:{name}", group) for name in ("make", "nothing", "bare", "gone")]
-    monkeypatch.setattr(tasks._registry, "entry_points", lambda group: entries)
+    monkeypatch.setattr("openjscc.plugins.entry_points", lambda group: [entry for entry in entries if entry.group == group])
     loaded = load_task_network("make")
     assert (loaded.name, loaded.classes[0], loaded.training) == ("make", "dark", False)
     before = loaded.sha256

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import sys
+import warnings
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -79,7 +80,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         errors = "surrogateescape" if (sys.stdout.encoding or "").lower().replace("-", "") == "utf8" else "backslashreplace"
         sys.stdout.reconfigure(errors=errors)  # pyright: ignore[reportAttributeAccessIssue]
     try:
-        code = _run(arguments)
+        with warnings.catch_warnings():
+            _warn_in_a_line()
+            code = _run(arguments)
         sys.stdout.flush()
     except OSError as error:  # what is left in stdout's buffer must not be tried again at the end of the process
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -89,6 +92,23 @@ def main(argv: Sequence[str] | None = None) -> int:
     if code == INTERRUPTED:
         say("interrupted")
     return code
+
+
+def _warn_in_a_line() -> None:
+    """Notes on plug-ins that are left out are one line, each once; other warnings stay as they are."""
+    from ..plugins import PlugInWarning
+
+    usual, said = warnings.showwarning, set()
+
+    def show(message: Warning | str, category: type[Warning], *place: Any) -> None:
+        if not issubclass(category, PlugInWarning):
+            usual(message, category, *place)
+        elif str(message) not in said:
+            said.add(str(message))
+            say(f"note: {message}")
+
+    warnings.showwarning = show
+    warnings.simplefilter("always", PlugInWarning)
 
 
 def _run(arguments: list[str]) -> int:
