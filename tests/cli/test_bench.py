@@ -22,7 +22,7 @@ import pytest
 from far_device import FAR, far_device
 from openjscc import metrics
 from openjscc.bench import read_records
-from openjscc.bench.grid import Precision, _wanted, measure_cell, plan_cells
+from openjscc.bench.grid import Cell, Precision, _wanted, measure_cell, plan_cells
 from openjscc.bench.packing import unpack
 from openjscc.bench.pictures import add_kept, read_kept
 from openjscc.bench.points import Measured
@@ -515,6 +515,31 @@ def test_two_commands_at_once(openjscc, pictures: Path, tiny_weights: Path) -> N
     assert len(read_kept(Path("out/pictures"))) == 20
     openjscc("bench", *arguments[:-1], "whole").assert_ok()
     assert figures("out") == figures("whole")
+
+
+def test_no_trial_repeats_the_noise_of_another(openjscc, pictures: Path) -> None:
+    """Also those that --until adds."""
+    until = ("--until", "psnr=0.001", "--max-trials", 12)
+    openjscc("bench", "--data", pictures, "--metrics", "psnr", "--snr", "1", "--trials", 2, *until, "-o", "out").assert_ok()
+    (path,) = Path("out/cells").glob("*.json")
+    values = json.loads(path.read_text())["pictures"]["values"]["psnr"]
+    assert all(len(row) == 12 for row in values)
+    assert all(len(set(row)) == 12 for row in values)
+    openjscc("eval", "--data", pictures, "--metrics", "psnr", "--snr", "1", "--trials", 12, "-o", "all.json").assert_ok()
+    (record,) = read_records(Path("all.json"))
+    assert record.mean == pytest.approx(fmean(value for row in values for value in row), abs=1e-6), "as if asked for at once"
+
+
+def test_a_cell_is_known_by_all_that_its_figures_depend_on() -> None:
+    cell = Cell("adjscc", "adjscc.photo", "0" * 64, "kodak", "1" * 64, "awgn", 1 / 6, 10.0, None, ("psnr",), Precision(2), 0)
+    others = {
+        "system": "adjscc.photo", "weight": "adjscc.cifar10", "weight_sha256": "2" * 64, "data": "div2k", "data_sha256": "2" * 64,
+        "channel": "rayleigh:block", "ratio": 1 / 12, "snr_db": 11.0, "told_snr_db": 10.0, "metrics": ("ssim",),
+        "precision": Precision(3), "seed": 1, "task_networks": (("classifier.cifar10", "3" * 64),), "masks_sha256": "3" * 64,
+    }  # fmt: skip
+    assert set(others) == {field.name for field in dataclasses.fields(Cell)}, "a new field needs a line here"
+    keys = {name: dataclasses.replace(cell, **{name: value}).key for name, value in others.items()}
+    assert len({cell.key, *keys.values()}) == len(others) + 1, keys
 
 
 def test_bad_input(openjscc, pictures: Path, photo: Path) -> None:

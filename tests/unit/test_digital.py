@@ -13,8 +13,8 @@ import pytest
 import torch
 
 from helpers import generator
-from openjscc.channels import make_channel
-from openjscc.codec import LOST_GREY, Conditions, Fading, Received, is_bound, takes_any_ratio
+from openjscc.channels import Channel, make_channel
+from openjscc.codec import LOST_GREY, Codec, Conditions, Fading, Frame, Received, is_bound, takes_any_ratio
 from openjscc.digital import DIGITAL_SYSTEMS, make_digital
 from openjscc.digital import bler as bler_module
 from openjscc.digital.adaptation import Option, best_option, undominated
@@ -272,6 +272,32 @@ def test_a_digital_link_pickles(name: str) -> None:
     for sent in (transmit(each, "awgn", photo(2), 12.0, ratio=1 / 6) for each in (codec, copy)):
         assert sent.reconstruction.ok is not None
         assert sent.reconstruction.ok.all()
+
+
+@pytest.mark.parametrize("name", [QPSK, "jpeg-ldpc:mcs=qpsk-1/2-n1944:pack=2"])
+def test_a_wrong_crc_loses_the_image(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """All parity checks hold, and the file could be decoded: only the CRC says that it is not what was sent."""
+    from openjscc.digital import ldpc
+
+    codec, real = make_digital(name), ldpc.crc
+
+    def flipped(bits: np.ndarray, kind: str) -> np.ndarray:
+        found = real(bits, kind).copy()
+        found[:, 5] ^= 1
+        return found
+
+    channel = make_channel("awgn")
+    assert decoded(codec, channel, codec.encode(photo(2), Conditions(ratio=0.25))) == [True, True]
+    with monkeypatch.context() as patch:
+        patch.setattr(ldpc, "crc", flipped)
+        frame = codec.encode(photo(2), Conditions(ratio=0.25))
+    assert decoded(codec, channel, frame) == [False, False]
+
+
+def decoded(codec: Codec, channel: Channel, frame: Frame) -> list[bool]:
+    ok = codec.decode(channel(frame, 30.0, torch.Generator().manual_seed(1))).ok
+    assert ok is not None
+    return ok.tolist()
 
 
 # --- link adaptation ---
