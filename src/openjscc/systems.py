@@ -92,6 +92,26 @@ def load(
     return _placed(codec, device)
 
 
+def check_name(name: str, data: str | None = None) -> None:
+    """Refuse a system's name that means nothing, without loading a weight or another package.
+
+    Args:
+        name: as in `load`.
+        data: as in `load`.
+
+    Raises:
+        UsageError, MissingError: as `load`, as far as the name tells.
+    """
+    if (parts := composite_parts(name)) is not None:
+        if all(parts):
+            check_name(parts[0], data)
+    elif _other(name) is None:
+        if is_digital(name):
+            make_digital(name)
+        else:
+            resolve(split_options(name)[0], None, data, also=_also())
+
+
 def _placed(codec: Codec, device: torch.device | str) -> Codec:
     """With its networks on that device."""
     return codec.to(device) if isinstance(codec, nn.Module) else codec

@@ -307,7 +307,9 @@ def test_a_full_disk_has_one_exit_code(
 
     monkeypatch.setattr("os.replace", full)
     result = openjscc(verb, *options[verb])
-    result.assert_error(1, "No space left on device")
+    assert result.code == 1
+    assert "error: " in result.err
+    assert "No space left on device" in result.err
     assert not [path for path in Path().rglob("*") if path.name.endswith(".tmp")]
 
 
@@ -330,3 +332,43 @@ sys.exit(main())
 def test_the_installed_command_is_the_one_that_heeds_ctrl_c() -> None:
     with open(Path(__file__).parents[2] / "pyproject.toml", "rb") as file:
         assert tomllib.load(file)["project"]["scripts"] == {"openjscc": "openjscc.__main__:main"}
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        "send absent.png --model NOPE",
+        "send absent.png --model NOPE+fcn",
+        "send absent.png --compare adjscc,NOPE",
+        "send absent.png --channel NOPE",
+        "send absent.png --task NOPE",
+        "eval NOPE --data absent -o absent/r.json",
+        "eval --data absent --channel NOPE -o absent/r.json",
+        "eval --data absent --metrics NOPE -o absent/r.json",
+        "bench --systems NOPE --data absent -o file.png",
+        "bench --channel NOPE --data absent -o file.png",
+        "bench --metrics NOPE --data absent -o file.png",
+        "plot absent.json --y NOPE -o absent/a.svg",
+        "plot absent.json --x NOPE -o absent/a.svg",
+        "plot absent.json --style NOPE -o absent/a.svg",
+        "study NOPE -o file.png",
+        "train NOPE -o file.png",
+    ],
+)
+def test_names_are_looked_at_before_paths(openjscc, arguments: str) -> None:
+    Path("file.png").write_bytes(b"a file")
+    openjscc(*arguments.split()).assert_error(2, "NOPE")
+
+
+def test_packaged_names_are_looked_at_before_torch() -> None:
+    program = """
+import sys
+from openjscc.cli import main
+for arguments in (["train", "adjscc-foto"], ["study", "kodak-snrr"]):
+    assert main(arguments) == 2
+assert "torch" not in sys.modules
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "adjscc-photo" in done.stderr
+    assert "kodak-snr" in done.stderr

@@ -91,13 +91,13 @@ def bench(
     """
     from ..bench.grid import plan_cells
     from ..bench.perception import open_networks
+    from ..channels import make_channel
     from ..data.datasets import DATASETS, open_dataset
     from ..devices import find_device
     from ..errors import UsageError
-    from ..systems import default_system, load_all
+    from ..systems import check_name, default_system, load_all
     from ..units import parse_ratios
 
-    check_folder(output, make=False)
     where = find_device(device)
     ratios = (None,) if ratio is None else parse_ratios(ratio)
     listed, looked_by, wanted = asked_of(metrics, task, task_network)
@@ -106,7 +106,11 @@ def bench(
         raise UsageError(f"--keep {keep} with the task {wanted}", "received pictures are kept, and none are received")
     channels, snrs = names(channel, "channel list"), snr_list(snr)
     told = None if told_snr is None else one_snr(told_snr)
+    channels = [make_channel(spec).name for spec in channels]
     asked = named_systems(named, systems) or [default_system(wanted, requested=task is not None)]
+    for name in asked:
+        check_name(name)
+    check_folder(output, make=False)
     opened = load_all(asked, ratios, data if data in DATASETS else None, where)
     check_told(opened, told)
     dataset = open_dataset(data, data_dir, split="test", limit=limit, cache_mib=1024)

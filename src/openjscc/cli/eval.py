@@ -90,11 +90,9 @@ def evaluate(
     from ..channels import make_channel
     from ..data.datasets import open_dataset
     from ..devices import find_device
-    from ..systems import default_system
+    from ..systems import check_name, default_system
     from ..units import parse_ratios
 
-    if output is not None:
-        check_target(output, force, ".json")
     where = find_device(device)
     ratios = (None,) if ratio is None else parse_ratios(ratio)
     listed, looked_by, wanted = asked_of(metrics, task, task_network)
@@ -108,6 +106,10 @@ def evaluate(
         told_snr_db=None if told_snr is None else one_snr(told_snr),
     )
     asked = named_systems(named, systems) or [default_system(wanted, requested=task is not None)]
+    for name in asked:
+        check_name(name)
+    if output is not None:
+        check_target(output, force, ".json")
     plan = _plan(asked, sweep, data, wanted, where)
     dataset = open_dataset(data, data_dir, split="test", limit=limit, cache_mib=0)
     if dataset.note:
