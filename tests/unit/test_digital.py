@@ -17,6 +17,7 @@ from openjscc.channels import Channel, make_channel
 from openjscc.codec import LOST_GREY, Codec, Conditions, Fading, Frame, Received, is_bound, takes_any_ratio
 from openjscc.digital import DIGITAL_SYSTEMS, make_digital
 from openjscc.digital import bler as bler_module
+from openjscc.digital._base import SeparateCodec
 from openjscc.digital.adaptation import Option, best_option, undominated
 from openjscc.digital.bler import Curve, Table, equivalent_snr
 from openjscc.digital.capacity import CapacityCodec, ergodic_capacity, outage_capacity
@@ -267,6 +268,7 @@ def test_a_known_gain_is_undone() -> None:
 def test_a_digital_link_pickles(name: str) -> None:
     pytest.importorskip("av" if name.startswith("bpg") else "numpy")
     codec = make_digital(name)
+    assert isinstance(codec, SeparateCodec)
     copy = pickle.loads(pickle.dumps(codec))
     assert (copy.name, copy.tool, copy.control) == (codec.name, codec.tool, codec.control)  # here the cache is shared
     for sent in (transmit(each, "awgn", photo(2), 12.0, ratio=1 / 6) for each in (codec, copy)):

@@ -21,7 +21,8 @@ from openjscc.files import LEFT_OVER_SECONDS, cannot_write, claimed, sweep, writ
 
 def left(path: Path, seconds: float) -> Path:
     path.write_bytes(b"half")
-    os.utime(path, (time.time() - seconds,) * 2)
+    then = time.time() - seconds
+    os.utime(path, (then, then))
     return path
 
 

@@ -79,7 +79,7 @@ def test_a_name_has_one_meaning(monkeypatch: pytest.MonkeyPatch, name: str) -> N
     for asked in {name, f"{name}:mcs=qpsk-1/2-n1944" if name == "jpeg-ldpc" else name}:
         for load in (systems.load, lambda system: systems.load_all([system])[0][1]):
             if name == "mine":
-                with pytest.raises(UsageError, match="2 packages .*own_codec:Uncoded"):
+                with pytest.raises(UsageError, match=r"2 packages .*own_codec:Uncoded"):
                     load(asked)
             else:
                 with pytest.warns(PlugInWarning, match=f"'{name}' is a system of openjscc; .*own_codec:Uncoded"):

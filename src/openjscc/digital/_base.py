@@ -60,7 +60,8 @@ class SeparateCodec(ABC):
         return {name: value for name, value in self.__dict__.items() if name != "control"}
 
     def __setstate__(self, state: dict[str, object]) -> None:
-        self.__dict__.update(state)
+        for name, value in state.items():
+            setattr(self, name, value)
         self.control = _shared_control(self.source)
 
     @property
