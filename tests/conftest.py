@@ -173,4 +173,4 @@ def shades(monkeypatch: pytest.MonkeyPatch) -> None:
     module.Shades, module.Brightness = Shades, Brightness  # pyright: ignore[reportAttributeAccessIssue]
     monkeypatch.setitem(sys.modules, "somebodys_network", module)
     entries = [EntryPoint(name.lower(), f"somebodys_network:{name}", _registry.GROUP) for name in ("Shades", "Brightness")]
-    monkeypatch.setattr(_registry, "entry_points", lambda group: entries)
+    monkeypatch.setattr("openjscc.plugins.entry_points", lambda group: [entry for entry in entries if entry.group == group])

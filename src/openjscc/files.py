@@ -1,20 +1,39 @@
-"""Writing files so that nobody ever sees half of one."""
+"""Writing files so that nobody ever sees half of one, and work that several processes share."""
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import os
+import re
+import secrets
+import time
+from collections.abc import Iterator
 from pathlib import Path
+from typing import IO, Literal
 
-from .errors import UsageError
+from .errors import OpenJSCCError, UsageError
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None
+
+LEFT_OVER_SECONDS = 3600.0
+"""A temporary file that nobody has written to for so long is of a run that was killed."""
 
 
 def write_atomically(path: Path, data: bytes) -> None:
     """Write beside the target, flush to the disk, then rename: a reader sees the old file or the new one, never a torn one.
 
+    What killed runs left of the same file is removed.
+
     Raises:
-        UsageError: where the folder cannot be written.
+        UsageError: where the folder cannot be written. OpenJSCCError: the disk is full or broken (exit code 1).
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    name = path.name[:100]
+    sweep(path.parent, name)
+    temporary = path.with_name(f".{name}.{secrets.token_hex(4)}.tmp")
     try:
         with open(temporary, "wb") as file:
             file.write(data)
@@ -22,7 +41,81 @@ def write_atomically(path: Path, data: bytes) -> None:
             os.fsync(file.fileno())
         os.replace(temporary, path)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise UsageError(
-            f"cannot write {path}: {error.strerror}", "choose a folder that you may write to and that has room"
-        ) from None
+        raise cannot_write(path, error) from None
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+
+
+@contextlib.contextmanager
+def claimed(path: Path, *, wait: bool) -> Iterator[bool]:
+    """Whether the work that a lock file stands for is this one's alone until the block ends, among all processes that ask.
+
+    The system lifts the claim of a process that ends, however it does. Where there are no locks (Windows, some network file
+    systems), everybody has every claim.
+
+    Args:
+        path: the lock file; it is there as long as somebody works or waits.
+        wait: for the claim; else the answer may be False.
+    """
+    held = _locked(path, wait) if fcntl is not None else None
+    try:
+        yield held is not False
+    finally:
+        if held:
+            with contextlib.suppress(OSError):
+                path.unlink()
+            held.close()
+
+
+def _locked(path: Path, wait: bool) -> IO[bytes] | Literal[False] | None:
+    """The locked file; False where another one has it, None where there are no locks."""
+    assert fcntl is not None
+    while True:
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            file = open(path, "ab")  # noqa: SIM115
+        except OSError:
+            return None
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+            if os.fstat(file.fileno()).st_ino == path.stat().st_ino:
+                return file
+            file.close()  # of one that has ended and removed it meanwhile
+        except BlockingIOError:
+            file.close()
+            return False
+        except FileNotFoundError:
+            file.close()
+        except OSError:
+            file.close()
+            return None
+        except BaseException:
+            file.close()
+            raise
+
+
+def cannot_write(path: Path, error: OSError) -> OpenJSCCError:
+    """The error for a file that the system did not write: a disk that is full or broken is no wrong usage."""
+    message = f"{path} cannot be written: {error.strerror or error}"
+    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO):
+        return OpenJSCCError(message, "make room, or choose another place with -o")
+    return UsageError(message, "choose a place that you may write to with -o")
+
+
+def sweep(folder: Path, name: str | None = None) -> None:
+    """Remove temporary files of `write_atomically` and `openjscc.data.images.write_png` that killed runs left in a folder.
+
+    One that was written to in the last `LEFT_OVER_SECONDS` may be at work, here or on another machine, and stays.
+
+    Args:
+        folder: may be missing.
+        name: only those of the file of this name; None: of any, for folders that nobody else writes to.
+    """
+    of_name = ".+" if name is None else re.escape(name)
+    with contextlib.suppress(OSError), os.scandir(folder) as entries:
+        for entry in entries:
+            if re.fullmatch(rf"\.{of_name}\.[0-9a-f]+\.tmp", entry.name):
+                with contextlib.suppress(OSError):
+                    if time.time() - entry.stat(follow_symlinks=False).st_mtime > LEFT_OVER_SECONDS:
+                        os.unlink(entry.path)

@@ -3,14 +3,17 @@ a task network at the receiver (``CODEC+NETWORK``)."""
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import EntryPoint
+from typing import Any
 
 import torch
 from torch import nn
 
+from . import plugins
 from .codec import TASKS, Codec
 from .composite import SEPARATOR, CompositeCodec
 from .digital import DIGITAL_SYSTEMS, is_digital, make_digital
@@ -89,6 +92,26 @@ def load(
     return _placed(codec, device)
 
 
+def check_name(name: str, data: str | None = None) -> None:
+    """Refuse a system's name that means nothing, without loading a weight or another package.
+
+    Args:
+        name: as in `load`.
+        data: as in `load`.
+
+    Raises:
+        UsageError, MissingError: as `load`, as far as the name tells.
+    """
+    if (parts := composite_parts(name)) is not None:
+        if all(parts):
+            check_name(parts[0], data)
+    elif _other(name) is None:
+        if is_digital(name):
+            make_digital(name)
+        else:
+            resolve(split_options(name)[0], None, data, also=_also())
+
+
 def _placed(codec: Codec, device: torch.device | str) -> Codec:
     """With its networks on that device."""
     return codec.to(device) if isinstance(codec, nn.Module) else codec
@@ -110,7 +133,7 @@ def split_options(name: str) -> tuple[str, list[str]]:
 
 def composite_parts(name: str) -> tuple[str, str] | None:
     """Codec and task network of ``CODEC+NETWORK`` (the last ``+`` counts); None for another name, or a file's."""
-    if SEPARATOR not in name or os.path.exists(name) or name in {entry.name for entry in entry_points(group=GROUP)}:
+    if SEPARATOR not in name or os.path.exists(name) or name in {entry.name for entry in plugins.entries(GROUP)}:
         return None
     codec, _, network = name.rpartition(SEPARATOR)
     return codec, network
@@ -135,41 +158,48 @@ def other_systems() -> dict[str, Callable[[], Codec]]:
         [project.entry-points."openjscc.systems"]
         mycodec = "mypackage:make_codec"
 
+    A name that has a meaning here (an architecture, a digital system) keeps it: `load` and `load_all` leave the entry point out,
+    with a `openjscc.plugins.PlugInWarning`.
+
     Raises:
         UsageError: when it is called, for an entry that cannot be imported or makes no codec. `load` and `load_all` also refuse
-            one whose name has another meaning (an architecture, a digital system, another package's).
+            a name that two packages have.
     """
-    return {entry.name: partial(_make_other, entry) for entry in entry_points(group=GROUP)}
+    return {entry.name: partial(_make_other, entry) for entry in plugins.entries(GROUP)}
 
 
 def _other(name: str) -> Callable[[], Codec] | None:
     """What makes the system of another package that a name means; None where it means none."""
     own = name.split(":")[0].strip().lower() if is_digital(name) else name
-    found = {entry.value: entry for entry in entry_points(group=GROUP) if entry.name in (name, own)}
-    if not found:
-        return None
-    values = ", ".join(found)
-    if is_digital(name) or name.partition(".")[0] in ARCHITECTURES:
-        raise UsageError(f"{name!r} is a system of openjscc and of another package ({values})", "rename that entry point")
-    if len(found) > 1:
-        raise UsageError(f"{name!r} is a system of {len(found)} packages ({values})", "remove one, or rename its entry point")
-    return partial(_make_other, *found.values())
+    entry = plugins.meant(GROUP, own, "system", taken=is_digital(name) or name.partition(".")[0] in ARCHITECTURES)
+    return None if entry is None else partial(_make_other, entry)
 
 
 def _make_other(entry: EntryPoint) -> Codec:
-    try:
-        codec = entry.load()()
-    except Exception as error:
-        raise UsageError(
-            f"system {entry.name!r} cannot be made: {type(error).__name__}: {error}", f"its entry point is {entry.value}"
-        ) from error
+    codec = plugins.make(entry, "system")
     if not isinstance(codec, Codec):
         raise UsageError(f"system {entry.name!r} is a {type(codec).__name__}", "its entry point must make a openjscc.codec.Codec")
+    wrong = [
+        field
+        for field, fits in (
+            ("name", isinstance(codec.name, str)),
+            ("tasks", _all_are(codec.tasks, lambda task: task in TASKS)),
+            ("ratios", _all_are(codec.ratios, lambda ratio: isinstance(ratio, int | float) and 0 < ratio < math.inf)),
+        )
+        if not fits
+    ]
+    if wrong:
+        value = repr(getattr(codec, wrong[0]))[:100]
+        raise UsageError(f"system {entry.name!r} has {wrong[0]} {value}", "see openjscc.codec.Codec; check_codec tests it")
     return codec
 
 
+def _all_are(values: object, fits: Callable[[Any], bool]) -> bool:
+    return isinstance(values, Sequence) and not isinstance(values, str) and len(values) > 0 and all(map(fits, values))
+
+
 def _also() -> list[str]:
-    return [*DIGITAL_SYSTEMS, *(entry.name for entry in entry_points(group=GROUP))]
+    return [*DIGITAL_SYSTEMS, *(entry.name for entry in plugins.entries(GROUP))]
 
 
 def load_all(

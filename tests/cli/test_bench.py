@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import io
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -20,13 +22,14 @@ import pytest
 from far_device import FAR, far_device
 from openjscc import metrics
 from openjscc.bench import read_records
-from openjscc.bench.grid import Precision, _wanted, measure_cell, plan_cells
+from openjscc.bench.grid import Cell, Precision, _wanted, measure_cell, plan_cells
 from openjscc.bench.packing import unpack
-from openjscc.bench.pictures import read_kept
+from openjscc.bench.pictures import add_kept, read_kept
 from openjscc.bench.points import Measured
 from openjscc.bench.statistics import half_width_95
 from openjscc.cli.console import progress
 from openjscc.data.datasets import open_dataset
+from openjscc.files import claimed
 
 DIGITAL = "jpeg-ldpc:mcs=qpsk-1/2-n1944"
 
@@ -52,6 +55,12 @@ def figures(folder: Path | str) -> list[dict]:
 def cells(folder: Path | str) -> dict[str, int]:
     """Every stored cell with the time at which it was written."""
     return {path.name: path.stat().st_mtime_ns for path in (Path(folder) / "cells").glob("*.json")}
+
+
+def write_cell(path: Path, content: dict) -> None:
+    """A cell's file with the checksum of what it says now."""
+    text = json.dumps({key: value for key, value in content.items() if key != "sha256"}).removesuffix("}")
+    path.write_text(f'{text}, "sha256": "{hashlib.sha256(text.encode()).hexdigest()}"}}\n')
 
 
 def test_a_grid_of_learned_and_digital_systems(openjscc, pictures: Path) -> None:
@@ -390,7 +399,7 @@ def test_cells_of_another_source_coder_or_version(openjscc, pictures: Path) -> N
             record["versions"]["torch"] = "1.0"
         else:
             record["tool"] = "jpeg 1"
-        path.write_text(json.dumps(content))
+        write_cell(path, content)
     again = openjscc(*arguments)
     again.assert_ok()
     assert "1 of 2 cells are there already" in again.err
@@ -418,12 +427,119 @@ def test_the_device_is_where_networks_compute(openjscc, pictures: Path, monkeypa
     assert "note: 1 of them are of another device (meta: " in mixed.err
 
 
-def test_a_damaged_cell_is_named(openjscc, pictures: Path) -> None:
-    arguments = ["bench", "--data", pictures, "--metrics", "psnr", "-o", "out"]
+@pytest.mark.parametrize("damage", ["cut", "empty", "digit", "unsealed", "format", "cell", "deep"])
+def test_a_damaged_cell_is_named(openjscc, pictures: Path, damage: str) -> None:
+    arguments = ["bench", "--data", pictures, "--metrics", "psnr", "--snr", "4,10", "-o", "out"]
     openjscc(*arguments).assert_ok()
-    (path,) = Path("out/cells").glob("*.json")
-    path.write_text(path.read_text()[:100])
+    path, other = sorted(Path("out/cells").glob("*.json"))
+    text, content = path.read_text(), json.loads(path.read_text())
+    if damage in ("cut", "empty"):
+        path.write_text(text[: 100 if damage == "cut" else 0])
+    elif damage == "digit":
+        mean = repr(content["records"][0]["mean"])
+        path.write_text(text.replace(mean, "99.0", 1))
+    elif damage == "unsealed":
+        path.write_text(json.dumps({key: value for key, value in content.items() if key != "sha256"}))
+    elif damage == "deep":
+        path.write_text("[" * 20000)
+    elif damage == "cell":
+        path.write_text(other.read_text())
+    else:
+        write_cell(path, content | {"format": 1})
     openjscc(*arguments).assert_error(4, path.name)
+
+
+def test_a_kept_image_that_is_another_one_now_is_noticed(openjscc, pictures: Path) -> None:
+    arguments = ["bench", "--data", pictures, "--metrics", "psnr", "--keep", 1, "-o", "out"]
+    openjscc(*arguments).assert_ok()
+    assert "1 of 1 cells are there already" in openjscc(*arguments).err
+    (kept,) = Path("out/pictures").rglob("*.png")
+    original = kept.read_bytes()
+    shutil.copy(pictures / "1.png", kept)
+    openjscc("plot", "out", "--kind", "strip", "--picture", "0.png", "-o", "strip.png").assert_error(4, kept.name)
+    again = openjscc(*arguments)
+    again.assert_ok()
+    assert "are there already" not in again.err
+    assert kept.read_bytes() == original
+
+
+def test_two_commands_in_one_folder_share_the_cells(openjscc, pictures: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While this one is at work, another one holds the first cell and finishes it, and has measured the third."""
+    from openjscc.bench import grid
+
+    arguments = ["bench", "--data", pictures, "--snr", "1,4,7", "--metrics", "psnr", "--keep", 1]
+    openjscc(*arguments, "-o", "whole").assert_ok()
+    first, second, third = [record["snr_db"] for record in figures("whole")]
+    by_snr = {json.loads(path.read_text())["cell"]["snr_db"]: path for path in Path("whole/cells").glob("*.json")}
+    real, measured = grid.measure_cell, []
+    claim = claimed(Path("out/cells", by_snr[first].name).with_suffix(".lock"), wait=False)
+    assert claim.__enter__()
+
+    def measure_one(plan, cell, *rest, **named):
+        measured.append(cell.snr_db)
+        for snr_db in (first, third):  # the other command
+            shutil.copytree(Path("whole/pictures", by_snr[snr_db].stem), Path("out/pictures", by_snr[snr_db].stem))
+            entries = [kept for kept in read_kept(Path("whole/pictures")) if kept.snr_db == snr_db]
+            add_kept(Path("out/pictures"), entries)
+            shutil.copy(by_snr[snr_db], "out/cells")
+        claim.__exit__(None, None, None)
+        return real(plan, cell, *rest, **named)
+
+    monkeypatch.setattr(grid, "measure_cell", measure_one)
+    result = openjscc(*arguments, "-o", "out")
+    result.assert_ok()
+    assert measured == [second]
+    assert "2 cells were measured by another command meanwhile" in result.err
+    assert figures("out") == figures("whole")
+    assert len(read_kept(Path("out/pictures"))) == 3
+    assert not [path for path in Path("out").rglob("*") if path.suffix == ".lock"]
+
+
+@pytest.mark.slow
+def test_two_commands_at_once(openjscc, pictures: Path, tiny_weights: Path) -> None:
+    arguments = ["--data", str(pictures), "--snr", "0:9:1", "--metrics", "psnr", "--trials", "4", "--keep", "2", "-o", "out"]
+    both = [
+        subprocess.Popen(
+            [sys.executable, "-m", "openjscc", "bench", *arguments],
+            env={**os.environ, "OPENJSCC_WEIGHTS": str(tiny_weights), "OMP_NUM_THREADS": "1"},
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for _ in range(2)
+    ]
+    said = [process.communicate(timeout=300)[1] for process in both]
+    assert [process.returncode for process in both] == [0, 0], said
+    assert "error" not in "".join(said)
+    assert len(cells("out")) == 10
+    assert len(read_kept(Path("out/pictures"))) == 20
+    openjscc("bench", *arguments[:-1], "whole").assert_ok()
+    assert figures("out") == figures("whole")
+
+
+def test_no_trial_repeats_the_noise_of_another(openjscc, pictures: Path) -> None:
+    """Also those that --until adds."""
+    until = ("--until", "psnr=0.001", "--max-trials", 12)
+    openjscc("bench", "--data", pictures, "--metrics", "psnr", "--snr", "1", "--trials", 2, *until, "-o", "out").assert_ok()
+    (path,) = Path("out/cells").glob("*.json")
+    values = json.loads(path.read_text())["pictures"]["values"]["psnr"]
+    assert all(len(row) == 12 for row in values)
+    assert all(len(set(row)) == 12 for row in values)
+    openjscc("eval", "--data", pictures, "--metrics", "psnr", "--snr", "1", "--trials", 12, "-o", "all.json").assert_ok()
+    (record,) = read_records(Path("all.json"))
+    assert record.mean == pytest.approx(fmean(value for row in values for value in row), abs=1e-6), "as if asked for at once"
+
+
+def test_a_cell_is_known_by_all_that_its_figures_depend_on() -> None:
+    cell = Cell("adjscc", "adjscc.photo", "0" * 64, "kodak", "1" * 64, "awgn", 1 / 6, 10.0, None, ("psnr",), Precision(2), 0)
+    others = {
+        "system": "adjscc.photo", "weight": "adjscc.cifar10", "weight_sha256": "2" * 64, "data": "div2k", "data_sha256": "2" * 64,
+        "channel": "rayleigh:block", "ratio": 1 / 12, "snr_db": 11.0, "told_snr_db": 10.0, "metrics": ("ssim",),
+        "precision": Precision(3), "seed": 1, "task_networks": (("classifier.cifar10", "3" * 64),), "masks_sha256": "3" * 64,
+    }  # fmt: skip
+    assert set(others) == {field.name for field in dataclasses.fields(Cell)}, "a new field needs a line here"
+    keys = {name: dataclasses.replace(cell, **{name: value}).key for name, value in others.items()}
+    assert len({cell.key, *keys.values()}) == len(others) + 1, keys
 
 
 def test_bad_input(openjscc, pictures: Path, photo: Path) -> None:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 import sys
+import tomllib
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -264,3 +267,108 @@ def test_a_closed_pipe_is_no_traceback() -> None:
     os.close(write)
     assert "Traceback" not in done.stderr
     assert done.returncode == 1
+
+
+@pytest.mark.parametrize("closed", [(1,), (2,), (0, 1, 2)], ids=["stdout", "stderr", "all"])
+def test_closed_streams_are_no_failure(tmp_path: Path, make_picture: Callable[..., Path], closed: tuple[int, ...]) -> None:
+    """As of a daemon: nobody reads, and the image is written."""
+    source = make_picture(tmp_path / "a.png", 16, 16)
+    command = [sys.executable, "-m", "openjscc", "send", str(source), "-o", str(tmp_path / "r.png")]
+    program = f"import os; [os.close(n) for n in {closed}]; os.execv({command[0]!r}, {command!r})"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert Image.open(tmp_path / "r.png").size == (16, 16)
+    assert done.stdout == ("" if 1 in closed else f"{tmp_path / 'r.png'}\n"), "what is for stderr stays out of stdout"
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full")
+@pytest.mark.parametrize("verb", [["train", "--list"], ["--help"], ["models", "list", "--json"]], ids=" ".join)
+def test_stdout_on_a_full_disk(verb: list[str]) -> None:
+    with open("/dev/full", "w") as full:
+        done = subprocess.run([sys.executable, "-m", "openjscc", *verb], stdout=full, stderr=subprocess.PIPE, text=True)
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[0] == "error: No space left on device"
+    assert len(done.stderr.splitlines()) == 2
+
+
+@pytest.mark.parametrize("verb", ["send", "eval", "bench"])
+def test_a_full_disk_has_one_exit_code(
+    openjscc, verb: str, tmp_path: Path, make_picture: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_picture(tmp_path / "a.png", 16, 16)
+    options = {
+        "send": [tmp_path / "a.png", "-o", "r.png"],
+        "eval": ["--data", tmp_path, "--metrics", "psnr", "-o", "r.json"],
+        "bench": ["--data", tmp_path, "--metrics", "psnr", "-o", "out"],
+    }
+
+    def full(source: object, target: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("os.replace", full)
+    result = openjscc(verb, *options[verb])
+    assert result.code == 1
+    assert "error: " in result.err
+    assert "No space left on device" in result.err
+    assert not [path for path in Path().rglob("*") if path.name.endswith(".tmp")]
+
+
+def test_ctrl_c_before_the_command_line_is_there() -> None:
+    program = """
+import builtins, sys
+real = builtins.__import__
+def interrupted(name, *arguments, **options):
+    if name == "typer":
+        raise KeyboardInterrupt
+    return real(name, *arguments, **options)
+builtins.__import__ = interrupted
+from openjscc.__main__ import main
+sys.exit(main())
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (130, "interrupted\n")
+
+
+def test_the_installed_command_is_the_one_that_heeds_ctrl_c() -> None:
+    with open(Path(__file__).parents[2] / "pyproject.toml", "rb") as file:
+        assert tomllib.load(file)["project"]["scripts"] == {"openjscc": "openjscc.__main__:main"}
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        "send absent.png --model NOPE",
+        "send absent.png --model NOPE+fcn",
+        "send absent.png --compare adjscc,NOPE",
+        "send absent.png --channel NOPE",
+        "send absent.png --task NOPE",
+        "eval NOPE --data absent -o absent/r.json",
+        "eval --data absent --channel NOPE -o absent/r.json",
+        "eval --data absent --metrics NOPE -o absent/r.json",
+        "bench --systems NOPE --data absent -o file.png",
+        "bench --channel NOPE --data absent -o file.png",
+        "bench --metrics NOPE --data absent -o file.png",
+        "plot absent.json --y NOPE -o absent/a.svg",
+        "plot absent.json --x NOPE -o absent/a.svg",
+        "plot absent.json --style NOPE -o absent/a.svg",
+        "study NOPE -o file.png",
+        "train NOPE -o file.png",
+    ],
+)
+def test_names_are_looked_at_before_paths(openjscc, arguments: str) -> None:
+    Path("file.png").write_bytes(b"a file")
+    openjscc(*arguments.split()).assert_error(2, "NOPE")
+
+
+def test_packaged_names_are_looked_at_before_torch() -> None:
+    program = """
+import sys
+from openjscc.cli import main
+for arguments in (["train", "adjscc-foto"], ["study", "kodak-snrr"]):
+    assert main(arguments) == 2
+assert "torch" not in sys.modules
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "adjscc-photo" in done.stderr
+    assert "kodak-snr" in done.stderr

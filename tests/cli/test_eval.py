@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import json
 import math
 import shutil
@@ -12,10 +13,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from helpers import PixelCodec
 from openjscc.bench import Interrupted, Record, Sweep, evaluate, read_records, summarise, write_records
 from openjscc.bench.grid import Precision, plan_cells
+from openjscc.bench.layout import arrange
 from openjscc.bench.packing import unpack
 from openjscc.bench.statistics import share_half_width_95, student_t_975
 from openjscc.data.datasets import open_dataset
@@ -25,7 +28,8 @@ KEYS = [
     "system", "weight", "metric", "channel", "snr_db", "ratio", "mean", "std", "ci95", "images", "trials", "bandwidth_ratio",
     "parameters", "macs_per_pixel", "data", "seed", "outage_rate", "mean_arrived", "bound", "tool", "told_snr_db",
     "task", "task_network", "task_network_sha256", "ci95_noise", "weight_sha256", "data_sha256", "masks_sha256",
-    "channel_uses", "cpp", "encode_ms", "decode_ms", "device", "versions", "commit", "error",
+    "channel_uses", "cpp", "encode_ms", "decode_ms", "device", "versions", "commit", "error", "infinite",
+    "mean_finite",
 ]  # fmt: skip
 
 
@@ -186,6 +190,26 @@ def test_infinite_figures_are_null(openjscc, pictures: Path, monkeypatch: pytest
     assert "infinite" in openjscc("eval", "--data", pictures, "--metrics", "psnr").out
 
 
+def test_one_identical_image_does_not_hide_the_others(openjscc, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "two"
+    folder.mkdir()
+    Image.new("RGB", (64, 64), "black").save(folder / "a.png")
+    Image.radial_gradient("L").convert("RGB").resize((64, 64)).save(folder / "b.png")
+    asked = ("--data", folder, "--systems", "jpeg-ldpc", "--metrics", "psnr", "--snr", "20")
+    (alone,) = json.loads(openjscc("eval", *asked, "--limit", "1", "--json").out)
+    (record,) = json.loads(openjscc("eval", *asked, "--json").out)
+    assert (alone["mean"], alone["infinite"], alone["mean_finite"]) == (None, 1, None)
+    assert (record["mean"], record["infinite"]) == (None, 1)
+    assert 20 < record["mean_finite"] < 60
+    mean = f"{record['mean_finite']:.2f}"
+    assert f"infinite ({mean} without 1 of 2)" in openjscc("eval", *asked).out
+    openjscc("bench", *asked, "-o", tmp_path / "out").assert_ok()
+    assert f"infinite ({mean} without 1 of 2)" in openjscc("bench", *asked, "-o", tmp_path / "out").out, "as stored, too"
+    (kept,) = read_records(tmp_path / "out" / "summary.json")
+    notes = arrange([kept], "snr_db", "psnr").notes
+    assert notes == [f"jpeg-ldpc: 1 infinite, not drawn (means: {mean} without 1 of 2 images)"]
+
+
 def test_existing_records_are_refused_before_any_work(openjscc, pictures: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     Path("r.json").write_text("mine")
     with monkeypatch.context() as patch:
@@ -214,6 +238,28 @@ def test_an_interruption_keeps_what_is_through(openjscc, pictures: Path, monkeyp
     assert [(record["snr_db"], record["images"]) for record in records] == [(0.0, 2), (10.0, 2)]
     assert unpack(Path("part.json").read_text()) == records
     assert "interrupted" in result.err
+
+
+def test_an_interruption_before_the_first_figure_leaves_old_results(openjscc, pictures: Path, monkeypatch) -> None:
+    def interrupted(*arguments, **options):
+        raise KeyboardInterrupt
+
+    Path("old.json").write_text("mine")
+    monkeypatch.setattr("openjscc.bench.points.deliver", interrupted)
+    result = openjscc("eval", "--data", pictures, "--metrics", "psnr", "-o", "old.json", "-f")
+    assert result.code == 130
+    assert "written" not in result.err
+    assert Path("old.json").read_text() == "mine"
+
+
+def test_figures_are_shown_where_the_file_cannot_be_written(openjscc, pictures: Path, monkeypatch) -> None:
+    def full(source: object, target: object) -> None:
+        raise OSError(errno.ENOSPC, "full")
+
+    monkeypatch.setattr("os.replace", full)
+    result = openjscc("eval", "--data", pictures, "--metrics", "psnr", "-o", "r.json")
+    assert result.code == 1
+    assert "adjscc.photo" in result.out
 
 
 def test_interrupted_is_a_keyboard_interrupt() -> None:

@@ -253,3 +253,14 @@ def test_without_a_learned_system_the_first_one_sets_the_uses(openjscc, make_pic
 def test_one_weight_under_two_names_is_sent_once(openjscc, photo: Path) -> None:
     report = json.loads(openjscc("send", photo, "--compare", "adjscc.photo,deepjscc", "--json").out)
     assert [system["weight"] for system in report["systems"]] == ["adjscc.photo", "deepjscc.photo"]
+
+
+def test_the_equaliser_that_is_asked_for_is_used(openjscc, photo: Path) -> None:
+    """Under fast fading zero forcing amplifies what has faded; the default does not."""
+    quality = {}
+    for options in ((), ("--equalizer", "mmse"), ("--equalizer", "zf")):
+        sent = openjscc("send", photo, "--channel", "rayleigh:fast", "--snr", 5, *options, "-f", "--json")
+        sent.assert_ok()
+        quality[options[-1:]] = json.loads(sent.out)["systems"][0]["psnr"]
+    assert quality[()] == quality["mmse",]
+    assert quality["mmse",] != pytest.approx(quality["zf",], abs=0.01)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import pickle
 import time
 from fractions import Fraction
 
@@ -12,10 +13,11 @@ import pytest
 import torch
 
 from helpers import generator
-from openjscc.channels import make_channel
-from openjscc.codec import LOST_GREY, Conditions, Fading, Received, is_bound, takes_any_ratio
+from openjscc.channels import Channel, make_channel
+from openjscc.codec import LOST_GREY, Codec, Conditions, Fading, Frame, Received, is_bound, takes_any_ratio
 from openjscc.digital import DIGITAL_SYSTEMS, make_digital
 from openjscc.digital import bler as bler_module
+from openjscc.digital._base import SeparateCodec
 from openjscc.digital.adaptation import Option, best_option, undominated
 from openjscc.digital.bler import Curve, Table, equivalent_snr
 from openjscc.digital.capacity import CapacityCodec, ergodic_capacity, outage_capacity
@@ -262,6 +264,44 @@ def test_a_known_gain_is_undone() -> None:
     assert result.ok.all()
 
 
+@pytest.mark.parametrize("name", ["jpeg-ldpc:pack=2", "webp-capacity", "bpg-ldpc"])
+def test_a_digital_link_pickles(name: str) -> None:
+    pytest.importorskip("av" if name.startswith("bpg") else "numpy")
+    codec = make_digital(name)
+    assert isinstance(codec, SeparateCodec)
+    copy = pickle.loads(pickle.dumps(codec))
+    assert (copy.name, copy.tool, copy.control) == (codec.name, codec.tool, codec.control)  # here the cache is shared
+    for sent in (transmit(each, "awgn", photo(2), 12.0, ratio=1 / 6) for each in (codec, copy)):
+        assert sent.reconstruction.ok is not None
+        assert sent.reconstruction.ok.all()
+
+
+@pytest.mark.parametrize("name", [QPSK, "jpeg-ldpc:mcs=qpsk-1/2-n1944:pack=2"])
+def test_a_wrong_crc_loses_the_image(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """All parity checks hold, and the file could be decoded: only the CRC says that it is not what was sent."""
+    from openjscc.digital import ldpc
+
+    codec, real = make_digital(name), ldpc.crc
+
+    def flipped(bits: np.ndarray, kind: str) -> np.ndarray:
+        found = real(bits, kind).copy()
+        found[:, 5] ^= 1
+        return found
+
+    channel = make_channel("awgn")
+    assert decoded(codec, channel, codec.encode(photo(2), Conditions(ratio=0.25))) == [True, True]
+    with monkeypatch.context() as patch:
+        patch.setattr(ldpc, "crc", flipped)
+        frame = codec.encode(photo(2), Conditions(ratio=0.25))
+    assert decoded(codec, channel, frame) == [False, False]
+
+
+def decoded(codec: Codec, channel: Channel, frame: Frame) -> list[bool]:
+    ok = codec.decode(channel(frame, 30.0, torch.Generator().manual_seed(1))).ok
+    assert ok is not None
+    return ok.tolist()
+
+
 # --- link adaptation ---
 
 
@@ -274,6 +314,37 @@ def test_the_option_of_highest_expected_psnr_wins() -> None:
     likely = Option(1, 3000, 0.999)
     assert best_option([sure, likely], control, [picture]) == likely
     assert best_option([hopeless], control, [picture]) == hopeless
+
+
+@pytest.mark.parametrize("source", ["jpeg", "webp"])
+@pytest.mark.parametrize("value", [0, 127, 128, 255])
+def test_an_image_without_loss_takes_what_arrives(source: str, value: int) -> None:
+    control = RateControl(source_codec(source))
+    flat = np.full((64, 64, 3), value, dtype=np.uint8)
+    natural = (photo()[0] * 255).byte().permute(1, 2, 0).numpy()
+    options = [Option(n, 400 + 1000 * n, success) for n, success in enumerate((0.99, 0.9, 0.5, 0.1, 0.02))]
+    assert math.isinf(control.psnr(flat, control.codec.qualities[-1]))
+    assert best_option(options, control, [flat]) == options[0]
+    alone = best_option(options, control, [natural])
+    assert best_option(options, control, [flat, natural, natural, natural]).success >= alone.success
+
+
+def test_nearly_grey_is_not_sent_to_be_lost() -> None:
+    """The grey image that stands for a lost one is better than any small file of this one."""
+    noise = np.random.default_rng(0).integers(-1, 2, (64, 64, 3))
+    picture = (128 + noise).astype(np.uint8)
+    options = [Option(0, 500, 0.99), Option(1, 700, 0.5), Option(2, 900, 0.1)]
+    assert best_option(options, RateControl(source_codec("jpeg")), [picture]) == options[0]
+
+
+def test_a_flat_image_arrives_as_often_as_any() -> None:
+    codec = make_digital("jpeg-ldpc")
+    black = torch.zeros(3, 64, 64)
+    arrived = 0
+    for trial in range(40):
+        ok = transmit(codec, "rayleigh:block", black, 10.0, ratio=1 / 6, trial=trial).reconstruction.ok
+        arrived += int(ok is not None and bool(ok.all()))
+    assert arrived >= 32  # BPSK 1/2 is lost below -1 dB: with probability 0.08, 3 of 40
 
 
 def test_the_scheme_rises_with_the_snr_and_falls_with_the_number_of_blocks() -> None:

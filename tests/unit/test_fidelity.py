@@ -179,6 +179,20 @@ def test_shapes_are_checked(metric: MetricFunction) -> None:
             metric(x, y)
 
 
+@pytest.mark.parametrize("metric", [psnr, ssim, METRICS["ms_ssim"].function])
+def test_values_of_another_range_are_refused(metric: MetricFunction) -> None:
+    """Clipped, they would give a figure that looks like one (C10)."""
+    x, y = pair(2, 3, 161, 161)
+    metric(x, 20 * y - 10)  # not clipped by its decoder
+    for source, received in ((255 * x, 255 * y), (2 * x - 1, 2 * y - 1), (x, 255 * y)):
+        with pytest.raises(UsageError, match=r"values from -?[\d.]+ to [\d.]+") as caught:
+            metric(source, received)
+        assert "[0, 1]" in caught.value.hint
+    y[1] = math.nan
+    with pytest.raises(UsageError):
+        metric(x, 255 * y)
+
+
 def test_table() -> None:
     for name in ("psnr", "ssim"):
         metric = get_metric(name)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -383,3 +385,56 @@ def test_without_numba(monkeypatch: pytest.MonkeyPatch):
     assert isinstance(decoded, np.ndarray)
     assert ok.all()
     assert np.array_equal(decoded, bits)
+
+
+DECODE = """
+import numpy as np
+from openjscc.digital.coding import minsum_numba, nr
+code = nr(100, 200, 2)
+assert code.decode(1 - 2.0 * code.encode(np.zeros((1, 100), np.uint8)))[1].all()
+"""
+NO_FOLDER = """
+import tempfile
+def refuse(*arguments, **options):
+    raise PermissionError(13, "no place for temporary files")
+tempfile.TemporaryFile = refuse  # numba's test of whether a folder can be written
+"""
+NO_HOME = """
+import os.path
+from numba.core import caching
+os.path.expanduser = lambda path: path
+os.access = lambda path, mode: False
+caching.InTreeCacheLocator.from_function = classmethod(lambda cls, function, file: None)
+"""
+FULL_DISK = """
+import resource
+resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("before", [NO_FOLDER, NO_HOME, FULL_DISK], ids=["no folder", "no home", "full disk"])
+def test_without_a_place_for_machine_code(tmp_path: Path, before: str):
+    """The compiled decoder runs, is compiled by every process, and leaves nothing."""
+    pytest.importorskip("numba")
+    kept = {"NUMBA_CACHE_DIR": str(tmp_path / "kept")} if before == FULL_DISK else {}
+    environment = {key: value for key, value in os.environ.items() if key != "NUMBA_CACHE_DIR"} | kept
+    program = [sys.executable, "-c", before + DECODE]
+    ran = subprocess.run(program, capture_output=True, text=True, cwd=tmp_path, env=environment)
+    assert ran.returncode == 0, ran.stderr
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert not (tmp_path / "~").exists()
+
+
+@pytest.mark.slow
+def test_damaged_machine_code_is_made_again(tmp_path: Path):
+    pytest.importorskip("numba")
+    environment = os.environ | {"NUMBA_CACHE_DIR": str(tmp_path)}
+    for _ in range(2):
+        ran = subprocess.run([sys.executable, "-c", DECODE], capture_output=True, text=True, env=environment)
+        assert ran.returncode == 0, ran.stderr
+        indices = list(tmp_path.rglob("*.nbi"))
+        assert indices
+        assert all(index.stat().st_size > 100 for index in indices)
+        for index in indices:
+            index.write_bytes(index.read_bytes()[:100])

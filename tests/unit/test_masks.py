@@ -173,3 +173,11 @@ def test_real_masks() -> None:
         assert masks[index].shape[1:] == data[index].shape[1:]
         seen.update(masks[index].unique().tolist())
     assert {0, 15, VOID} <= seen <= {*range(21), VOID}
+
+
+def test_classes_have_vocs_numbers() -> None:
+    """VOC counts its twenty classes in the order of the alphabet; its masks have a colour for each."""
+    assert VOC[0] == "background"
+    assert list(VOC[1:]) == sorted(VOC[1:])
+    colours = {"aeroplane": (128, 0, 0), "bird": (128, 128, 0), "cat": (64, 0, 0), "dog": (64, 0, 128), "person": (192, 128, 128)}
+    assert {name: voc_palette()[VOC.index(name)] for name in colours} == colours

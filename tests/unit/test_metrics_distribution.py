@@ -188,6 +188,8 @@ def test_vgg16_metrics(tmp_path: Path) -> None:
     assert [bool(np.isnan(entry).any()) for entry in broken] == [False, False, True, False, False, False]
     with pytest.raises(UsageError):
         METRICS["fd_vgg16"].collect(x[..., :15], y[..., :15])
+    with pytest.raises(UsageError, match="values from"):
+        METRICS["fd_vgg16"].collect(255 * x, 255 * near)
 
 
 def test_two_distances_look_at_a_picture_once(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,7 +15,7 @@ from PIL import Image
 from openjscc.data.images import quantize
 from openjscc.errors import UsageError
 from openjscc.metrics import DISTS, LPIPS, MetricFunction, dists, lpips, lpips_vgg
-from openjscc.metrics.backbones import WEIGHT_FILES, find_weights
+from openjscc.metrics.backbones import VGG16, WEIGHT_FILES, find_weights
 
 
 def missing(*names: str) -> list[str]:
@@ -155,8 +155,52 @@ def test_small_and_broken_pictures(metric: MetricFunction, make, smallest: int) 
     assert str(smallest) in caught.value.hint
     with pytest.raises(UsageError):
         metric(x, y[:1])
+    with pytest.raises(UsageError, match="values from"):
+        metric(255 * x, 255 * y)
     y[1, 0, 0, 0] = math.nan
     assert torch.isnan(metric(x, y)).tolist() == [False, True]
+
+
+def dists_of_known_features(monkeypatch: pytest.MonkeyPatch) -> DISTS:
+    """DISTS with the colours alone in the sum, in a VGG16 that only passes them on in its first stage."""
+    widths, sources = (64, 128, 256, 512, 512), {}
+    channels = 3
+    for stage, width in zip(VGG16.stages, widths, strict=True):
+        for conv in stage:
+            weight = torch.zeros(width, channels, 3, 3)
+            if stage is VGG16.stages[0]:
+                weight[range(3), range(3), 1, 1] = 1.0
+            sources |= {f"features.{conv.index}.weight": weight, f"features.{conv.index}.bias": torch.zeros(width)}
+            channels = width
+    count = 3 + sum(widths)
+    alpha, beta = torch.zeros(1, count, 1, 1), torch.zeros(1, count, 1, 1)
+    alpha[:, :3], beta[:, :3] = 0.25, 0.75
+    known = {"dists": {"alpha": alpha, "beta": beta}, "vgg16": sources}
+    monkeypatch.setattr("openjscc.metrics.perceptual.load_weights", known.__getitem__)
+    return DISTS()
+
+
+def test_constants_of_dists(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without its weights: where a mean square is as small as c = 1e-6, the similarity of means, and of structure, is 1/2."""
+    network = dists_of_known_features(monkeypatch)
+    flat = torch.zeros(1, 3, 32, 32)
+    checker = 0.5 + 1e-3 * (1 - 2.0 * (torch.arange(32)[:, None] + torch.arange(32)).remainder(2)).expand(1, 3, 32, 32)
+    assert network(flat, flat + 1e-3).item() == pytest.approx(0.25 * 0.5, rel=1e-4)
+    assert network(flat + 0.5, checker).item() == pytest.approx(0.75 * 0.5, rel=1e-3)
+    x, _ = pair(1, 32, 32)
+    _, first, *_ = network.features(x)
+    mean, std = (torch.tensor(values)[:, None, None] for values in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)))
+    assert torch.allclose(first[:, :3], ((x - mean) / std).relu(), atol=1e-5)
+    pool = network.backbone.pool
+    assert torch.allclose(pool(flat), torch.full((1, 3, 16, 16), 1e-6))
+    spot = flat.clone()
+    spot[..., 8, 8] = 1.0
+    window = pool(spot)[0, 0].square()
+    assert torch.allclose(window[4, 4], torch.tensor(0.25))
+    spot = flat.clone()
+    spot[..., 9, 8] = 1.0
+    window = pool(spot)[0, 0].square()
+    assert torch.allclose(window[4:6, 4], torch.tensor(0.125))
 
 
 def test_unknown_network() -> None:

@@ -193,3 +193,34 @@ def test_bad_configuration_is_refused() -> None:
     for rates in ((), (3,), (16, 8), (8, 8)):
         with pytest.raises(UsageError, match="rates"):
             dataclasses.replace(config, rates=rates)
+
+
+def test_the_snr_is_clamped_to_what_the_network_was_made_for() -> None:
+    codec = small("adjscc", "cifar10")
+    low, high = codec.config.snr_range
+    x = torch.rand(1, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    for inside, outside in ((low, low - 30.0), (high, high + 40.0)):
+        first, second = (codec.encode(x, Conditions(torch.tensor([snr_db]), codec.ratios[0])) for snr_db in (inside, outside))
+        assert torch.equal(first.symbols, second.symbols)
+        received = (
+            Received(first.symbols, torch.tensor([10 ** (-snr_db / 10)]), None, first.length, first.side)
+            for snr_db in (inside, outside)
+        )
+        images = [codec.arrived(each).snr_db for each in received]
+        assert torch.allclose(images[0], images[1])
+        assert images[0].item() == pytest.approx(inside, abs=1e-4)
+    between = codec.encode(x, Conditions(torch.tensor([(low + high) / 2]), codec.ratios[0]))
+    assert not torch.equal(between.symbols, first.symbols), "the network hears the SNR at all"
+
+
+def test_the_effective_snr_is_of_the_symbols_that_are_sent() -> None:
+    """Under fast fading, in a batch of two rates: what the shorter frame does not send has no noise to count."""
+    codec = small("adjscc", "photo")
+    x = torch.rand(2, 3, 16, 16, generator=torch.Generator().manual_seed(0))
+    frame = codec.encode(x, Conditions(torch.tensor([10.0, 10.0]), torch.tensor([codec.ratios[0], codec.ratios[-1]])))
+    short, long = frame.length.tolist()
+    assert short < long
+    noise_var = torch.full((2, long), 0.1)
+    noise_var[0, short:] = 1e3
+    found = codec.arrived(Received(frame.symbols, noise_var, None, frame.length, frame.side)).snr_db
+    assert found.tolist() == pytest.approx([10.0, 10.0], abs=1e-4)

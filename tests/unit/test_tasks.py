@@ -140,6 +140,11 @@ def test_pictures_are_seen_as_they_are_stored() -> None:
     assert perceive(network, x.requires_grad_()).requires_grad is False
 
 
+def test_images_of_another_range_are_refused(network: Classifier) -> None:
+    with pytest.raises(UsageError, match="image values from 0 to 255"):
+        perceive(network, 255 * torch.linspace(0, 1, 3 * 32 * 32).reshape(1, 3, 32, 32))
+
+
 def test_other_sizes_are_resized_without_aliasing(network: Classifier) -> None:
     board = (torch.arange(64)[:, None] + torch.arange(96)) % 2  # finer than 32x32 can show: its mean is left
     seen = perceive(network, board.expand(1, 3, 64, 96).float())
@@ -226,7 +231,7 @@ def test_networks_of_other_packages(monkeypatch: pytest.MonkeyPatch) -> None:
     group = tasks._registry.GROUP
     assert group == "openjscc.task_networks"
     entries = [EntryPoint(name, f"somebodys_network:{name}", group) for name in ("make", "nothing", "bare", "gone")]
-    monkeypatch.setattr(tasks._registry, "entry_points", lambda group: entries)
+    monkeypatch.setattr("openjscc.plugins.entry_points", lambda group: [entry for entry in entries if entry.group == group])
     loaded = load_task_network("make")
     assert (loaded.name, loaded.classes[0], loaded.training) == ("make", "dark", False)
     before = loaded.sha256

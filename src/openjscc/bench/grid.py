@@ -2,7 +2,7 @@
 
 ::
 
-    DIR/cells/KEY.json     one cell: its facts, its records, the values of each picture
+    DIR/cells/KEY.json     one cell: its facts, its records, the values of each picture, a checksum
     DIR/pictures/          received pictures, where they are kept (`openjscc.bench.pictures`)
     DIR/summary.json       the records of all cells of the last command, in its order
 
@@ -38,7 +38,8 @@ from .records import Record, write_records
 from .statistics import student_t_975
 from .sweep import check_metrics, enumerate_batches, in_order, stacked, until
 
-FORMAT = 1
+FORMAT = 2
+"""Of a cell's file, and part of its key. 2: with a checksum."""
 FEWEST_TRIALS = 8
 """Before `Precision.width` may end a cell. To stop at the first interval that is narrow enough is sometimes too early: where 3
 to 20 trials are needed, the 95 % interval that is reported holds the truth in 90 to 92 % of all cells if 3 may do, in 93 to 95 %
@@ -341,23 +342,35 @@ def store(folder: Path, result: CellResult, ids: Sequence[str]) -> None:
         "records": [record.to_dict() for record in result.records],
         "pictures": {"ids": list(ids), **_finite(asdict(result.measured))},
     }
-    write_atomically(path, (json.dumps(content, allow_nan=False) + "\n").encode())
+    text = json.dumps(content, allow_nan=False).encode().removesuffix(b"}")
+    write_atomically(path, text + _seal(text))
+
+
+def _seal(text: bytes) -> bytes:
+    """The end of a cell's file: the checksum of all before it, as the last value of the JSON object."""
+    return f', "sha256": "{hashlib.sha256(text).hexdigest()}"}}\n'.encode()
 
 
 def stored(folder: Path, cell: Cell) -> CellResult | None:
     """A cell that was measured before; None where it was not.
 
     Raises:
-        IntegrityError: the file is not what `store` writes.
+        IntegrityError: the file is not what `store` wrote for this cell.
     """
     path = cell_path(folder, cell)
     if not path.exists():
         return None
     try:
-        content = json.loads(path.read_text("utf-8"))
+        data = path.read_bytes()
+        text = data[: -len(_seal(b""))]
+        if data != text + _seal(text):
+            raise ValueError("its checksum is wrong")
+        content = json.loads(data)
+        if content["format"] != FORMAT or content["cell"] != json.loads(json.dumps(asdict(cell))):
+            raise ValueError("it is of another cell")
         records = tuple(build(Record, record, str(path)) for record in content["records"])
         measured = Measured(**{key: value for key, value in content["pictures"].items() if key != "ids"})
-    except (OSError, ValueError, KeyError, TypeError, OpenJSCCError) as error:
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError, OpenJSCCError) as error:
         raise IntegrityError(f"{path} is damaged: {error}", "remove it; the same command measures the cell again") from None
     return CellResult(cell, records, measured)
 

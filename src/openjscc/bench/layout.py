@@ -269,7 +269,14 @@ def _missing(points: Sequence[Record], label: str, y: str, arrived: bool) -> lis
     silent = [record for record in points if record.error is None and record.mean is None]
     notes = [f"{label}: {len(failed)} failed, not drawn"] if failed else []
     if silent and not (arrived and all(record.mean_arrived is not None for record in silent)):
-        notes.append(f"{label}: {len(silent)} {'infinite' if y == 'psnr' else 'without a finite value'}, not drawn")
+        rest = [
+            f"{record.mean_finite:.2f} without {record.infinite} of {record.images * record.trials}"
+            for record in silent
+            if record.mean_finite is not None
+        ]
+        what = "infinite" if y == "psnr" else "without a finite value"
+        means = f" (means: {', '.join(rest)} images)" if rest else ""
+        notes.append(f"{label}: {len(silent)} {what}, not drawn{means}")
     return notes
 
 

@@ -6,11 +6,12 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
+from hashlib import sha256
 from pathlib import Path, PurePosixPath
 
 from ..configuration import build
 from ..errors import IntegrityError, MissingError, OpenJSCCError
-from ..files import write_atomically
+from ..files import claimed, write_atomically
 from .packing import pack, unpack
 from .perception import RECONSTRUCTION
 
@@ -35,6 +36,7 @@ class KeptPicture:
         uses: channel uses, header included; None: nobody noted them.
         task: what was asked for.
         miou: of a segmentation, over the classes of this picture and its mask; None where there are none.
+        sha256: of the file (hex); None where an older version did not note it.
     """
 
     file: str
@@ -50,6 +52,14 @@ class KeptPicture:
     uses: int | None = None
     task: str = RECONSTRUCTION
     miou: float | None = None
+    sha256: str | None = None
+
+    def intact(self, folder: Path) -> bool:
+        """Whether the file is there, in the folder of the index, as it was kept."""
+        try:
+            return self.sha256 in (None, sha256((folder / self.file).read_bytes()).hexdigest())
+        except OSError:
+            return False
 
 
 def picture_files(ids: Sequence[str]) -> dict[str, str]:
@@ -61,10 +71,10 @@ def picture_files(ids: Sequence[str]) -> dict[str, str]:
 
 
 def kept_files(folder: Path) -> set[str]:
-    """Files of the folder's index that are there; none without index. Raises as `read_kept`."""
+    """Files of the folder's index that are there as they were kept; none without index. Raises as `read_kept`."""
     if not (folder / INDEX).exists():
         return set()
-    return {picture.file for picture in read_kept(folder) if (folder / picture.file).exists()}
+    return {picture.file for picture in read_kept(folder) if picture.intact(folder)}
 
 
 def add_kept(folder: Path, pictures: Iterable[KeptPicture]) -> None:
@@ -76,11 +86,12 @@ def add_kept(folder: Path, pictures: Iterable[KeptPicture]) -> None:
     pictures = sorted(pictures, key=lambda picture: picture.file)
     if not pictures:
         return
-    known = {picture.file: picture for picture in (read_kept(folder) if (folder / INDEX).exists() else [])}
-    for picture in pictures:
-        infinite = picture.psnr is not None and not math.isfinite(picture.psnr)
-        known[picture.file] = replace(picture, psnr=None) if infinite else picture
-    write_atomically(folder / INDEX, pack([asdict(picture) for picture in known.values()]).encode())
+    with claimed(folder / f".{INDEX}.lock", wait=True):  # other commands note theirs
+        known = {picture.file: picture for picture in (read_kept(folder) if (folder / INDEX).exists() else [])}
+        for picture in pictures:
+            infinite = picture.psnr is not None and not math.isfinite(picture.psnr)
+            known[picture.file] = replace(picture, psnr=None) if infinite else picture
+        write_atomically(folder / INDEX, pack([asdict(picture) for picture in known.values()]).encode())
 
 
 def read_kept(folder: Path) -> list[KeptPicture]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from statistics import fmean
@@ -281,12 +282,15 @@ def to_records(
     records = []
     for quantity in quantities(metrics, networks):
         key, network = quantity.key, quantity.network
+        infinite, finite = 0, []
         if key in measured.values:
             rows = measured.values[key]
             summary = summarise(rows, share=get_metric(quantity.metric).kind == "task")
             oks = measured.arrived
             kept = [value for row, ok in zip(rows, oks, strict=True) for value in itertools.compress(row, ok)]
             mean_arrived = summary.mean if arrived == images * trials else fmean(kept) if kept else None
+            infinite = sum(math.isinf(value) for row in rows for value in row)
+            finite = [value for row in rows for value in row if math.isfinite(value)] if infinite else []
         else:  # a figure of all pictures has no spread over them, and none without the lost ones
             mean = fmean(measured.by_trial(key))
             bounds = between_95(measured.replicates[key]) if key in measured.replicates else None
@@ -329,6 +333,8 @@ def to_records(
                 device=computed_on(codec, metrics, networks, device),
                 versions=versions(),
                 commit=commit(),
+                infinite=infinite,
+                mean_finite=fmean(finite) if finite else None,
             )
         )
     return records

@@ -30,7 +30,7 @@ class Record:
         channel: canonical spec.
         snr_db: average SNR in dB.
         ratio: nominal bandwidth ratio, one of the system's; None: it chose for every picture.
-        mean: over images and trials; None where it is not finite.
+        mean: over images and trials; None where it is not finite (see ``infinite``).
         std: see `openjscc.bench.statistics.Summary`.
         ci95: see `openjscc.bench.statistics.Summary`: what other pictures of this kind may give.
         images: number of pictures.
@@ -62,6 +62,8 @@ class Record:
         versions: of the libraries that decide figures.
         commit: of the source tree, where known; with ``+`` where it had changes.
         error: what went wrong, where there is no figure.
+        infinite: how many of the images x trials have an infinite value: the PSNR of identical images (rule C10).
+        mean_finite: the mean without them; None where there are none of them, or nothing else.
     """
 
     system: str
@@ -100,6 +102,8 @@ class Record:
     versions: dict[str, str] | None = None
     commit: str | None = None
     error: str | None = None
+    infinite: int = 0
+    mean_finite: float | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON: None for what is not finite."""

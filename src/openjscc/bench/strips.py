@@ -12,7 +12,7 @@ from PIL import Image
 
 from ..data.images import read_image
 from ..data.sheets import side_by_side, stamped
-from ..errors import UsageError, unknown_name
+from ..errors import IntegrityError, UsageError, unknown_name
 from ..units import parse_numbers
 from .layout import in_words
 from .perception import SEGMENTATION
@@ -200,6 +200,10 @@ class _Kept:
         item = self.items[place].get(sender)
         if item is None:
             return f"{head}not kept", torch.full((3, 1, 1), 255, dtype=torch.uint8)
+        if not item.intact(self.folder):
+            raise IntegrityError(
+                f"{self.folder / item.file} is not the image that was kept", "run openjscc bench --keep N again, into that folder"
+            )
         whole = read_image(self.folder / item.file).pixels
         pixels = cropped(whole, crop)
         large = min(pixels.shape[1:]) >= SMALLEST_STAMPED

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import sys
+import warnings
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -78,18 +79,42 @@ def main(argv: Sequence[str] | None = None) -> int:
         The exit code, see `openjscc.errors`. Whatever a user can cause is reported on stderr, never raised.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
+    for name in ("stdin", "stdout", "stderr"):  # closed by whoever started this, as for daemons: nobody reads, which is no error
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "r" if name == "stdin" else "w"))  # noqa: SIM115
     if hasattr(sys.stdout, "reconfigure"):  # a path is printed as the bytes that it came in, or escaped; it is no reason to fail
         errors = "surrogateescape" if (sys.stdout.encoding or "").lower().replace("-", "") == "utf8" else "backslashreplace"
         sys.stdout.reconfigure(errors=errors)  # pyright: ignore[reportAttributeAccessIssue]
     try:
-        code = _run(arguments)
+        with warnings.catch_warnings():
+            _warn_in_a_line()
+            code = _run(arguments)
         sys.stdout.flush()
-    except BrokenPipeError:  # whoever reads stdout has seen enough
+    except OSError as error:  # what is left in stdout's buffer must not be tried again at the end of the process
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
+        if isinstance(error, BrokenPipeError):  # whoever reads stdout has seen enough
+            return 1
+        return _system_error(error)
     if code == INTERRUPTED:
         say("interrupted")
     return code
+
+
+def _warn_in_a_line() -> None:
+    """Notes on plug-ins that are left out are one line, each once; other warnings stay as they are."""
+    from ..plugins import PlugInWarning
+
+    usual, said = warnings.showwarning, set()
+
+    def show(message: Warning | str, category: type[Warning], *place: Any) -> None:
+        if not issubclass(category, PlugInWarning):
+            usual(message, category, *place)
+        elif str(message) not in said:
+            said.add(str(message))
+            say(f"note: {message}")
+
+    warnings.showwarning = show
+    warnings.simplefilter("always", PlugInWarning)
 
 
 def _run(arguments: list[str]) -> int:
@@ -106,8 +131,7 @@ def _run(arguments: list[str]) -> int:
     except MemoryError:
         return report_error("out of memory", "try fewer pixels at a time", 1)
     except OSError as error:
-        where = f"{error.filename}: " if error.filename else ""
-        return report_error(f"{where}{error.strerror or error}", "see whether the disk is full or the file is in use", 1)
+        return _system_error(error)
     except Exception as error:
         if hasattr(error, "format_message") and hasattr(error, "exit_code"):  # typer's own usage errors
             path = getattr(getattr(error, "ctx", None), "command_path", None) or "openjscc"
@@ -115,3 +139,8 @@ def _run(arguments: list[str]) -> int:
         if isinstance(error, RuntimeError) and ("allocate memory" in str(error) or "out of memory" in str(error)):
             return report_error("out of memory", "try fewer pixels at a time", 1)
         raise
+
+
+def _system_error(error: OSError) -> int:
+    where = f"{error.filename}: " if error.filename else ""
+    return report_error(f"{where}{error.strerror or error}", "see whether the disk is full or the file is in use", 1)

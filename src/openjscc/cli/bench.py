@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 import os
 from collections.abc import Sequence
@@ -90,13 +91,13 @@ def bench(
     """
     from ..bench.grid import plan_cells
     from ..bench.perception import open_networks
+    from ..channels import make_channel
     from ..data.datasets import DATASETS, open_dataset
     from ..devices import find_device
     from ..errors import UsageError
-    from ..systems import default_system, load_all
+    from ..systems import check_name, default_system, load_all
     from ..units import parse_ratios
 
-    check_folder(output, make=False)
     where = find_device(device)
     ratios = (None,) if ratio is None else parse_ratios(ratio)
     listed, looked_by, wanted = asked_of(metrics, task, task_network)
@@ -105,7 +106,11 @@ def bench(
         raise UsageError(f"--keep {keep} with the task {wanted}", "received pictures are kept, and none are received")
     channels, snrs = names(channel, "channel list"), snr_list(snr)
     told = None if told_snr is None else one_snr(told_snr)
+    channels = [make_channel(spec).name for spec in channels]
     asked = named_systems(named, systems) or [default_system(wanted, requested=task is not None)]
+    for name in asked:
+        check_name(name)
+    check_folder(output, make=False)
     opened = load_all(asked, ratios, data if data in DATASETS else None, where)
     check_told(opened, told)
     dataset = open_dataset(data, data_dir, split="test", limit=limit, cache_mib=1024)
@@ -166,13 +171,18 @@ def run_plan(
     plan: Plan, dataset: PictureDataset, folder: Path, *, jobs: int | None = None, keep: int = 0
 ) -> tuple[list[CellResult], bool]:
     """Measure what is missing; all results in order, and whether the run was not interrupted."""
-    from ..bench.grid import measure_cell, store
+    from ..bench.grid import cell_path, measure_cell, store
     from ..bench.pictures import add_kept, picture_files
     from ..bench.processes import Team
+    from ..files import claimed, sweep
 
     team = Team()
     files = picture_files(dataset.ids)
-    found = _found(plan, folder, [files[name] for name in dataset.ids[:keep]]) if team.rank == 0 else {}
+    wanted = [files[name] for name in dataset.ids[:keep]]
+    if team.rank == 0:
+        for place in (folder, folder / "cells", folder / "pictures"):
+            sweep(place)
+    found = _found(plan, plan.cells, folder, wanted) if team.rank == 0 else {}
     done = set(team.broadcast([cell.key for cell in found]))
     missing = [cell for cell in plan.cells if cell.key not in done]
     mine = missing[team.rank :: team.size]
@@ -185,25 +195,40 @@ def run_plan(
         say(f"note: {len(moved)} of them are of another device ({there}), which changes figures by rounding only")
     complete = True
     fresh: list[tuple[CellResult, list[KeptPicture]]] = []
+    others = 0
     try:
         with progress("pictures sent", sum(len(dataset) * cell.precision.trials for cell in mine)) as bar:
-            for cell in mine:
-                at_once = jobs or _jobs(cell.system)
-                kept: list[KeptPicture] = []
-                keeper = None if keep == 0 else _keeper(folder, cell, dataset, kept)
-                result = measure_cell(
-                    plan, cell, dataset, jobs=at_once, advance=bar, keep=keeper, keep_pictures=keep, extend=bar.extend
-                )
-                if result.error:
-                    kept.clear()
-                if team.rank == 0:
-                    add_kept(folder / "pictures", kept)  # before the cell: one without its pictures is measured again
-                store(folder, result, dataset.ids)
-                fresh.append((result, kept))
-                if result.error:
-                    say(f"error in {cell.system}, {cell.channel}, {cell.snr_db:g} dB: {result.error}")
+            left = [(cell, False) for cell in mine]
+            while left:
+                cell, wait = left.pop(0)
+                with claimed(cell_path(folder, cell).with_suffix(".lock"), wait=wait) as free:
+                    if not free:  # another command is at work on it: first what nobody has
+                        left.append((cell, True))
+                        continue
+                    if theirs := _found(plan, [cell], folder, wanted):
+                        found |= theirs
+                        fresh.append((theirs[cell], []))
+                        others += 1
+                        bar(len(dataset) * cell.precision.trials)
+                        continue
+                    kept: list[KeptPicture] = []
+                    keeper = None if keep == 0 else _keeper(folder, cell, dataset, kept)
+                    result = measure_cell(
+                        plan, cell, dataset, jobs=jobs or _jobs(cell.system), advance=bar, keep=keeper, keep_pictures=keep,
+                        extend=bar.extend,
+                    )  # fmt: skip
+                    if result.error:
+                        kept.clear()
+                    if team.rank == 0:
+                        add_kept(folder / "pictures", kept)  # before the cell: one without its pictures is measured again
+                    store(folder, result, dataset.ids)
+                    fresh.append((result, kept))
+                    if result.error:
+                        say(f"error in {cell.system}, {cell.channel}, {cell.snr_db:g} dB: {result.error}")
     except KeyboardInterrupt:
         complete = False
+    if others:
+        say(f"{others} cells were measured by another command meanwhile")
     for result, kept in team.gather(fresh):
         found[result.cell] = result
         if team.size > 1 and team.rank == 0:
@@ -212,14 +237,14 @@ def run_plan(
     return [found[cell] for cell in plan.cells if cell in found], complete
 
 
-def _found(plan: Plan, folder: Path, files: Sequence[str]) -> dict[Cell, CellResult]:
-    """Cells that need not be measured: those of the same source coder, whose pictures of these names were kept."""
+def _found(plan: Plan, cells: Sequence[Cell], folder: Path, files: Sequence[str]) -> dict[Cell, CellResult]:
+    """Those of the cells that need not be measured: of the same source coder, whose pictures of these names were kept."""
     from ..bench.grid import stored
     from ..bench.pictures import kept_files
 
     there = kept_files(folder / "pictures") if files else set()
     found: dict[Cell, CellResult] = {}
-    for cell in plan.cells:
+    for cell in cells:
         result = stored(folder, cell)
         if result is None or any(record.tool != getattr(plan.codec(cell), "tool", None) for record in result.records):
             continue
@@ -301,6 +326,7 @@ def _keeper(folder: Path, cell: Cell, dataset: PictureDataset, kept: list[KeptPi
                     uses=int(result.frame.length[place]),
                     task=cell.task,
                     miou=overlap,
+                    sha256=hashlib.sha256(path.read_bytes()).hexdigest(),
                 )
             )
 

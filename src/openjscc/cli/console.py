@@ -12,9 +12,13 @@ from typing import Any
 
 
 def say(text: str) -> None:
-    """A line for the person at the terminal: to stderr, control characters escaped. Of several processes the first speaks."""
+    """A line for the person at the terminal: to stderr, control characters escaped. Of several processes the first speaks.
+
+    That nobody can be told (stderr ends in a full disk, or in nothing) ends no command.
+    """
     if os.environ.get("RANK", "0") == "0":
-        print(one_line(text), file=sys.stderr, flush=True)
+        with contextlib.suppress(OSError):
+            print(one_line(text), file=sys.stderr, flush=True)
 
 
 def report_error(message: str, hint: str, code: int) -> int:

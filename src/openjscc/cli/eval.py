@@ -90,11 +90,9 @@ def evaluate(
     from ..channels import make_channel
     from ..data.datasets import open_dataset
     from ..devices import find_device
-    from ..systems import default_system
+    from ..systems import check_name, default_system
     from ..units import parse_ratios
 
-    if output is not None:
-        check_target(output, force, ".json")
     where = find_device(device)
     ratios = (None,) if ratio is None else parse_ratios(ratio)
     listed, looked_by, wanted = asked_of(metrics, task, task_network)
@@ -108,6 +106,10 @@ def evaluate(
         told_snr_db=None if told_snr is None else one_snr(told_snr),
     )
     asked = named_systems(named, systems) or [default_system(wanted, requested=task is not None)]
+    for name in asked:
+        check_name(name)
+    if output is not None:
+        check_target(output, force, ".json")
     plan = _plan(asked, sweep, data, wanted, where)
     dataset = open_dataset(data, data_dir, split="test", limit=limit, cache_mib=0)
     if dataset.note:
@@ -196,13 +198,15 @@ def _run(
 def _report(records: list[Record], output: Path | None, as_json: bool) -> None:
     from ..bench.records import to_json, write_records
 
-    if output is not None:
-        write_records(output, records)
-        say(f"written: {output}")
-    if as_json:
-        print(to_json(records))
-    elif records:
-        print_records(records)
+    try:
+        if output is not None and records:  # an empty list over old results would say less than nothing
+            write_records(output, records)
+            say(f"written: {output}")
+    finally:  # where the file cannot be written, the figures are not lost with it
+        if as_json:
+            print(to_json(records))
+        elif records:
+            print_records(records)
 
 
 def print_records(records: list[Record]) -> None:
@@ -231,5 +235,8 @@ def print_records(records: list[Record]) -> None:
 
 
 def _cell(record: Record, digits: int) -> str:
+    if record.infinite:
+        left_out = f"{record.infinite} of {record.images * record.trials}"
+        return "infinite" if record.mean_finite is None else f"infinite ({figure(record.mean_finite, digits)} without {left_out})"
     mean = figure(record.mean, digits)
     return mean if record.ci95 is None else f"{mean} ± {figure(record.ci95, digits)}"

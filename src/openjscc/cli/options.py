@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from ..errors import UsageError
+from ..errors import UsageError, unknown_name
 
 SNR_HINT = "give a finite number of dB between -100 and 100, e.g. 10"
 
@@ -131,6 +131,23 @@ def snr_list(text: str) -> list[float]:
     for value in values:
         one_snr(f"{value:g}")
     return list(dict.fromkeys(values))
+
+
+def check_packaged(name: str, what: str, *folders: str) -> None:
+    """Refuse an unknown name of a packaged TOML file, before what reads such files (and torch) is imported.
+
+    Args:
+        name: a name, or the path of a ``.toml`` file, which is not looked at here.
+        what: that is, in a word.
+        folders: of the package, where such files lie.
+
+    Raises:
+        UsageError: there is no such file; the hint has the near misses.
+    """
+    package = Path(__file__).parents[1]
+    known = [path.stem for folder in folders for path in (package / folder).glob("*.toml")]
+    if Path(name).suffix != ".toml" and name not in known:
+        raise unknown_name(what, name, known, more="(or give the path of a .toml file)")
 
 
 def names(text: str, what: str) -> list[str]:

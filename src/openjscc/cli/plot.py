@@ -78,7 +78,6 @@ def plot(
 
     if kind not in KINDS:
         raise unknown_name("kind", kind, KINDS)
-    _check(output, force, STRIP_SUFFIXES if kind == "strip" else CURVE_SUFFIXES)
     conditions = {} if where is None else parse_where(where)
     asked = None if systems is None else names(systems, "list of systems")
     if kind == "strip":
@@ -93,6 +92,7 @@ def plot(
             raise UsageError(
                 "a strip needs one folder and --picture", "openjscc plot DIR --kind strip --picture NAME -o strip.png"
             )
+        _check(output, force, STRIP_SUFFIXES)
         _strip(sources[0], picture, crop, asked, conditions, source, output, force)
     else:
         if given := [name for name, value in (("picture", picture), ("crop", crop), ("source", source)) if value is not None]:
@@ -102,10 +102,16 @@ def plot(
         from ..bench.layout import MEASURED
         from ..bench.looks import write_figure
         from ..bench.plots import NO_BANDS, Chart, draw, without_wide_bands
-        from ..bench.selection import load_records, select
+        from ..bench.selection import check_column, load_records, select
+        from ..metrics import METRICS
 
+        for column in (x, *([] if facet is None else names(facet, "list of facets"))):
+            check_column(column)
+        if y not in METRICS and y not in MEASURED:
+            raise unknown_name("metric", y, {*METRICS, *MEASURED})
         facets = None if facet is None else names(facet, "list of facets")
         chart = Chart(x, y, facets, interval, arrived, {}, style, title, lost, log_x, _inches(width))
+        _check(output, force, CURVE_SUFFIXES)
         published = [] if anchors is None else read_anchors(anchors)
         chosen = select(load_records(sources), conditions, asked)
         asked_chart, chart = chart, without_wide_bands(chart, chosen)

@@ -41,8 +41,8 @@ def rx(
 ) -> None:
     """Decode a recording: read each header, load the weight that it names, write what arrives.
 
-    One frame goes to OUT; the frames of a longer recording go to OUT-1, OUT-2 and so on, or into the folder OUT under the names of their
-    images. Exit code 1: a frame was lost, or nothing was found.
+    One frame goes to OUT. The frames of a longer recording go to OUT-1, OUT-2 and so on, or into the folder OUT under the names
+    of their images. Exit code 1: a frame was lost, or no header was found.
 
     \b
     openjscc rx received.sigmf-meta -o received.png

@@ -106,17 +106,22 @@ def send(
     openjscc send photo.jpg --request "please restore the photo as sharp as you can"
     """
     from ..channels import EQUALIZERS, make_channel
-    from ..codec import check_task, resolved_name
+    from ..codec import TASKS, check_task, resolved_name
     from ..data.bundled import sample_photo
     from ..data.images import picture_size
     from ..devices import find_device
-    from ..systems import CLASSIFIED_SIZE, CLASSIFIED_SYSTEM, default_system, load
+    from ..systems import CLASSIFIED_SIZE, CLASSIFIED_SYSTEM, check_name, default_system, load
     from ..units import parse_ratio
 
     where = find_device(device)
     channel, snr_db, asked_ratio = make_channel(channel).name, one_snr(snr), None if ratio is None else parse_ratio(ratio)
     if equalizer not in EQUALIZERS:
         raise unknown_name("equalizer", equalizer, EQUALIZERS)
+    if task is not None and task not in TASKS:
+        raise unknown_name("task", task, TASKS)
+    others = names(compare, "list of systems to compare") if compare is not None else []
+    for name in [*([] if model is None else [model]), *others]:
+        check_name(name)
     paths = images or [sample_photo()]
     sizes = [picture_size(path) for path in paths]
     wanted = task_of(task, request, sentence_model)
@@ -133,7 +138,7 @@ def send(
         classified = any(math.isclose(asked_ratio, served, rel_tol=1e-3) for served in load(CLASSIFIED_SYSTEM).ratios)
     named = request is not None or task is not None
     first = default_system(link.task, requested=named, classified=classified) if model is None else model
-    asked = [first, *(names(compare, "list of systems to compare") if compare is not None else [])]
+    asked = [first, *others]
     systems: dict[str, tuple[str, Codec]] = {}
     for name in asked:
         codec = load(name, link.ratio, device=where)

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ..errors import UsageError, unknown_name
+from ..errors import UsageError
 from . import study_pairs
 from .bench import check_folder, run_plan
 from .console import print_json, print_table, progress, say
 from .eval import INTERRUPTED, print_records
-from .options import DataDir, Device, Jobs, Json, TaskNetworks, figure, names, whole
+from .options import DataDir, Device, Jobs, Json, TaskNetworks, check_packaged, figure, names, whole
 
 if TYPE_CHECKING:
     import torch
@@ -92,8 +92,10 @@ def study(
     openjscc study perceptual-pairs -o pairs
     openjscc study perceptual-pairs -o pairs --answers answers.csv
     """
-    from ..bench.questionnaire import is_questionnaire, packaged_questionnaires
-    from ..bench.study import load_study, packaged_studies, with_networks
+    if name is not None and not list_studies:
+        check_packaged(name, "study", "bench/studies", "bench/questionnaires")
+    from ..bench.questionnaire import is_questionnaire
+    from ..bench.study import load_study, with_networks
     from ..devices import find_device
 
     if list_studies:
@@ -115,9 +117,6 @@ def study(
         else:
             study_pairs.make(name, folder, model=model, seed=seed, data_dir=data_dir, limit=limit, jobs=jobs, as_json=as_json)
         return
-    known = [*packaged_studies(), *packaged_questionnaires()]
-    if not name.endswith(".toml") and name not in known:
-        raise unknown_name("study", name, known, more="(or give the path of a .toml file)")
     if model is not None or answers is not None:
         raise UsageError(
             f"--{'model' if model is not None else 'answers'} with {name}", "that is for questionnaires: perceptual-pairs"

@@ -12,7 +12,7 @@ import typer
 
 from ..errors import IntegrityError, MissingError, UsageError
 from .console import one_line, print_table, say
-from .options import DataDir, Force, check_target, minutes, whole
+from .options import DataDir, Force, check_packaged, check_target, minutes, whole
 
 if TYPE_CHECKING:
     from torch import nn
@@ -65,6 +65,8 @@ def train(
     openjscc train adjscc-photo --set model.init=adjscc.photo --set data.train='["/my/photos"]' \\
         --set data.validate=/my/other/photos --set optimizer.steps=2000 --set optimizer.lr=1e-4 -o runs/mine
     """
+    if recipe is not None and not list_recipes:
+        check_packaged(recipe, "recipe", "training/recipes")
     from ..training.recipe import load_recipe, packaged_recipes
 
     if list_recipes:

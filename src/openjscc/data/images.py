@@ -6,7 +6,6 @@ Nothing here decides silently: whatever was done to make RGB out of a file is in
 from __future__ import annotations
 
 import contextlib
-import errno
 import io
 import os
 import re
@@ -22,6 +21,7 @@ from PIL import Image, UnidentifiedImageError
 from torch.nn import functional as F
 
 from ..errors import IntegrityError, OpenJSCCError, UsageError
+from ..files import cannot_write, sweep
 
 MAX_PIXELS = 100_000_000
 """Largest picture that is decoded, in pixels; checked from the header."""
@@ -181,6 +181,7 @@ def write_png(
     if kind == "WEBP" and quality is not None:
         options = min(options, {"quality": quality, "method": 6}, key=lambda some: _bytes(image, kind, some))
     target = Path(os.path.realpath(path))  # a link keeps pointing where it points
+    sweep(target.parent, target.name[:100])
     temporary = target.with_name(f".{target.name[:100]}.{secrets.token_hex(4)}.tmp")
     try:
         with open(temporary, "xb") as file:
@@ -188,7 +189,7 @@ def write_png(
         os.replace(temporary, target)
     except (OSError, ValueError) as error:
         if isinstance(error, OSError) and error.errno is not None:
-            raise _cannot_write(path, error) from None
+            raise cannot_write(path, error) from None
         message = f"{path}: {image.width}x{image.height} does not fit into {kind} ({error})"  # the encoder's own complaint
         raise UsageError(message, "write .png") from None
     finally:
@@ -225,7 +226,7 @@ def check_output(path: str | os.PathLike[str], overwrite: bool = False) -> None:
         if not os.access(folder, os.W_OK | os.X_OK):
             raise UsageError(f"{path}: no permission to write in {folder}", "choose another place with -o")
     except OSError as error:
-        raise _cannot_write(path, error) from None
+        raise cannot_write(path, error) from None
     except UsageError:
         raise
     except ValueError:  # a NUL character in the path
@@ -308,13 +309,6 @@ def _too_large(path: Path, count: int) -> UsageError:
 
 def _corrupt(path: Path, reason: str) -> IntegrityError:
     return IntegrityError(f"{path} is truncated or corrupt: {reason}", "get the file again")
-
-
-def _cannot_write(path: Path, error: OSError) -> OpenJSCCError:
-    message = f"{path} cannot be written: {error.strerror or error}"
-    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EIO):
-        return OpenJSCCError(message, "make room, or choose another place with -o")
-    return UsageError(message, "choose another place with -o")
 
 
 def _frame_count(image: Image.Image) -> int:

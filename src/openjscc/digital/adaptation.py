@@ -16,6 +16,9 @@ UNLIKELY = 0.01
 CLOSEST = 3
 CLOSE_DB = 0.5
 """So many of the best estimates, within so many dB of the first, are compared exactly."""
+BEST_DB = 10 * math.log10(12 * 255**2)
+"""58.9 dB: the PSNR of the rounding to 8 bits (an error of variance 1/12). Quality above it counts as this, so that an image
+that is coded without loss (infinite PSNR) takes a scheme that arrives."""
 
 
 @dataclass(frozen=True)
@@ -36,9 +39,10 @@ class Option:
 def best_option(options: Sequence[Option], control: RateControl, pictures: Sequence[np.ndarray]) -> Option:
     """The option of highest expected PSNR, the mean over the pictures that share the frame.
 
-    Expected is ``p PSNR(file) + (1 - p) PSNR(grey picture)``; a picture whose file does not fit counts as lost. The file's
-    PSNR is first estimated between qualities that lie a few steps apart (`RateControl.estimate`), which spares encoder runs; what
-    then lies close together is compared exactly.
+    Expected is ``p PSNR(file) + (1 - p) PSNR(grey picture)``; a picture whose file does not fit counts as lost. A PSNR counts
+    as at most `BEST_DB`, and that of a file as at least that of the grey picture: what arrives is never worse than what is
+    lost. Of equal options the most certain one is taken. The file's PSNR is first estimated between qualities that lie a few
+    steps apart (`RateControl.estimate`), which spares encoder runs; what then lies close together is compared exactly.
 
     Args:
         options: at least one.
@@ -58,10 +62,14 @@ def best_option(options: Sequence[Option], control: RateControl, pictures: Seque
         total = 0.0
         for picture, lost in zip(pictures, grey, strict=True):
             arrived = quality(picture, option.budget)
-            total += lost if arrived is None else option.success * arrived + (1 - option.success) * lost
+            total += lost if arrived is None else lost + option.success * max(min(arrived, BEST_DB) - lost, 0.0)
         return total
 
-    ranked = sorted(((expected(option, control.estimate), option) for option in left), key=lambda item: item[0], reverse=True)
+    ranked = sorted(
+        ((expected(option, control.estimate), option) for option in left),
+        key=lambda item: (item[0], item[1].success),
+        reverse=True,
+    )
     close = [option for value, option in ranked[:CLOSEST] if value >= ranked[0][0] - CLOSE_DB * len(pictures)]
     if len(close) == 1:
         return close[0]
@@ -79,8 +87,8 @@ def undominated(options: Sequence[Option]) -> list[Option]:
 
 
 def lost_psnr(picture: np.ndarray) -> float:
-    """PSNR in dB of the grey picture that is shown for a lost one."""
+    """PSNR in dB of the grey picture that is shown for a lost one, at most `BEST_DB`."""
     grey = int(np.rint(255 * LOST_GREY))
     counts = np.bincount(picture.ravel(), minlength=256)
     error = float(counts @ (np.arange(256) - grey) ** 2) / picture.size / 255**2
-    return -10 * math.log10(max(error, 1e-10))
+    return BEST_DB if error == 0 else min(-10 * math.log10(error), BEST_DB)

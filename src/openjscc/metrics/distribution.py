@@ -19,7 +19,7 @@ from torch import nn
 
 from ..errors import UsageError
 from .backbones import VGG16, Backbone, frozen, load_weights
-from .fidelity import check_pair, eight_bits, finite
+from .fidelity import check_values, eight_bits, finite
 from .inception import FIDInception
 from .memory import SourceMemory
 from .perceptual import IMAGENET_MEAN, IMAGENET_STD
@@ -172,7 +172,7 @@ def _sides(entries: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _features(make: Callable[[], nn.Module], x: torch.Tensor, y: torch.Tensor) -> list[np.ndarray]:
-    check_pair(x, y)
+    check_values(x, y)
     entries = []
     with frozen(make, x.device) as network:
         for source, received in zip(x, y, strict=True):

@@ -6,6 +6,7 @@ The PSNR of a data set is the mean of its pictures' PSNRs; the PSNR of their mea
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 import torch
@@ -23,6 +24,8 @@ C1, C2 = 0.01**2, 0.03**2
 SCALE_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
 """Exponents of MS-SSIM's scales, finest first."""
 MS_SSIM_SMALLEST = 161
+TOLERANCE = 1e-3
+"""How far a source may be outside [0, 1], as in `openjscc.link.transmit`."""
 
 
 def psnr(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
@@ -39,9 +42,9 @@ def psnr(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
         values that are not finite.
 
     Raises:
-        UsageError: shapes that differ or are no pictures.
+        UsageError: shapes that differ or are no pictures, values outside [0, 1].
     """
-    check_pair(x, y)
+    check_values(x, y)
     total = torch.zeros(len(x), dtype=torch.int64, device=x.device)
     broken = torch.zeros(len(x), dtype=torch.bool, device=x.device)
     for images, rows in _strips(x, overlap=0):
@@ -72,9 +75,9 @@ def ssim(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
         float32 ``(B,)``, at most 1; ``nan`` where a picture holds values that are not finite.
 
     Raises:
-        UsageError: shapes that differ or are no pictures.
+        UsageError: shapes that differ or are no pictures, values outside [0, 1].
     """
-    check_pair(x, y)
+    check_values(x, y)
     height, width = x.shape[-2:]
     size = min(WINDOW, height - (height + 1) % 2, width - (width + 1) % 2)
     taps = gaussian_taps(size, SIGMA)
@@ -107,9 +110,9 @@ def ms_ssim(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
         float32 ``(B,)``, in [0, 1]; ``nan`` where a picture holds values that are not finite.
 
     Raises:
-        UsageError: shapes that differ or are no pictures; a side below 161 pixels.
+        UsageError: shapes that differ or are no pictures, values outside [0, 1]; a side below 161 pixels.
     """
-    check_pair(x, y)
+    check_values(x, y)
     if min(x.shape[-2:]) < MS_SSIM_SMALLEST:
         raise UsageError(
             f"MS-SSIM of a picture of {x.shape[-1]}x{x.shape[-2]} pixels",
@@ -196,7 +199,35 @@ def _strips(x: torch.Tensor, overlap: int) -> Iterator[tuple[slice, slice]]:
 
 
 def check_pair(x: torch.Tensor, y: torch.Tensor) -> None:
+    """Raise UsageError for what are not images, or not of one shape."""
     check_image(x)
     check_image(y)
     if x.shape != y.shape:
         raise UsageError(f"source {tuple(x.shape)} and reconstruction {tuple(y.shape)}", "compare pictures of one shape")
+
+
+def check_values(x: torch.Tensor, y: torch.Tensor) -> None:
+    """`check_pair`, and raise UsageError for a source outside [0, 1] and a reconstruction that holds values of 0..255."""
+    check_pair(x, y)
+    low, high = _span(x)
+    if low < -TOLERANCE or high > 1 + TOLERANCE:
+        raise UsageError(f"source values from {low:g} to {high:g}", "expected [0, 1]: divide 8-bit values by 255")
+    check_range("reconstruction", y)
+
+
+def check_range(what: str, values: torch.Tensor) -> None:
+    """Raise UsageError for values of 0..255. A reconstruction may leave [0, 1] (it is clipped first, rule C10), but one that was
+    not clipped does so to both sides."""
+    low, high = _span(values)
+    if low >= 0 and high > 2:
+        raise UsageError(f"{what} values from {low:g} to {high:g}", "expected [0, 1]: divide 8-bit values by 255")
+
+
+def _span(values: torch.Tensor) -> tuple[float, float]:
+    """The least and the largest finite value; 0 and 1 where there is none."""
+    values = values.detach()
+    low, high = (bound.item() for bound in torch.aminmax(values))
+    if not (math.isfinite(low) and math.isfinite(high)):
+        left = values[values.isfinite()]
+        return _span(left) if left.numel() else (0.0, 1.0)
+    return low, high

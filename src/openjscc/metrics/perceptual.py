@@ -16,7 +16,7 @@ from torch.nn import functional as F
 
 from ..errors import UsageError, unknown_name
 from .backbones import ALEXNET, VGG16, Backbone, frozen, load_weights
-from .fidelity import check_pair, eight_bits, finite
+from .fidelity import check_pair, check_values, eight_bits, finite
 from .memory import SourceMemory, bytes_from_environment
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -186,7 +186,7 @@ def dists(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
 
 def _one_by_one(make: Callable[..., LPIPS | DISTS], arguments: tuple[str, ...], x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
     """Of each picture; the features of a source are remembered."""
-    check_pair(x, y)
+    check_values(x, y)
     values = []
     with frozen(make, x.device, *arguments) as network:
         for source, received in zip(*(eight_bits(z).div_(255.0).split(1) for z in (x, y)), strict=True):

@@ -11,7 +11,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from ..errors import UsageError
-from ..metrics.fidelity import eight_bits
+from ..metrics.fidelity import check_range, eight_bits
 
 if TYPE_CHECKING:
     from ._weights import TaskWeight
@@ -79,8 +79,9 @@ def perceive(network: TaskNetwork, x: torch.Tensor) -> torch.Tensor:
         Scores as of `TaskNetwork.forward`, float32.
 
     Raises:
-        UsageError: scores that are not of the network's classes.
+        UsageError: values of 0..255, or scores that are not of the network's classes.
     """
+    check_range("image", x)
     size = network.input_size
     device = next((parameter.device for parameter in network.parameters()), x.device)
     with torch.no_grad():

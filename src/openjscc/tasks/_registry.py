@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from functools import partial
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import EntryPoint
 from pathlib import Path
 
+from .. import plugins
 from ..errors import UsageError, unknown_name
 from ..metrics.backbones import weight_folders
 from ..weightfile import SUFFIX
@@ -33,16 +34,18 @@ def load_task_network(name: str | os.PathLike[str]) -> TaskNetwork:
         IntegrityError: a damaged file, or one that fails its self-test.
     """
     name = os.fspath(name)
-    if name in (others := other_task_networks()):
-        return others[name]()
+    released = _weights.released_names()
+    taken = name in released or name.partition(".")[0] in _weights.ARCHITECTURES or name.endswith((SUFFIX, *STATE_SUFFIXES))
+    if (entry := plugins.meant(GROUP, name, "task network", taken=taken)) is not None:
+        return _make_other(entry)
     if name.endswith(SUFFIX):
         return _weights.load(name)
-    if name in (released := _weights.released_names()):
+    if name in released:
         return _weights.load(_weights.weight_path(name))
     if (path := _state_file(name)) is not None:
         return load_resnet(path)
     more = f"(or a {SUFFIX}, {', '.join(STATE_SUFFIXES)} file)"
-    raise unknown_name("task network", name, {*released, *others}, more=more)
+    raise unknown_name("task network", name, {*released, *other_task_networks()}, more=more)
 
 
 def _state_file(name: str) -> Path | None:
@@ -67,18 +70,14 @@ def other_task_networks() -> dict[str, Callable[[], TaskNetwork]]:
         mynet = "mypackage:make_network"
 
     Raises:
-        UsageError: when it is called, for an entry that cannot be imported or makes no `TaskNetwork`.
+        UsageError: when it is called, for an entry that cannot be imported or makes no `TaskNetwork`. `load_task_network` leaves
+            one out whose name has a meaning here, and refuses one that two packages have.
     """
-    return {entry.name: partial(_make_other, entry) for entry in entry_points(group=GROUP)}
+    return {entry.name: partial(_make_other, entry) for entry in plugins.entries(GROUP)}
 
 
 def _make_other(entry: EntryPoint) -> TaskNetwork:
-    try:
-        network = entry.load()()
-    except Exception as error:
-        raise UsageError(
-            f"task network {entry.name!r} cannot be made: {type(error).__name__}: {error}", f"its entry point is {entry.value}"
-        ) from error
+    network = plugins.make(entry, "task network")
     if not isinstance(network, TaskNetwork):
         raise UsageError(
             f"task network {entry.name!r} is a {type(network).__name__}",

@@ -6,12 +6,17 @@ next row needs is one contiguous run, whatever its shift. All messages of a bloc
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import numba
 import numpy as np
+from numba.core import config
+from numba.core.caching import FunctionCache
 
 from .schedule import CERTAIN, LARGEST_MINIMUM, SCALE_SHIFT, UNIT, Schedule
 
@@ -21,7 +26,34 @@ UNIT_BITS = UNIT.bit_length()
 _INT16 = np.int16
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")
+class _Cache(FunctionCache):
+    """numba's folder of machine code, which a full disk or a damaged file makes slow instead of an error."""
+
+    def load_overload(self, sig: Any, target_context: Any) -> Any:
+        try:
+            return super().load_overload(sig, target_context)
+        except Exception:  # unpickling may raise anything
+            with contextlib.suppress(OSError):
+                self.flush()
+            return None
+
+    def save_overload(self, sig: Any, data: Any) -> None:
+        with contextlib.suppress(Exception):
+            super().save_overload(sig, data)
+
+
+def _compiled(function: Callable[..., Any]) -> Any:
+    """``function``, compiled when it is first called. Other processes find the machine code where a folder can be written."""
+    compiled = numba.njit(nogil=True, error_model="numpy")(function)
+    at_home = os.path.isabs(os.path.expanduser("~"))  # where no home is known, numba makes a folder that is named ~
+    named = config.CACHE_DIR  # pyright: ignore[reportAttributeAccessIssue]
+    if at_home or named or os.access(os.path.dirname(__file__), os.W_OK):
+        with contextlib.suppress(RuntimeError, OSError):  # no such folder
+            compiled._cache = _Cache(function)  # pyright: ignore[reportAttributeAccessIssue]
+    return compiled
+
+
+@_compiled
 def _quantise(llr, start, sent, total):
     """LLRs of one block to its integers int32 ``(block_columns * Z,)`` in ``total``."""
     exponents, count = 0, 0
@@ -42,7 +74,7 @@ def _quantise(llr, start, sent, total):
         total[i] = min(max(total[i], -CERTAIN), CERTAIN)
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")
+@_compiled
 def _layer(value, message, work, z, steps, first, last, columns, turn, factor):
     """One block row of checks: entries ``first`` to ``last``. ``work``: least, second, signs; messages; new values."""
     for s in range(steps):
@@ -89,7 +121,7 @@ def _layer(value, message, work, z, steps, first, last, columns, turn, factor):
                 tail[s * LANES + j] = work[5, s * LANES + j]
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")
+@_compiled
 def _holds(value, parity, z, steps, row_start, columns, check_turn):
     """Whether all checks hold."""
     for r in range(row_start.size - 1):
@@ -108,7 +140,7 @@ def _holds(value, parity, z, steps, row_start, columns, check_turn):
     return True
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")
+@_compiled
 def _decode(llr, z, factor, k, start, sent, row_start, columns, turn, check_turn, last, iterations, bits, ok):
     """Blocks ``llr`` float32 ``(B, n)`` into ``bits`` and ``ok``."""
     block_columns = start.size // z
@@ -150,7 +182,7 @@ def _decode(llr, z, factor, k, start, sent, row_start, columns, turn, check_turn
 def threads() -> int:
     """Threads to decode with: numba's number, at most OMP_NUM_THREADS."""
     limit = os.environ.get("OMP_NUM_THREADS", "")
-    count = int(numba.config.NUMBA_NUM_THREADS)  # pyright: ignore[reportAttributeAccessIssue]
+    count = int(config.NUMBA_NUM_THREADS)  # pyright: ignore[reportAttributeAccessIssue]
     return max(min(count, int(limit)), 1) if limit.isdigit() else count
 
 
