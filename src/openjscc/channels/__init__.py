@@ -13,7 +13,7 @@ from functools import lru_cache
 from ..errors import UsageError, unknown_name
 from ._base import Channel, Realisation
 from .awgn import AWGN
-from .draws import content_seed, generators_for
+from .draws import content_seed, generators_for, generators_for_digests, image_digest
 from .equalization import EQUALIZERS, equalize
 from .fading import Rayleigh, Rician
 
@@ -29,6 +29,8 @@ __all__ = [
     "content_seed",
     "equalize",
     "generators_for",
+    "generators_for_digests",
+    "image_digest",
     "make_channel",
 ]
 

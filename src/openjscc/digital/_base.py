@@ -56,14 +56,6 @@ class SeparateCodec(ABC):
         return {name: value for name, value in self.__dict__.items() if name != "control"}
 
     def __setstate__(self, state: dict[str, object]) -> None:
-        self.__dict__.update(state)
-        self.control = _shared_control(self.source)
-
-    def __getstate__(self) -> dict[str, object]:
-        """Without the cache: in another process the systems there share one."""
-        return {name: value for name, value in self.__dict__.items() if name != "control"}
-
-    def __setstate__(self, state: dict[str, object]) -> None:
         for name, value in state.items():
             setattr(self, name, value)
         self.control = _shared_control(self.source)
