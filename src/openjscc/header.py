@@ -41,8 +41,8 @@ MAX_SIDE = 2**16
 REPEATS = 4
 """How often a full header is sent where the transmitter knows an SNR below `REPEAT_BELOW_DB`."""
 REPEAT_BELOW_DB = 0.0
-MASKS = {1: 0x0000, REPEATS: 0x5A5A}
-"""Added to the CRC, so that the first of several repetitions does not pass for a header that is sent once."""
+MASKS = {1: 0x3C96, REPEATS: 0x5A5A}
+"""Added to the CRC: silence is no header, and the first of several repetitions is none that is sent once."""
 
 
 @dataclass(frozen=True)

@@ -172,6 +172,11 @@ def test_noise_is_no_header(agreed: tuple[int, int] | None):
         assert side is None
 
 
+def test_silence_is_no_header():
+    received = Received(torch.zeros(1, 900, dtype=torch.complex64), torch.ones(1), None, torch.tensor([900]))
+    assert listen(received) == [None]
+
+
 @pytest.mark.parametrize("k", [1, 19, 20, 100, 123, 124])
 def test_a_frame_may_be_cut_anywhere(k: int):
     form = HeaderFormat(7)

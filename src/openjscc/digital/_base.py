@@ -89,7 +89,7 @@ class SeparateCodec(ABC):
         if side is None:
             return Reconstruction(ok=heard)
         files = self._receive(received, side, heard.tolist())
-        image = torch.full((len(files), 3, side.height, side.width), LOST_GREY)
+        image, device = None, received.symbols.device
         ok = torch.zeros(len(files), dtype=torch.bool)
         for index, data in enumerate(files):
             if data is None or not heard[index]:
@@ -98,9 +98,11 @@ class SeparateCodec(ABC):
                 picture = self.source.decode(data, side.height, side.width)
             except IntegrityError:  # bits that passed every check and are no file: nothing fitted into the frame, or chance
                 continue
+            if image is None:  # not before: a header alone may say any size
+                image = torch.full((len(files), 3, side.height, side.width), LOST_GREY)
             image[index] = torch.from_numpy(np.ascontiguousarray(picture)).permute(2, 0, 1).float() / 255
             ok[index] = True
-        return Reconstruction(image=image.to(received.symbols.device), ok=ok.to(received.symbols.device))
+        return Reconstruction(image=None if image is None else image.to(device), ok=ok.to(device))
 
     def _read(self, received: Received) -> tuple[Side | None, torch.Tensor]:
         """The header's fields, and which of the B headers were read (`HeaderFormat.read`)."""

@@ -196,9 +196,18 @@ class LearnedCodec(nn.Module):
     def decode(self, received: Received) -> Reconstruction:
         """Received symbols to an image: the header is read, then the payload. See `openjscc.codec.Codec.decode`."""
         side, ok = self.header.read(received)
-        if side is None:
+        if side is not None:
+            ok = ok & (self._length(side) == received.length)  # else cut, or not what it says
+        if side is None or not bool(ok.any()):
             return Reconstruction(ok=ok)
         return dataclasses.replace(self.decode_payload(received, side), ok=ok)
+
+    def _length(self, side: Side) -> torch.Tensor:
+        """Channel uses ``(B,)`` of frames with such headers."""
+        assert side.head is not None
+        assert side.rate is not None
+        positions = math.ceil(side.height / self.stride) * math.ceil(side.width / self.stride)
+        return side.head + self._channels(side.rate) // 2 * positions
 
     def decode_payload(self, received: Received, side: Side) -> Reconstruction:
         """Received symbols to an image, where the header's fields are known. Training uses it with the transmitter's own."""
