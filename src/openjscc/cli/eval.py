@@ -206,7 +206,9 @@ def _report(records: list[Record], output: Path | None, as_json: bool) -> None:
 
 
 def print_records(records: list[Record]) -> None:
-    """One line per system, channel, ratio and SNR; a column per metric and network: mean ± half width of the 95 % interval."""
+    """One line per system, channel, ratio and SNR; a column per metric and network: mean ± half width of the 95 % interval, from
+    6 images up."""
+    from ..bench.records import NO_INTERVAL, without_interval
     from ..metrics import METRICS
     from ..units import format_ratio
 
@@ -228,8 +230,10 @@ def print_records(records: list[Record]) -> None:
         lost = f"{100 * first.outage_rate:.3g} %" if first.outage_rate else "-"
         rows.append([*where, *cells, lost, str(first.images), str(first.trials)])
     print_table(["weight", "channel", "snr (dB)", "ratio", "k/n", *titles, "lost", "images", "trials"], rows)
+    if without_interval(records):
+        say(f"note: {NO_INTERVAL}")
 
 
 def _cell(record: Record, digits: int) -> str:
     mean = figure(record.mean, digits)
-    return mean if record.ci95 is None else f"{mean} ± {figure(record.ci95, digits)}"
+    return mean if record.shown_ci95 is None else f"{mean} ± {figure(record.shown_ci95, digits)}"
