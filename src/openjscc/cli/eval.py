@@ -81,7 +81,7 @@ def evaluate(
     openjscc eval adjscc deepjscc --data kodak --snr 0:20:5 --ratio 1/16,1/6
     openjscc eval adjscc --data ~/photos --channel rayleigh:block --trials 5
     openjscc eval --data cifar10 --metrics psnr,accuracy --task-network classifier,resnet20.th
-    openjscc eval --data voc --metrics miou,pixel_accuracy --systems bpg-ldpc+fcn,adjscc+fcn --ratio 1/32
+    openjscc eval --data voc --metrics miou,pixel_accuracy --systems bpg-ldpc+fcn,adjscc+fcn --ratio 1/24
     openjscc eval --systems adjscc,bpg-ldpc,bpg-ldpc:mcs=16qam-3/4-n1944,bpg-capacity --snr -2:20:2 --ratio 1/16
     openjscc eval adjscc --snr 0:20:2 --metrics psnr,lpips --device auto
     """

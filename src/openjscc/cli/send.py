@@ -207,6 +207,13 @@ def _send_one(
     ratio, uses = link.ratio, None
     for number in order:  # the learned ones first: the first of all sets the ratio, and the channel uses of the digital ones
         name, codec = systems[number]
+        try:
+            nominal_ratio(codec, ratio, link.task)
+        except UsageError as error:
+            if link.ratio is not None:
+                raise
+            message = f"{error.message}, at which {systems[order[0]][0]} sends"
+            raise UsageError(message, f"{error.hint}; all systems of one command need one ratio: --ratio") from None
         results[number] = _transmit(name, codec, x, link, ratio, uses if takes_any_ratio(codec) else None)
         if uses is None:
             ratio, uses = nominal_ratio(codec, ratio, link.task), results[number].report["channel_uses"]
