@@ -141,7 +141,9 @@ def read_records(path: Path) -> list[Record]:
     try:
         return [build(Record, item, f"{path}: record {number}") for number, item in enumerate(unpack(path.read_text("utf-8")))]
     except OSError as error:
-        raise UsageError(f"{path} cannot be read: {error.strerror}", "check the path") from None
+        raise UsageError(
+            f"{path} cannot be read: {error.strerror}", "name a file of openjscc eval -o, or a folder of openjscc bench"
+        ) from None
     except OpenJSCCError as error:
         raise IntegrityError(error.message, "write it again with openjscc eval -o") from None
     except ValueError as error:

@@ -48,8 +48,9 @@ def send(
         typer.Option(
             "--model",
             metavar="M",
-            help="ARCH, ARCH.TAG, a .safetensors file, a digital system such as bpg-ldpc, or CODEC+NETWORK. "
-            "Default: adjscc; with --task or --request mtgsc; for 32x32 pictures with --task-network spjscc.distilled.",
+            help="A released weight (openjscc models list) as ARCH or ARCH.TAG, a .safetensors file, a digital link such as "
+            "bpg-ldpc, or CODEC+NETWORK. Default: adjscc; with --task or --request mtgsc; for 32x32 images with "
+            "--task-network spjscc.distilled.",
         ),
     ] = None,
     compare: Annotated[
