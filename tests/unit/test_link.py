@@ -13,6 +13,7 @@ from PIL import Image
 from helpers import PixelCodec, pictures
 from openjscc.channels import AWGN, equalize
 from openjscc.codec import LOST_GREY, Codec, Received, Reconstruction
+from openjscc.data.images import read_image
 from openjscc.errors import OpenJSCCError, UsageError
 from openjscc.link import Transmission, deliver, encode, transmit
 
@@ -119,8 +120,9 @@ def test_a_pillow_image_arrives_as_its_file_does(tmp_path: Path, mode: str):
     )
     image.save(path)
     with Image.open(path) as opened:
-        sent = [transmit(PixelCodec(), "awgn", given, 10.0).image for given in (path, opened)]
+        sent = [transmit(PixelCodec(), "awgn", given, 10.0).image for given in (path, opened, read_image(path))]
     assert torch.equal(sent[0], sent[1])
+    assert torch.equal(sent[0], sent[2])
 
 
 def test_a_pillow_image_is_turned_as_its_file_is(tmp_path: Path):

@@ -99,12 +99,14 @@ def pixels_of(image: object) -> torch.Tensor:
     """An image in memory as a tensor, float32 ``(3, H, W)`` in [0, 1].
 
     Args:
-        image: Pillow image of any pixel type, converted and turned as `read_image` does; or array ``(H, W, 3)``, RGB, uint8
-            or floating point in [0, 1].
+        image: `Picture`; Pillow image of any pixel type, converted and turned as `read_image` does; or array
+            ``(H, W, 3)``, RGB, uint8 or floating point in [0, 1].
 
     Raises:
         UsageError: another type or shape, or a Pillow image whose file cannot be read to the end.
     """
+    if isinstance(image, Picture):
+        return image.pixels
     if isinstance(image, Image.Image):
         try:
             image.load()
