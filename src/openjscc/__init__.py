@@ -5,8 +5,10 @@
     import openjscc
 
     model = openjscc.load("adjscc.photo")
-    picture = openjscc.read_image("photo.jpg")
-    result = openjscc.transmit(model, openjscc.make_channel("awgn"), picture.pixels[None], snr_db=10)
+    sent = openjscc.read_image("photo.jpg").pixels
+    received = openjscc.transmit(model, "awgn", sent, snr_db=10).image
+    print(openjscc.psnr(sent[None], received), openjscc.ssim(sent[None], received))
+    openjscc.write_image("received.png", received[0])
 
 The names below load when they are first used, so that ``import openjscc`` does not wait for torch.
 """
@@ -19,20 +21,35 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from .channels import make_channel
     from .data.images import read_image
+    from .data.images import write_png as write_image
     from .link import transmit
+    from .metrics import psnr, ssim
     from .models import list_models
     from .systems import load
 
     __version__: str
 
-__all__ = ["__version__", "list_models", "load", "make_channel", "read_image", "transmit"]
+__all__ = [
+    "__version__",
+    "list_models",
+    "load",
+    "make_channel",
+    "psnr",
+    "read_image",
+    "ssim",
+    "transmit",
+    "write_image",
+]
 
 _HOMES = {
-    "list_models": "openjscc.models",
-    "load": "openjscc.systems",
-    "make_channel": "openjscc.channels",
-    "read_image": "openjscc.data.images",
-    "transmit": "openjscc.link",
+    "list_models": "openjscc.models:list_models",
+    "load": "openjscc.systems:load",
+    "make_channel": "openjscc.channels:make_channel",
+    "psnr": "openjscc.metrics:psnr",
+    "read_image": "openjscc.data.images:read_image",
+    "ssim": "openjscc.metrics:ssim",
+    "transmit": "openjscc.link:transmit",
+    "write_image": "openjscc.data.images:write_png",
 }
 
 
@@ -42,7 +59,8 @@ def __getattr__(name: str) -> object:
 
         value: object = version("openjscc")
     elif name in _HOMES:
-        value = getattr(import_module(_HOMES[name]), name)
+        module, _, attribute = _HOMES[name].partition(":")
+        value = getattr(import_module(module), attribute)
     else:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     globals()[name] = value

@@ -54,5 +54,7 @@ def unknown_name(kind: str, name: str, known: Iterable[str], *, more: str = "") 
     """The error for a name nobody knows: names the near misses, else everything there is."""
     names = sorted(set(known))
     near = difflib.get_close_matches(name.lower(), names, n=3, cutoff=0.6)
+    if not near and name:
+        near = [each for each in names if each.lower().startswith(name.lower())][:3]
     hint = f"did you mean {' or '.join(near)}?" if near else f"known: {', '.join(names) or 'none'}"
     return UsageError(f"unknown {kind} {name!r}", hint + (f" {more}" if more else ""))

@@ -197,15 +197,13 @@ def receive(codec: Codec, received: Received, equalizer: str, side: Side | None 
     return codec.decode(received) if side is None else codec.decode_payload(received, side)  # pyright: ignore[reportAttributeAccessIssue]
 
 
-def _as_batch(image: torch.Tensor | str | os.PathLike[str]) -> torch.Tensor:
-    if isinstance(image, (str, os.PathLike)):
-        from .data.images import read_image
-
-        image = read_image(image).pixels
+def _as_batch(image: object) -> torch.Tensor:
+    """What `transmit` takes as an image, as float32 ``(B, 3, H, W)`` in [0, 1]: a tensor of that shape or ``(3, H, W)``, a path,
+    or a numpy array or Pillow image (`openjscc.data.images.pixels_of`)."""
     if not isinstance(image, torch.Tensor):
-        raise UsageError(
-            f"an image of type {type(image).__name__}", "give a (3, H, W) or (B, 3, H, W) tensor in [0, 1], or a path"
-        )
+        from .data.images import pixels_of, read_image
+
+        image = read_image(image).pixels if isinstance(image, (str, os.PathLike)) else pixels_of(image)
     x = image[None] if image.ndim == 3 else image
     check_image(x)
     x = x.float()

@@ -175,6 +175,26 @@ def test_missing_data(openjscc) -> None:
     assert "r0k.us" in result.err
 
 
+def test_hints_for_newcomers(openjscc, make_picture, tmp_path: Path) -> None:
+    """Mistakes of the first five minutes, each with a hint that leads on."""
+    (tmp_path / "photos").mkdir()
+    make_picture(tmp_path / "photos" / "one.png")
+    for arguments, code, said, hint in (
+        (["send", "--snr"], 2, "--snr", "see openjscc send --help"),
+        (["sned"], 2, "sned", "see openjscc --help"),
+        (["send", "--model", "bpg"], 2, "'bpg'", "did you mean bpg-capacity or bpg-ldpc?"),
+        (["eval", "photos"], 2, "photos is a folder", "--data photos"),
+        (["eval"], 3, "kodak", "a folder of your own images"),
+        (["models", "info", "jpeg-ldpc"], 2, "jpeg-ldpc is a digital link", "openjscc models list"),
+        (["plot", "photos", "-o", "a.svg"], 2, "photos/summary.json", "a folder of openjscc bench"),
+        (["study", "kodak-snr", "--limit", "1"], 3, "kodak", "--data-dir"),
+    ):
+        result = openjscc(*arguments)
+        result.assert_error(code, said)
+        assert hint in result.err, result.err
+        assert "downloading" not in result.err
+
+
 def test_missing_extra(openjscc, monkeypatch: pytest.MonkeyPatch) -> None:
     import importlib.util
 

@@ -67,8 +67,21 @@ def test_table(openjscc, pictures: Path) -> None:
     assert "psnr (dB)" in lines[0]
     assert "ssim" in lines[0]
     assert lines[1].split()[:4] == ["adjscc.photo", "awgn", "0", "1/12"]
-    assert "±" in lines[1]
     assert "\x1b" not in result.out + result.err
+
+
+def test_a_table_has_intervals_from_six_images_up(openjscc, pictures: Path, make_picture: Callable[..., Path]) -> None:
+    make_picture(pictures / "4.png", 16, 16, seed=4)
+    few = openjscc("eval", "--data", pictures, "--ratio", "1/6", "-o", "few.json")
+    few.assert_ok()
+    assert "±" not in few.out
+    assert few.err.count("note: no 95 % interval: there are fewer than 6 images\n") == 1
+    assert all(record.ci95 for record in read_records(Path("few.json")))
+    make_picture(pictures / "5.png", 16, 16, seed=5)
+    enough = openjscc("eval", "--data", pictures, "--ratio", "1/6")
+    enough.assert_ok()
+    assert enough.out.count("±") == 2
+    assert "interval" not in enough.err
 
 
 def test_two_files_with_weights_of_one_name_are_two_lines(openjscc, pictures: Path, tiny_weights: Path) -> None:

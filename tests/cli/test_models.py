@@ -8,6 +8,12 @@ from pathlib import Path
 import pytest
 
 
+def test_weights_are_listed_by_name(openjscc) -> None:
+    names = [line.split()[0] for line in openjscc("models", "list").out.split("\n\n")[0].splitlines()[1:]]
+    assert len(names) > 5
+    assert names == sorted(names)
+
+
 def test_list(openjscc) -> None:
     result = openjscc("models", "list")
     result.assert_ok()

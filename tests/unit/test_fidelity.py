@@ -174,7 +174,7 @@ def test_a_broken_picture_is_nan_and_its_neighbour_is_not(metric: MetricFunction
 @pytest.mark.parametrize("metric", [psnr, ssim])
 def test_shapes_are_checked(metric: MetricFunction) -> None:
     x, _ = pair(1, 3, 8, 8)
-    for y in (x[:, :, :7], x[0], x[:, :1], x.expand(2, -1, -1, -1), to_uint8(x)):
+    for y in (x[:, :, :7], x[0], x[:, :1], x.expand(2, -1, -1, -1), to_uint8(x), x.numpy(), "x.png"):
         with pytest.raises(UsageError):
             metric(x, y)
 

@@ -340,6 +340,10 @@ def test_write_refuses_with_a_reason(tmp_path: Path) -> None:
         check_output("/dev/null.png" if not Path("/dev/null").exists() else "/dev/null", overwrite=True)
     with pytest.raises(UsageError, match="shape"):
         write_png(tmp_path / "b.png", torch.zeros(1, 2, 2))
+    for wrong, hint in ((torch.zeros(1, 3, 2, 2), "images[0]"), (np.zeros((2, 2, 3)), "tensor")):
+        with pytest.raises(UsageError) as caught:
+            write_png(tmp_path / "b.png", wrong)
+        assert hint in caught.value.hint
     with pytest.raises(UsageError, match="finite"):
         to_pil(torch.full((3, 2, 2), torch.nan))
     with pytest.raises(UsageError, match=r"does not fit into WEBP"):

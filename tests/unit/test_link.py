@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -12,6 +13,7 @@ from PIL import Image
 from helpers import PixelCodec, pictures
 from openjscc.channels import AWGN, equalize
 from openjscc.codec import LOST_GREY, Codec, Received, Reconstruction
+from openjscc.data.images import read_image
 from openjscc.errors import OpenJSCCError, UsageError
 from openjscc.link import Transmission, deliver, encode, transmit
 
@@ -107,6 +109,45 @@ def test_a_path(tmp_path: Path):
         assert torch.allclose(image[0, :, 0, 0] * 255, torch.tensor([128.0, 64.0, 32.0]), atol=0.5)
 
 
+@pytest.mark.parametrize("mode", ["RGB", "L", "P", "RGBA", "1", "I;16"])
+def test_a_pillow_image_arrives_as_its_file_does(tmp_path: Path, mode: str):
+    path = tmp_path / "image.png"
+    pixels = np.random.default_rng(0).integers(0, 256, (5, 7, 3), dtype=np.uint8)
+    image = (
+        Image.fromarray(pixels).convert("L").convert("I").convert("I;16")
+        if mode == "I;16"
+        else Image.fromarray(pixels).convert(mode)
+    )
+    image.save(path)
+    with Image.open(path) as opened:
+        sent = [transmit(PixelCodec(), "awgn", given, 10.0).image for given in (path, opened, read_image(path))]
+    assert torch.equal(sent[0], sent[1])
+    assert torch.equal(sent[0], sent[2])
+
+
+def test_a_pillow_image_is_turned_as_its_file_is(tmp_path: Path):
+    path = tmp_path / "turned.jpg"
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.new("RGB", (6, 4), "red").save(path, exif=exif)
+    with Image.open(path) as image:
+        sent = [transmit(PixelCodec(), "awgn", given, 10.0).image for given in (path, image)]
+    assert sent[0].shape == (1, 3, 6, 4)
+    assert torch.equal(sent[0], sent[1])
+
+
+def test_a_numpy_array():
+    bytes_ = np.random.default_rng(0).integers(0, 256, (5, 7, 3), dtype=np.uint8)
+    tensor = torch.from_numpy(bytes_).permute(2, 0, 1) / 255
+    expected = transmit(PixelCodec(), "awgn", tensor, 10.0).image
+    arrays = [bytes_, bytes_[::-1][::-1], bytes_.astype(np.float32) / 255, bytes_.astype(np.float64) / 255]
+    for array in arrays:
+        before = array.copy()
+        image = transmit(PixelCodec(), "awgn", array, 10.0).image
+        assert torch.allclose(image, expected, atol=1e-6)
+        assert (array == before).all()
+
+
 def test_a_path_to_nothing(tmp_path: Path):
     with pytest.raises(OpenJSCCError):
         transmit(PixelCodec(), "awgn", tmp_path / "none.png", 10.0)
@@ -176,6 +217,16 @@ def test_half_precision_image_is_sent_in_single():
         ({"image": torch.full((3, 4, 4), 255.0)}, "divide 8-bit values by 255"),
         ({"image": torch.full((3, 4, 4), float("nan"))}, "image values from nan"),
         ({"image": [[0.0]]}, "type list"),
+        ({"image": None}, "type NoneType"),
+        ({"image": np.zeros((4, 5), np.uint8)}, "numpy.stack"),
+        ({"image": np.zeros((3, 4, 5), np.uint8)}, "transpose(1, 2, 0)"),
+        ({"image": np.zeros((4, 5, 4), np.uint8)}, "image[..., :3]"),
+        ({"image": np.zeros((2, 4, 5, 3), np.uint8)}, "expected (H, W, 3)"),
+        ({"image": np.zeros((4, 5, 3), np.int64)}, "type int64"),
+        ({"image": np.full((4, 5, 3), 255.0)}, "divide 8-bit values by 255"),
+        ({"image": np.full((4, 5, 3), np.nan)}, "image values from nan"),
+        ({"image": np.zeros((0, 5, 3), np.uint8)}, "image tensor of shape"),
+        ({"image": Image.new("RGB", (0, 5))}, "0x5 pixels"),
         ({"snr_db": float("inf")}, "SNR of inf dB"),
         ({"snr_db": [1.0, 2.0]}, "for 1 images"),
         ({"told_snr_db": float("nan")}, "SNR of nan dB"),

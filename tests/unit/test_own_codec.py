@@ -54,6 +54,11 @@ def test_the_command_line_takes_it(openjscc, photo: Path) -> None:
     (system,) = json.loads(result.out)["systems"]
     assert system["weight"] == "uncoded"
     assert system["psnr"] > 30
+    for model, compare, ratio in (("uncoded", "adjscc", "1/2"), ("adjscc", "uncoded", "1/6")):
+        refused = openjscc("send", photo, "--model", model, "--compare", compare, "-o", "both.png")
+        refused.assert_error(2, f"has no bandwidth ratio {ratio}, at which {model} sends")
+        assert "--ratio" in refused.err
+    openjscc("send", photo, "--model", "uncoded", "--compare", "jpeg-ldpc", "-o", "both.png").assert_ok()
     openjscc("bench", "--systems", "uncoded,adjscc", "--data", photo.parent, "--metrics", "psnr", "-o", "out").assert_ok()
     for verb in ("bench", "eval"):
         refused = openjscc(verb, "--systems", "uncoded", "--data", photo.parent, "--ratio", "1/6", "-o", f"{verb}.json")

@@ -53,11 +53,15 @@ def test_every_public_name_resolves(name):
 
 
 def test_public_names_come_from_where_they_are_written():
+    from openjscc import metrics
+    from openjscc.data.images import write_png
     from openjscc.link import transmit
     from openjscc.systems import load
 
     assert openjscc.transmit is transmit
     assert openjscc.load is load
+    assert openjscc.write_image is write_png
+    assert (openjscc.psnr, openjscc.ssim) == (metrics.psnr, metrics.ssim)
 
 
 def test_unknown_name_is_an_attribute_error():

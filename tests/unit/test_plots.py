@@ -12,8 +12,8 @@ import pytest
 import torch
 from PIL import Image
 
-from openjscc.bench import Record, write_records
-from openjscc.bench.anchors import Anchor, read_anchors
+from openjscc.bench import Record, read_records, write_records
+from openjscc.bench.anchors import IMAGES, Anchor, of_other_images, read_anchors
 from openjscc.bench.labels import log_ticks, short_number
 from openjscc.bench.layout import arrange, grid, metric_label
 from openjscc.bench.pictures import KeptPicture, add_kept, read_kept
@@ -362,6 +362,29 @@ def test_anchors_stand_apart_from_curves(draw) -> None:
     assert draw(records_of(told_snr_db=10.0), [fits])[1] == ["no published point fits data set, channel, metric and conditions"]
     (axes,) = draw(records_of("a", [7.0]), [fits], x="cpp")[0].axes
     assert axes.containers[-1][0].get_xdata().tolist() == [0.1875]
+
+
+def test_records_of_other_images_than_the_anchors_are_named(draw) -> None:
+    point = Anchor("Other", "kodak", "awgn", 7.0, 0.0625, "psnr", 32.0, 0.2, "its paper")
+    count, sha256 = IMAGES["kodak"]
+    beginning = "the published points are of the 24 images of kodak, some records of"
+    for changes, notes in (
+        ({"data_sha256": sha256}, []),
+        ({"data": "folder/Kodak", "images": count}, []),
+        ({"data_sha256": "0" * 64}, [f"{beginning} 24 other files: make sure that these are the same images"]),
+        ({"images": 2}, [f"{beginning} 2: their means are of other images"]),
+        ({"images": 1}, [f"{beginning} 1: their means are of other images"]),
+        ({"data": "photos"}, ["no published point is of these images: they are of kodak, the records of photos"]),
+    ):
+        assert draw(records_of(**changes), [point])[1] == notes, changes
+    assert draw(records_of(images=2))[1] == []
+
+
+def test_the_anchors_images_are_those_of_the_results() -> None:
+    for name, folder in (("kodak", "kodak-snr"), ("cifar10", "sp-jscc-snr")):
+        records = read_records(ROOT / "results" / "studies" / folder / "summary.json")
+        assert {(record.images, record.data_sha256) for record in records} == {IMAGES[name]}
+        assert of_other_images(records) == []
 
 
 def test_published_anchors() -> None:

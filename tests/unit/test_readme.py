@@ -39,10 +39,12 @@ def test_other_records_are_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     assert pictures.main() == 1
 
 
-def test_the_python_example_runs(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_python_example_runs(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
     (code,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
     exec(compile(code.replace("my.jpg", str(sample_photo())), "README.md", "exec"), {})
     assert capsys.readouterr().out.startswith("torch.Size([1, 3, 384, 512]) tensor([0.06")
+    assert Path("arrived.png").is_file()
 
 
 def test_links_lead_somewhere() -> None:

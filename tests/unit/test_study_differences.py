@@ -133,7 +133,7 @@ def test_lost_failed_and_infinite_points(tmp_path: Path) -> None:
     assert "No figure" in difference_page(difference_table(section(), [*gone, *results[4:]]), {})
     single = difference_table(section(), [result("a", [31.0]), result("b", [30.0])])
     assert "| a | +1.00 |" in difference_page(single, {})
-    assert "No interval: a single picture." in difference_page(single, {})
+    assert "No 95 % interval: there are fewer than 6 images." in difference_page(single, {})
 
 
 def test_where_lower_is_better() -> None:

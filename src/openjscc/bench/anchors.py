@@ -12,8 +12,15 @@ from pathlib import Path
 from ..errors import IntegrityError, UsageError
 from ..units import channel_uses_per_pixel, parse_ratio
 from .layout import Panel
+from .records import Record
 
 COLUMNS = ("system", "dataset", "channel", "snr_db", "cbr", "metric", "value", "how_read", "source")
+
+IMAGES = {
+    "kodak": (24, "d2ff109aa9bc1fa3846a19070dec5bf08dc0613e858862b71833a1597032d038"),
+    "cifar10": (10_000, "f69ea4a4e93ad17c59d6e245a20a9067bd98252aef8fb31c68ffe3c6aa745185"),
+}
+"""The images that published points of a data set are of: their number, and `Record.data_sha256` of them."""
 
 _FIGURE = re.compile(r"figure (?:\+-|±) ?(\d+\.?\d*)")
 
@@ -80,6 +87,22 @@ def _anchor(row: dict[str, str | None], where: str) -> Anchor:
     error = float(kind[1]) if kind else 0.0
     names = (text["system"], text["dataset"], text["channel"])
     return Anchor(*names, snr_db, ratio, text["metric"], value, error, text["source"])
+
+
+def of_other_images(records: Iterable[Record]) -> list[str]:
+    """Notes on records of a data set's name whose images are not those of its published points (`IMAGES`)."""
+    notes: dict[str, None] = {}
+    for record in records:
+        name = Path(record.data).name.lower()
+        count, sha256 = IMAGES.get(name, (record.images, record.data_sha256))
+        if record.error is not None:
+            continue
+        published = f"the published points are of the {count} images of {name}"
+        if record.images != count:
+            notes[f"{published}, some records of {record.images}: their means are of other images"] = None
+        elif record.data_sha256 not in (None, sha256):  # the sum is that of the files: the same pixels may be packed otherwise
+            notes[f"{published}, some records of {count} other files: make sure that these are the same images"] = None
+    return list(notes)
 
 
 def placed(anchors: Iterable[Anchor], panel: Panel, x: str, y: str) -> Iterator[tuple[float, Anchor]]:

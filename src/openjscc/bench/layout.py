@@ -16,7 +16,7 @@ from .labels import COLUMN_LABELS
 from .records import Record
 from .selection import Value, check_column, columns, in_order, listed, shown
 
-INTERVALS = {"pictures": "ci95", "noise": "ci95_noise", "none": None}
+INTERVALS = {"pictures": "shown_ci95", "noise": "ci95_noise", "none": None}
 """Which column of a record holds the half width."""
 
 MOST_PANELS = 36

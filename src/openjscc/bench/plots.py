@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,7 +15,7 @@ import numpy as np
 from ..errors import UsageError, unknown_name
 from ..metrics import METRICS
 from ..units import format_ratio
-from .anchors import Anchor, placed
+from .anchors import Anchor, of_other_images, placed
 from .labels import COLUMN_LABELS, log_ticks, short_number, wrapped
 from .layout import INTERVALS, MEASURED, Curve, Layout, Panel, arrange, grid, in_words, metric_label
 from .looks import ANCHOR_GREY, ANCHOR_MARKERS, BOUND_DASHES, COLOURS, DASHES, LOOKS, MARKERS, Look, matplotlib, settings
@@ -113,8 +114,16 @@ class _Drawing:
     def _fitting(self, anchors: list[Anchor]) -> dict[int, list[tuple[float, Anchor]]]:
         """(x, point) by panel."""
         found = {id(panel): list(placed(anchors, panel, self.chart.x, self.chart.y)) for panel in self.layout.panels}
+        beside = [record for panel in self.layout.panels if found[id(panel)] for record in panel.records]
+        self.layout.notes.extend(of_other_images(beside))
         if anchors and not any(found.values()):
-            self.layout.notes.append("no published point fits data set, channel, metric and conditions")
+            data = {Path(record.data).name for panel in self.layout.panels for record in panel.records}
+            sets = {anchor.dataset for anchor in anchors}
+            if {name.lower() for name in data}.isdisjoint(name.lower() for name in sets):
+                why = f"is of these images: they are of {', '.join(sorted(sets))}, the records of {', '.join(sorted(data))}"
+            else:
+                why = "fits data set, channel, metric and conditions"
+            self.layout.notes.append(f"no published point {why}")
         return found
 
     def figure(self) -> Figure:

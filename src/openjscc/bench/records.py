@@ -14,6 +14,7 @@ from ..configuration import build
 from ..errors import IntegrityError, OpenJSCCError, UsageError
 from ..files import write_atomically
 from .packing import pack, unpack
+from .statistics import FEWEST_PICTURES
 
 GROUPS = (("system", "weight"), ("channel", "ratio", "snr_db", "task_network"))
 """What records are grouped by in files: those of a system, and of them those of a cell."""
@@ -105,10 +106,23 @@ class Record:
     infinite: int = 0
     mean_finite: float | None = None
 
+    @property
+    def shown_ci95(self) -> float | None:
+        """``ci95`` for tables and figures: None of fewer than `FEWEST_PICTURES` images, where it says next to nothing."""
+        return None if self.images < FEWEST_PICTURES else self.ci95
+
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON: None for what is not finite."""
         values = dataclasses.asdict(self)
         return {key: None if isinstance(value, float) and not math.isfinite(value) else value for key, value in values.items()}
+
+
+NO_INTERVAL = f"no 95 % interval: there are fewer than {FEWEST_PICTURES} images"
+
+
+def without_interval(records: Iterable[Record]) -> bool:
+    """Whether a table of the records leaves out an interval, and has to say `NO_INTERVAL`."""
+    return any(record.ci95 is not None and record.shown_ci95 is None for record in records)
 
 
 def to_json(records: Iterable[Record]) -> str:
@@ -131,7 +145,9 @@ def read_records(path: Path) -> list[Record]:
     try:
         return [build(Record, item, f"{path}: record {number}") for number, item in enumerate(unpack(path.read_text("utf-8")))]
     except OSError as error:
-        raise UsageError(f"{path} cannot be read: {error.strerror}", "check the path") from None
+        raise UsageError(
+            f"{path} cannot be read: {error.strerror}", "name a file of openjscc eval -o, or a folder of openjscc bench"
+        ) from None
     except OpenJSCCError as error:
         raise IntegrityError(error.message, "write it again with openjscc eval -o") from None
     except ValueError as error:

@@ -7,8 +7,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from ..metrics import SetMetric, get_metric
 from .layout import in_words, metric_label, metric_name
 from .markdown import capital, heading, sentence, table_row
+from .records import NO_INTERVAL
 from .selection import in_order
-from .statistics import RESAMPLES
+from .statistics import FEWEST_PICTURES, RESAMPLES
 from .study_differences import DifferenceRow, DifferenceTable
 from .study_places import place_in_words
 from .study_sections import DifferenceSection
@@ -90,7 +91,7 @@ def _difference(section: DifferenceSection, row: DifferenceRow) -> str:
     if found is None:
         return "–"
     text = _number(section, found.value)
-    if found.low is None or found.high is None:
+    if found.low is None or found.high is None or found.pictures < FEWEST_PICTURES:
         return text
     return f"{text} [{_number(section, found.low)}, {_number(section, found.high)}]"
 
@@ -116,6 +117,6 @@ def _notes(rows: Sequence[DifferenceRow], labels: Mapping[str, str]) -> list[str
         if row.reason:
             found[labels.get(row.system, row.system), row.reason] = None
     lines = [f"{system}: {reason}." for system, reason in found]
-    if any(row.difference is not None and row.difference.low is None for row in rows):
-        lines.append("No interval: a single picture.")
+    if any(row.difference is not None and row.difference.pictures < FEWEST_PICTURES for row in rows):
+        lines.append(sentence(NO_INTERVAL))
     return [" ".join(lines)] if lines else []

@@ -17,7 +17,7 @@ from .layout import MEASURED, Curve, Layout, arrange, in_words, metric_label, me
 from .looks import write_figure
 from .markdown import capital, heading, listed, sentence, table_row
 from .plots import NO_BANDS, Chart, draw, without_wide_bands
-from .records import Record, write_records
+from .records import NO_INTERVAL, Record, without_interval, write_records
 from .selection import in_order, select, shown
 from .statistics import RESAMPLES
 from .study import Study, published_points
@@ -280,7 +280,10 @@ def _table(section: TableSection, records: Sequence[Record], labels: dict[str, s
             cells = {x: _cell(curve, place, digits, section.metric in MEASURED) for place, x in enumerate(curve.x)}
             lines.append(table_row([curve.label + (" (bound)" if curve.bound else ""), *(cells.get(x, "") for x in columns)]))
         parts += [", ".join(word for word in words if word) + ":", "\n".join(lines)]
-    parts += [sentence(note.replace("not drawn", "without a figure")) for note in layout.notes]
+    notes = [note.replace("not drawn", "without a figure") for note in layout.notes]
+    if section.interval == "pictures" and without_interval(chosen):
+        notes.append(NO_INTERVAL)
+    parts += [sentence(note) for note in notes]
     return "\n\n".join(parts)
 
 

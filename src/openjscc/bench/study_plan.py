@@ -119,16 +119,22 @@ def plan_study(
     """
     if study.figure and importlib.util.find_spec("matplotlib") is None:
         raise MissingError("drawing needs matplotlib, which is not installed", 'pip install "openjscc[plot]"')
-    missing = missing_metrics(metric for bench in study.bench for metric in bench.metrics)
     opened: dict[tuple[tuple[str, ...], tuple[float | None, ...]], Systems] = {}
     datasets: dict[int | None, PictureDataset] = {}
     looked_by: dict[tuple[str, ...], tuple[TaskNetwork, ...]] = {}
     plans: dict[int, list[Plan]] = {}
 
+    def least(*limits: int | None) -> int | None:
+        return min((most for most in limits if most is not None), default=None)
+
     def pictures(most: int | None) -> PictureDataset:
         if most not in datasets:
             datasets[most] = open_dataset(study.data, data_dir, split="test", limit=most, cache_mib=1024)
         return datasets[most]
+
+    for bench in study.bench:  # before any download: the data set may not be there
+        pictures(least(bench.limit, limit))
+    missing = missing_metrics(metric for bench in study.bench for metric in bench.metrics)
 
     def planned(bench: BenchSection, dataset: PictureDataset, metrics: Sequence[str]) -> Plan:
         where = (bench.systems, bench.ratios)
@@ -149,7 +155,7 @@ def plan_study(
     sizes: dict[int, PictureDataset] = {}
     for bench in study.bench:
         metrics = [name for name in dict.fromkeys(bench.metrics) if name not in missing]
-        dataset = pictures(min((most for most in (bench.limit, limit) if most is not None), default=None))
+        dataset = pictures(least(bench.limit, limit))
         sizes.setdefault(len(dataset), dataset)
         if metrics:
             plans.setdefault(len(dataset), []).append(planned(bench, sizes[len(dataset)], metrics))

@@ -134,7 +134,8 @@ def _run(arguments: list[str]) -> int:
         return _system_error(error)
     except Exception as error:
         if hasattr(error, "format_message") and hasattr(error, "exit_code"):  # typer's own usage errors
-            path = getattr(getattr(error, "ctx", None), "command_path", None) or "openjscc"
+            verb = arguments[0] if arguments and arguments[0] in getattr(command, "commands", ()) else ""
+            path = getattr(getattr(error, "ctx", None), "command_path", None) or f"openjscc {verb}".rstrip()
             return report_error(error.format_message(), f"see {path} --help", 2)  # pyright: ignore[reportAttributeAccessIssue]
         if isinstance(error, RuntimeError) and ("allocate memory" in str(error) or "out of memory" in str(error)):
             return report_error("out of memory", "try fewer pixels at a time", 1)

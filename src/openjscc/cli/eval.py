@@ -81,7 +81,7 @@ def evaluate(
     openjscc eval adjscc deepjscc --data kodak --snr 0:20:5 --ratio 1/16,1/6
     openjscc eval adjscc --data ~/photos --channel rayleigh:block --trials 5
     openjscc eval --data cifar10 --metrics psnr,accuracy --task-network classifier,resnet20.th
-    openjscc eval --data voc --metrics miou,pixel_accuracy --systems bpg-ldpc+fcn,adjscc+fcn --ratio 1/32
+    openjscc eval --data voc --metrics miou,pixel_accuracy --systems bpg-ldpc+fcn,adjscc+fcn --ratio 1/24
     openjscc eval --systems adjscc,bpg-ldpc,bpg-ldpc:mcs=16qam-3/4-n1944,bpg-capacity --snr -2:20:2 --ratio 1/16
     openjscc eval adjscc --snr 0:20:2 --metrics psnr,lpips --device auto
     """
@@ -210,7 +210,9 @@ def _report(records: list[Record], output: Path | None, as_json: bool) -> None:
 
 
 def print_records(records: list[Record]) -> None:
-    """One line per system, channel, ratio and SNR; a column per metric and network: mean ± half width of the 95 % interval."""
+    """One line per system, channel, ratio and SNR; a column per metric and network: mean ± half width of the 95 % interval, from
+    6 images up."""
+    from ..bench.records import NO_INTERVAL, without_interval
     from ..metrics import METRICS
     from ..units import format_ratio
 
@@ -232,6 +234,8 @@ def print_records(records: list[Record]) -> None:
         lost = f"{100 * first.outage_rate:.3g} %" if first.outage_rate else "-"
         rows.append([*where, *cells, lost, str(first.images), str(first.trials)])
     print_table(["weight", "channel", "snr (dB)", "ratio", "k/n", *titles, "lost", "images", "trials"], rows)
+    if without_interval(records):
+        say(f"note: {NO_INTERVAL}")
 
 
 def _cell(record: Record, digits: int) -> str:
@@ -239,4 +243,4 @@ def _cell(record: Record, digits: int) -> str:
         left_out = f"{record.infinite} of {record.images * record.trials}"
         return "infinite" if record.mean_finite is None else f"infinite ({figure(record.mean_finite, digits)} without {left_out})"
     mean = figure(record.mean, digits)
-    return mean if record.ci95 is None else f"{mean} ± {figure(record.ci95, digits)}"
+    return mean if record.shown_ci95 is None else f"{mean} ± {figure(record.shown_ci95, digits)}"

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ..errors import MissingError, OpenJSCCError
+from ..errors import MissingError, OpenJSCCError, UsageError
 from .console import one_line, print_json, print_table, report_error, say
 from .options import Json
 
@@ -41,12 +41,12 @@ def list_weights(as_json: Json = False) -> None:
     codecs: list[WeightInfo] = []
     networks: list[TaskWeight] = []
     code = 0
-    for path in weight_files().values():
+    for _, path in sorted(weight_files().items()):
         try:
             codecs.append(read_info(path))
         except OpenJSCCError as error:  # the others are still worth a list
             code = max(code, report_error(error.message, error.hint, error.exit_code))
-    for path in tasks.weight_files().values():
+    for _, path in sorted(tasks.weight_files().items()):
         try:
             networks.append(tasks.read_info(path))
         except OpenJSCCError as error:
@@ -93,6 +93,7 @@ def info(name: Name, as_json: Json = False) -> None:
     """Show what a weight file says of itself: paper, licence, training, data, reference results, self-test."""
     from .. import tasks
     from ..models import load, resolve
+    from ..systems import has_digital_codec
 
     if (path := _task_weight(name)) is not None:
         network = tasks.load(path, verify=False).weight
@@ -102,6 +103,8 @@ def info(name: Name, as_json: Json = False) -> None:
         else:
             _print_facts(network, _facts_of_network(network))
         return
+    if has_digital_codec(name):
+        raise UsageError(f"{name} is a digital link, without weights", "openjscc models list shows what has weights")
     codec = load(resolve(name, also=tasks.released_names()), verify=False)
     assert codec.weight is not None
     if as_json:

@@ -57,8 +57,8 @@ DataDir = Annotated[
 ]
 
 SYSTEM_WORDS = (
-    "ARCH, ARCH.TAG, .safetensors file, bpg-ldpc and the like, or CODEC+NETWORK. Default: adjscc; with --task, and for "
-    "segmentations, mtgsc."
+    "Systems: a released weight (openjscc models list) as ARCH or ARCH.TAG, a .safetensors file, a digital link such as "
+    "bpg-ldpc, or CODEC+NETWORK. Default: adjscc; with --task, and for segmentations, mtgsc."
 )
 NamedSystems = Annotated[list[str] | None, typer.Argument(metavar="NAME", help=SYSTEM_WORDS)]
 Systems = Annotated[str | None, typer.Option("--systems", "--model", metavar="NAMES", help="The same, joined by commas.")]
@@ -163,6 +163,8 @@ def named_systems(arguments: list[str] | None, option: str | None) -> list[str] 
     if arguments and option is not None:
         raise UsageError(f"systems twice: {' '.join(arguments)}, and --systems {option}", "name all of them in one place")
     texts = arguments or ([] if option is None else [option])
+    if folder := next((text for text in arguments or [] if os.path.isdir(text)), None):
+        raise UsageError(f"{folder} is a folder, not a system", f"to measure systems on its images: --data {folder}")
     return list(dict.fromkeys(name for text in texts for name in names(text, "list of systems"))) or None
 
 

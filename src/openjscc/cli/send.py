@@ -48,8 +48,9 @@ def send(
         typer.Option(
             "--model",
             metavar="M",
-            help="ARCH, ARCH.TAG, a .safetensors file, a digital system such as bpg-ldpc, or CODEC+NETWORK. "
-            "Default: adjscc; with --task or --request mtgsc; for 32x32 pictures with --task-network spjscc.distilled.",
+            help="A released weight (openjscc models list) as ARCH or ARCH.TAG, a .safetensors file, a digital link such as "
+            "bpg-ldpc, or CODEC+NETWORK. Default: adjscc; with --task or --request mtgsc; for 32x32 images with "
+            "--task-network spjscc.distilled.",
         ),
     ] = None,
     compare: Annotated[
@@ -212,6 +213,13 @@ def _send_one(
     ratio, uses = link.ratio, None
     for number in order:  # the learned ones first: the first of all sets the ratio, and the channel uses of the digital ones
         name, codec = systems[number]
+        try:
+            nominal_ratio(codec, ratio, link.task)
+        except UsageError as error:
+            if link.ratio is not None:
+                raise
+            message = f"{error.message}, at which {systems[order[0]][0]} sends"
+            raise UsageError(message, f"{error.hint}; all systems of one command need one ratio: --ratio") from None
         results[number] = _transmit(name, codec, x, link, ratio, uses if takes_any_ratio(codec) else None)
         if uses is None:
             ratio, uses = nominal_ratio(codec, ratio, link.task), results[number].report["channel_uses"]

@@ -178,6 +178,7 @@ def _data_root(name: str, data_dir: str | os.PathLike[str] | None) -> Path:
 def _missing(name: str, message: str) -> MissingError:
     info = DATASETS[name]
     hint = f"get it from {info.source}, lay it out as {info.layouts}, and name the data folder with --data-dir or {ENVIRONMENT}"
+    hint += "; or name a folder of your own images in its place"
     return MissingError(message, hint)
 
 

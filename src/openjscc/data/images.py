@@ -95,6 +95,49 @@ def read_image(path: str | os.PathLike[str]) -> Picture:
     return Picture(pixels, tuple(notes), path)
 
 
+def pixels_of(image: object) -> torch.Tensor:
+    """An image in memory as a tensor, float32 ``(3, H, W)`` in [0, 1].
+
+    Args:
+        image: `Picture`; Pillow image of any pixel type, converted and turned as `read_image` does; or array
+            ``(H, W, 3)``, RGB, uint8 or floating point in [0, 1].
+
+    Raises:
+        UsageError: another type or shape, or a Pillow image whose file cannot be read to the end.
+    """
+    if isinstance(image, Picture):
+        return image.pixels
+    if isinstance(image, Image.Image):
+        try:
+            image.load()
+        except (OSError, ValueError, SyntaxError) as error:
+            raise UsageError(f"a Pillow image that cannot be read: {error}", "load the file again") from None
+        if min(image.size) < 1:
+            raise UsageError(f"a Pillow image of {image.width}x{image.height} pixels", "give one of 1x1 or more")
+        orientation = _orientation(image)
+        upright = image if orientation == 1 else image.transpose(_ORIENTATIONS[orientation])
+        return _to_rgb(upright, False, [], Path("the Pillow image"))
+    if not isinstance(image, np.ndarray):
+        raise UsageError(
+            f"an image of type {type(image).__name__}",
+            "give a tensor (3, H, W) or (B, 3, H, W) in [0, 1], a numpy array (H, W, 3), a Pillow image or a path",
+        )
+    if image.ndim != 3 or image.shape[2] != 3:
+        hint = "expected (H, W, 3)"
+        if image.ndim == 3 and image.shape[0] == 3:
+            hint += ": image.transpose(1, 2, 0)"
+        elif image.ndim == 3 and image.shape[2] == 4:
+            hint += ": image[..., :3], without transparency"
+        elif image.ndim == 2:
+            hint += ": numpy.stack([image] * 3, axis=-1), for grey"
+        raise UsageError(f"image array of shape {image.shape}", hint)
+    if image.dtype == np.uint8:
+        return torch.from_numpy(image.astype(np.float32)).permute(2, 0, 1).div(255.0).contiguous()
+    if image.dtype.kind == "f":
+        return torch.from_numpy(image.astype(np.float32)).permute(2, 0, 1).contiguous()
+    raise UsageError(f"image array of type {image.dtype}", "expected uint8, or floating point in [0, 1]")
+
+
 def picture_size(path: str | os.PathLike[str]) -> tuple[int, int]:
     """``(H, W)`` of the picture as `read_image` would give it, from the header alone. Raises as `read_image`."""
     with _opened(Path(path), verify=False) as image:
@@ -219,7 +262,7 @@ def check_output(path: str | os.PathLike[str], overwrite: bool = False) -> None:
         if path.exists() and not path.is_file():
             raise UsageError(f"{path} is not an ordinary file", "name a file, e.g. received.png")
         if path.exists() and not overwrite:
-            raise UsageError(f"{path} exists", "add -f to replace it, or name another file with -o")
+            raise UsageError(f"{path} exists", "add -f to replace it (in Python overwrite=True), or name another file with -o")
         folder = Path(os.path.realpath(path)).parent
         if not folder.is_dir():
             raise UsageError(f"{path}: no folder {folder}", f"make it first: mkdir -p {folder}")
@@ -239,8 +282,11 @@ def to_pil(pixels: torch.Tensor) -> Image.Image:
     Raises:
         UsageError: another shape, or values that are not finite.
     """
+    if not isinstance(pixels, torch.Tensor):
+        raise UsageError(f"an image of type {type(pixels).__name__}", "give a tensor (3, H, W) or a Pillow image")
     if pixels.ndim != 3 or pixels.shape[0] != 3 or min(pixels.shape) < 1:
-        raise UsageError(f"picture of shape {tuple(pixels.shape)}", "expected (3, H, W)")
+        hint = "expected (3, H, W)" + (": of a batch give one image, e.g. images[0]" if pixels.ndim == 4 else "")
+        raise UsageError(f"picture of shape {tuple(pixels.shape)}", hint)
     if pixels.is_floating_point() and not bool(torch.isfinite(pixels).all()):
         raise UsageError("picture with values that are not finite numbers", "this is a fault of what made it, not of the file")
     return Image.fromarray(to_uint8(pixels).permute(1, 2, 0).contiguous().cpu().numpy())

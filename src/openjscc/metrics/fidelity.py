@@ -200,6 +200,10 @@ def _strips(x: torch.Tensor, overlap: int) -> Iterator[tuple[slice, slice]]:
 
 def check_pair(x: torch.Tensor, y: torch.Tensor) -> None:
     """Raise UsageError for what are not images, or not of one shape."""
+    for image in (x, y):
+        if not isinstance(image, torch.Tensor):
+            hint = "give tensors (B, 3, H, W) in [0, 1], e.g. openjscc.read_image(path).pixels[None]"
+            raise UsageError(f"an image of type {type(image).__name__}", hint)
     check_image(x)
     check_image(y)
     if x.shape != y.shape:
