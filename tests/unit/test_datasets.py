@@ -304,6 +304,15 @@ def test_a_pickle_cannot_run_anything(tmp_path: Path) -> None:
     assert not goal.exists()
 
 
+@pytest.mark.parametrize("protocol", range(5))
+def test_every_protocol_up_to_four_is_read(tmp_path: Path, protocol: int) -> None:
+    written = write_batches(tmp_path / "cifar-10-batches-py", protocol=protocol)
+    data = open_dataset("cifar10", tmp_path)
+    assert torch.equal(data[2], torch.from_numpy(written["test_batch"][2].reshape(3, 32, 32)))
+    assert data.labels is not None
+    assert data.labels.tolist() == [1, 2, 3, 4]
+
+
 @pytest.mark.parametrize("content", [[1, 2], {"data": np.zeros((2, 7), np.uint8), "labels": [1, 2]}, {"labels": [1]}])
 def test_other_pickles_are_no_batches(tmp_path: Path, content: Any) -> None:
     write_batches(tmp_path / "cifar-10-batches-py", content)

@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from ..errors import MissingError, UsageError, unknown_name
-from .cifar import ARCHIVE_FOLDER, read_npz, read_python_archive
+from ..errors import IntegrityError, MissingError, UsageError, unknown_name
+from .cifar import ARCHIVE_FOLDER, CLASSES, read_npz, read_python_archive
 from .images import middle
 from .pictures import PictureDataset
 from .voc import LISTS, PICTURES, is_voc, listed
@@ -224,6 +224,8 @@ def _from_voc_folder(name: str, split: str, folder: Path) -> PictureDataset:
 def _from_arrays(
     name: str, split: str, path: Path, pictures: np.ndarray, labels: np.ndarray | None, numbers: np.ndarray | None
 ) -> PictureDataset:
+    if name == "cifar10" and labels is not None and int(labels.max()) >= CLASSES:
+        raise IntegrityError(f"{path} has class number {labels.max()}", f"CIFAR-10 has {CLASSES} classes: get the file again")
     note = ""
     if name == "cifar10" and len(pictures) < {"train": 50_000, "test": 10_000}[split]:
         note = f"{len(pictures):,}-image miniature of CIFAR-10"
@@ -261,7 +263,7 @@ def _open_cifar10(root: Path, split: str) -> PictureDataset:
     folders = (root / "cifar10", root)
     candidates = [(folder / item, read) for item, read in _CIFAR_LAYOUTS for folder in folders]
     for path, read in [*candidates, *((folder / "cifar10_mini.npz", read_npz) for folder in folders)]:
-        if path.exists():
+        if path.is_file() or path.is_dir():
             return _from_arrays("cifar10", split, path, *read(path, split))
     if root.name == ARCHIVE_FOLDER:
         return _from_arrays("cifar10", split, root, *read_python_archive(root, split))
