@@ -50,6 +50,13 @@ def codec(tiny_weights: Path):
     return load(tiny_weights / "adjscc.photo.safetensors")
 
 
+def test_what_a_folder_leaves_out_is_said(openjscc, pictures: Path, tmp_path: Path) -> None:
+    (pictures / "linked").symlink_to(tmp_path)
+    result = openjscc("eval", "adjscc", "--data", str(pictures), "--snr", "10", "--limit", "1")
+    result.assert_ok()
+    assert "note: 1 left out: linked (a linked folder)" in result.err.splitlines()
+
+
 def test_systems_are_named_as_arguments_or_as_an_option(openjscc, pictures: Path) -> None:
     common = ("--data", pictures, "--ratio", "1/6", "--json")
     (one, other) = (openjscc("eval", *words, *common) for words in (("adjscc", "deepjscc"), ("--systems", "adjscc,deepjscc")))

@@ -15,7 +15,8 @@ import pytest
 import torch
 from PIL import Image
 
-from openjscc.data.datasets import DATASETS, ENVIRONMENT, PictureDataset, open_dataset
+from openjscc.data.datasets import DATASETS, ENVIRONMENT, SUFFIXES, PictureDataset, open_dataset
+from openjscc.data.decoding import FORMATS
 from openjscc.errors import IntegrityError, MissingError, UsageError
 
 RNG = np.random.default_rng(1)
@@ -74,6 +75,64 @@ def test_folder_is_recursive_and_sorted(tmp_path: Path) -> None:
     assert torch.equal(data[-1], data[6])
     with pytest.raises(IndexError):
         data[7]
+
+
+def test_a_folder_has_every_format_that_is_read(tmp_path: Path) -> None:
+    Image.init()
+    known = {suffix for suffix, kind in Image.registered_extensions().items() if kind in FORMATS}
+    assert known <= set(SUFFIXES)
+    names = ["a.gif", "b.avif", "c.jp2", "d.JFIF", "e.pgm", "f.j2k", "g.jpe"]
+    for name in names:
+        kind = "JPEG" if name.lower().endswith("jfif") else None
+        Image.fromarray(RNG.integers(0, 256, (8, 8), dtype=np.uint8)).save(tmp_path / name, kind)
+    data = open_dataset(tmp_path)
+    assert data.ids == tuple(names)
+    assert data.note == ""
+    assert all(data[index].shape == (3, 8, 8) for index in range(len(data)))
+
+
+def test_what_a_folder_leaves_out_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "folder"
+    make_picture(folder / "a.png")
+    make_picture(tmp_path / "other" / "b.png")
+    (folder / "linked").symlink_to(tmp_path / "other")
+    (folder / "file.png").symlink_to(tmp_path / "other" / "b.png")
+    (folder / "gone.png").symlink_to(tmp_path / "gone.png")
+    os.mkfifo(folder / "pipe.png")
+    for name in ("photo.heic", "notes.txt", "data.bin", ".hidden.png"):
+        (folder / name).write_bytes(b"something else")
+    (folder / "IMG_0001").write_bytes((folder / "a.png").read_bytes())
+    data = open_dataset(folder)
+    assert data.ids == ("a.png", "file.png")
+    assert data.note == (
+        "5 left out: IMG_0001 (an image without the suffix of one), gone.png (a link to nothing), linked (a linked folder), "
+        "photo.heic (of a format that is not read), pipe.png (not an ordinary file)"
+    )
+    for number in range(4):
+        (folder / f"z{number}.heic").touch()
+    assert open_dataset(folder).note.endswith(" and 4 more")
+    monkeypatch.setattr(os, "access", lambda path, mode: Path(path).name != "a.png")
+    assert open_dataset(folder).ids == ("file.png",)
+    (tmp_path / "none").mkdir()
+    (tmp_path / "none" / "a.heic").touch()
+    with pytest.raises(UsageError, match=r"1 left out: a\.heic"):
+        open_dataset(tmp_path / "none")
+
+
+def test_a_folder_that_may_not_be_read_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make_picture(tmp_path / "a.png")
+    make_picture(tmp_path / "closed" / "b.png")
+    real = os.scandir
+
+    def refusing(path: str) -> Any:  # root reads everything: say no in the system's place
+        if str(path).endswith("closed"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return real(path)
+
+    monkeypatch.setattr(os, "scandir", refusing)
+    data = open_dataset(tmp_path)
+    assert data.ids == ("a.png",)
+    assert data.note == "1 left out: closed (permission denied)"
 
 
 def test_sizes_may_differ(tmp_path: Path) -> None:
@@ -194,7 +253,7 @@ def test_voc(tmp_path: Path, layout: str) -> None:
     lists = tmp_path / layout
     root = tmp_path / layout.split("/ImageSets")[0]
     lists.mkdir(parents=True)
-    (lists / "train.txt").write_text("2007_000002\n2007_000001\n")
+    (lists / "train.txt").write_text("\ufeff2007_000002\n2007_000001\n")  # as Windows editors save it
     (lists / "val.txt").write_text("2007_000003\n2007_000009\n")
     for i in (1, 2, 3):
         make_picture(root / "JPEGImages" / f"2007_{i:06d}.jpg")
@@ -302,6 +361,15 @@ def test_a_pickle_cannot_run_anything(tmp_path: Path) -> None:
     with pytest.raises(IntegrityError, match="pickle"):
         open_dataset(npz)
     assert not goal.exists()
+
+
+@pytest.mark.parametrize("protocol", range(5))
+def test_every_protocol_up_to_four_is_read(tmp_path: Path, protocol: int) -> None:
+    written = write_batches(tmp_path / "cifar-10-batches-py", protocol=protocol)
+    data = open_dataset("cifar10", tmp_path)
+    assert torch.equal(data[2], torch.from_numpy(written["test_batch"][2].reshape(3, 32, 32)))
+    assert data.labels is not None
+    assert data.labels.tolist() == [1, 2, 3, 4]
 
 
 @pytest.mark.parametrize("content", [[1, 2], {"data": np.zeros((2, 7), np.uint8), "labels": [1, 2]}, {"labels": [1]}])

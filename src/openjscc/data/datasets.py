@@ -6,6 +6,7 @@ the folder that the environment variable ``OPENJSCC_DATA`` names, in the layouts
 
 from __future__ import annotations
 
+import mimetypes
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -14,14 +15,24 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from ..errors import MissingError, UsageError, unknown_name
-from .cifar import ARCHIVE_FOLDER, read_npz, read_python_archive
+from ..errors import IntegrityError, MissingError, UsageError, unknown_name
+from .cifar import ARCHIVE_FOLDER, CLASSES, read_npz, read_python_archive
+from .decoding import is_image
 from .images import middle
 from .pictures import PictureDataset
 from .voc import LISTS, PICTURES, is_voc, listed
 
 SPLITS = ("train", "test")
-SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".ppm")
+SUFFIXES = (
+    *(".png", ".apng", ".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".webp", ".gif", ".bmp", ".tif", ".tiff"),
+    *(".ppm", ".pgm", ".pbm", ".pnm", ".pfm", ".avif", ".avifs", ".jp2", ".j2k", ".jpc", ".jpf", ".jpx", ".j2c"),
+)
+"""Files that a folder of images is made of: those of all formats that `read_image` reads."""
+_UNREAD = (".heic", ".heif", ".jxl", ".dng", ".cr2", ".cr3", ".nef", ".arw", ".exr")
+"""Images that a system may have no MIME type of."""
+_NAMED = 5
+"""So many of the files that are left out are named."""
+
 ENVIRONMENT = "OPENJSCC_DATA"
 
 
@@ -120,7 +131,8 @@ def open_dataset(
 ) -> PictureDataset:
     """Open a data set by name, or a folder of pictures (at any depth, sorted by path), or an npz file.
 
-    A folder in VOC's layout is opened as VOC: the pictures of the split's list, with masks.
+    A folder in VOC's layout is opened as VOC: the pictures of the split's list, with masks. What may be an image and is left out
+    (linked folders, files that cannot be read, other formats) is named in the `note` of the data set.
 
     Args:
         name: a key of `DATASETS`, a folder, or an ``.npz`` file with the keys ``x_train``, ``y_train``, ``x_test``, ``y_test``.
@@ -186,13 +198,47 @@ def _not_found(name: str, split: str, root: Path) -> MissingError:
     return _missing(name, f"{name} ({split}) is not in {root}")
 
 
-def _listing(folder: Path) -> list[Path]:
-    """Picture files at any depth, sorted by their path within the folder; hidden files and folders are left out."""
+def _listing(folder: Path) -> tuple[list[Path], list[str]]:
+    """Image files at any depth, sorted by their path within the folder, and what is left out though it may be images.
+
+    Hidden files and folders are no part of it. Linked folders are named, not followed: they may lead anywhere, and in circles.
+    """
     found: list[Path] = []
-    for parent, folders, files in os.walk(folder):
+    left: dict[Path, str] = {}
+
+    def unreadable(error: OSError) -> None:
+        left[Path(error.filename)] = (error.strerror or "cannot be read").lower()
+
+    for parent, folders, files in os.walk(folder, onerror=unreadable):
         folders[:] = [item for item in folders if not item.startswith((".", "__MACOSX"))]
-        found += [Path(parent, item) for item in files if not item.startswith(".") and item.lower().endswith(SUFFIXES)]
-    return sorted(found, key=lambda path: path.relative_to(folder).as_posix())
+        left |= {Path(parent, item): "a linked folder" for item in folders if os.path.islink(os.path.join(parent, item))}
+        for item in (item for item in files if not item.startswith(".")):
+            path = Path(parent, item)
+            if reason := _unfit(path):
+                left[path] = reason
+            elif item.lower().endswith(SUFFIXES):
+                found.append(path)
+    order = sorted(found, key=lambda path: path.relative_to(folder).as_posix())
+    return order, [f"{path.relative_to(folder).as_posix()} ({reason})" for path, reason in sorted(left.items())]
+
+
+def _unfit(path: Path) -> str:
+    """Why a file is no part of the data set though it may be an image; empty if it is a part, or of another kind."""
+    if not path.name.lower().endswith(SUFFIXES):
+        kind, _ = mimetypes.guess_type(path.name)
+        if path.suffix.lower() in _UNREAD or (kind or "").startswith("image/"):
+            return "of a format that is not read"
+        return "an image without the suffix of one" if kind is None and is_image(path) else ""
+    if not path.exists():
+        return "a link to nothing"
+    if not path.is_file():
+        return "not an ordinary file"
+    return "" if os.access(path, os.R_OK) else "permission denied"
+
+
+def _left_out(left: Sequence[str]) -> str:
+    named = ", ".join(left[:_NAMED]) + (f" and {len(left) - _NAMED} more" if len(left) > _NAMED else "")
+    return f"{len(left)} left out: {named}" if left else ""
 
 
 def _from_folder(
@@ -205,9 +251,14 @@ def _from_folder(
     side: int | None = None,
     note: str = "",
 ) -> PictureDataset:
-    paths = _listing(folder) if paths is None else paths
+    left = ""
+    if paths is None:
+        paths, others = _listing(folder)
+        left = _left_out(others)
     if not paths:
-        raise UsageError(f"{folder} holds no pictures", f"looked for {' '.join(SUFFIXES)} at any depth")
+        message = f"{folder} holds no pictures{f'; {left}' if left else ''}"
+        raise UsageError(message, f"looked for {' '.join(SUFFIXES)} at any depth")
+    note = "; ".join(part for part in (note, left) if part)
     ids = [path.relative_to(folder).as_posix() for path in paths]
     return PictureDataset(name, split, ids, paths=paths, masks=masks, side=side, note=note)
 
@@ -225,6 +276,8 @@ def _from_voc_folder(name: str, split: str, folder: Path) -> PictureDataset:
 def _from_arrays(
     name: str, split: str, path: Path, pictures: np.ndarray, labels: np.ndarray | None, numbers: np.ndarray | None
 ) -> PictureDataset:
+    if name == "cifar10" and labels is not None and int(labels.max()) >= CLASSES:
+        raise IntegrityError(f"{path} has class number {labels.max()}", f"CIFAR-10 has {CLASSES} classes: get the file again")
     note = ""
     if name == "cifar10" and len(pictures) < {"train": 50_000, "test": 10_000}[split]:
         note = f"{len(pictures):,}-image miniature of CIFAR-10"
@@ -262,7 +315,7 @@ def _open_cifar10(root: Path, split: str) -> PictureDataset:
     folders = (root / "cifar10", root)
     candidates = [(folder / item, read) for item, read in _CIFAR_LAYOUTS for folder in folders]
     for path, read in [*candidates, *((folder / "cifar10_mini.npz", read_npz) for folder in folders)]:
-        if path.exists():
+        if path.is_file() or path.is_dir():
             return _from_arrays("cifar10", split, path, *read(path, split))
     if root.name == ARCHIVE_FOLDER:
         return _from_arrays("cifar10", split, root, *read_python_archive(root, split))

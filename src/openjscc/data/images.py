@@ -8,26 +8,20 @@ from __future__ import annotations
 import contextlib
 import io
 import os
-import re
 import secrets
-import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 from torch.nn import functional as F
 
-from ..errors import IntegrityError, OpenJSCCError, UsageError
+from ..errors import IntegrityError, UsageError
 from ..files import cannot_write, sweep
-
-MAX_PIXELS = 100_000_000
-"""Largest picture that is decoded, in pixels; checked from the header."""
-
-FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "AVIF", "JPEG2000")
-"""What is read. Pillow knows more, but some of those start other programs (EPS) or are hardly tested."""
+from .colour import to_rgb
+from .decoding import frame_count, load, opened
 
 _WRITERS: dict[str, tuple[str, dict[str, object]]] = {
     ".png": ("PNG", {}),
@@ -35,8 +29,6 @@ _WRITERS: dict[str, tuple[str, dict[str, object]]] = {
     ".jpg": ("JPEG", {"quality": 95, "subsampling": 0}),
     ".jpeg": ("JPEG", {"quality": 95, "subsampling": 0}),
 }
-_SIGNATURES = re.compile(rb"\x89PNG\r\n|\xff\xd8\xff|GIF8[79]a|RIFF....WEBP|II\*\0|MM\0\*|....ftypavi|\0\0\0\x0cjP  ", re.DOTALL)
-_READABLE = "PNG, JPEG, WebP, GIF, BMP, TIFF, PPM, AVIF and JPEG 2000 can be read"
 _ORIENTATION_TAG = 0x0112
 _ORIENTATIONS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -54,7 +46,7 @@ class Picture:
     """A decoded picture.
 
     Attributes:
-        pixels: float32 ``(3, H, W)`` in [0, 1], RGB as stored (colour profiles are not applied).
+        pixels: float32 ``(3, H, W)`` in [0, 1], sRGB: a colour profile in the file is applied.
         notes: what was done to the file to get there, e.g. ``first of 12 frames``; empty for plain 8-bit RGB.
         path: where it came from.
     """
@@ -74,24 +66,25 @@ def read_image(path: str | os.PathLike[str]) -> Picture:
         path: the file.
 
     Raises:
-        UsageError: no such file, a folder, empty, unreadable, not a picture, or more than `MAX_PIXELS`.
+        UsageError: no such file, a folder, empty, unreadable, not a picture, pixels of a type that is not
+            read, or more than `openjscc.data.decoding.MAX_PIXELS`.
         IntegrityError: a picture, but truncated or corrupt.
     """
     path = Path(path)
     notes: list[str] = []
-    with _opened(path) as image:
-        frames = _frame_count(image)
+    with opened(path) as image:
+        frames = frame_count(image)
         if frames != 1:
             notes.append(f"first of {frames} frames" if frames else "first of several frames")
-        deep = ";16" in str(getattr(image, "tile", ""))
+        deep = ";16" in str(getattr(image, "tile", "")) or image.info.get("deep") is True
         turned = _orientation(image) != 1
-        image.load()
+        load(image)
         upright = image
         if (orientation := _orientation(image)) != 1:  # TIFF files have been turned by load() already
             upright = image.transpose(_ORIENTATIONS[orientation])
         if turned:
             notes.append("rotated as its EXIF data says")
-        pixels = _to_rgb(upright, deep, notes, path)
+        pixels = to_rgb(upright, deep, notes, path)
     return Picture(pixels, tuple(notes), path)
 
 
@@ -116,7 +109,7 @@ def pixels_of(image: object) -> torch.Tensor:
             raise UsageError(f"a Pillow image of {image.width}x{image.height} pixels", "give one of 1x1 or more")
         orientation = _orientation(image)
         upright = image if orientation == 1 else image.transpose(_ORIENTATIONS[orientation])
-        return _to_rgb(upright, False, [], Path("the Pillow image"))
+        return to_rgb(upright, False, [], Path("the Pillow image"))
     if not isinstance(image, np.ndarray):
         raise UsageError(
             f"an image of type {type(image).__name__}",
@@ -140,7 +133,7 @@ def pixels_of(image: object) -> torch.Tensor:
 
 def picture_size(path: str | os.PathLike[str]) -> tuple[int, int]:
     """``(H, W)`` of the picture as `read_image` would give it, from the header alone. Raises as `read_image`."""
-    with _opened(Path(path), verify=False) as image:
+    with opened(Path(path), pixels=False) as image:
         width, height = image.size
         turned = image.format != "TIFF" and _orientation(image) >= 5
     return (width, height) if turned else (height, width)
@@ -155,7 +148,7 @@ def read_indices(path: str | os.PathLike[str]) -> torch.Tensor:
     path = Path(path)
     if not path.is_file():
         raise IntegrityError(f"{path} is missing", "get the file again")
-    with _opened(path) as image:
+    with opened(path) as image:
         if image.mode not in ("P", "L"):
             raise IntegrityError(f"{path} has {image.mode} pixels", "masks are palette pictures, whose pixels are class numbers")
         return torch.from_numpy(np.array(image, dtype=np.uint8))
@@ -292,130 +285,9 @@ def to_pil(pixels: torch.Tensor) -> Image.Image:
     return Image.fromarray(to_uint8(pixels).permute(1, 2, 0).contiguous().cpu().numpy())
 
 
-@contextlib.contextmanager
-def _opened(path: Path, verify: bool = True) -> Iterator[Image.Image]:
-    """The file as a Pillow image whose pixels are not decoded yet; every failure in the body as one of our errors."""
-    start = _check_file(path)
-    try:
-        with Image.open(path, formats=FORMATS) as image:
-            _check_size(path, image.size)
-            if verify and image.format == "PNG":  # Pillow decodes pixels without looking at their checksums
-                image.verify()
-        with Image.open(path, formats=FORMATS) as image:
-            yield image
-    except OpenJSCCError:
-        raise
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        count = re.search(r"\d+", str(error))
-        raise _too_large(path, int(count[0]) if count else 0) from None
-    except UnidentifiedImageError:
-        if _SIGNATURES.match(start):
-            raise _corrupt(path, "its header cannot be read") from None
-        raise UsageError(f"{path} is not a picture", _READABLE) from None
-    except Exception as error:  # Pillow's readers raise almost anything on damaged data: struct.error, SyntaxError, KeyError, ...
-        raise _corrupt(path, " ".join(str(error).split())[:120] or type(error).__name__) from None
-
-
-def _check_file(path: Path) -> bytes:
-    """The file's first bytes, or the reason why it cannot be a picture."""
-    try:
-        mode = path.stat().st_mode
-        if stat.S_ISDIR(mode):
-            raise UsageError(f"{path} is a folder, not a picture", "name one picture file")
-        if not stat.S_ISREG(mode):
-            raise UsageError(f"{path} is not an ordinary file", "name one picture file")
-        with open(path, "rb") as file:
-            start = file.read(16)
-    except FileNotFoundError:
-        raise UsageError(f"{path} does not exist", "check the path") from None
-    except PermissionError:
-        raise UsageError(f"{path} cannot be read: permission denied", "check the file's permissions") from None
-    except OSError as error:
-        raise UsageError(f"{path} cannot be read: {error.strerror}", "check the path") from None
-    except UsageError:
-        raise
-    except ValueError:  # a NUL character in the path
-        raise UsageError(f"{str(path)!r} is not a file name", "check the path") from None
-    if not start:
-        raise UsageError(f"{path} is empty", "it has 0 bytes: was it saved or copied completely?")
-    return start
-
-
-def _check_size(path: Path, size: tuple[int, int]) -> None:
-    if min(size) < 1:
-        raise _corrupt(path, f"its header says {size[0]}x{size[1]} pixels")
-    if size[0] * size[1] > MAX_PIXELS:
-        raise _too_large(path, size[0] * size[1])
-
-
-def _too_large(path: Path, count: int) -> UsageError:
-    message = f"{path} has {count / 1e6:.1f} million pixels; at most {MAX_PIXELS // 1_000_000} million are read"
-    return UsageError(message, "scale it down, or crop it")
-
-
-def _corrupt(path: Path, reason: str) -> IntegrityError:
-    return IntegrityError(f"{path} is truncated or corrupt: {reason}", "get the file again")
-
-
-def _frame_count(image: Image.Image) -> int:
-    """Number of frames; 0 where there are several and a damaged one stops the count."""
-    try:
-        return int(getattr(image, "n_frames", 1))
-    except Exception:  # a damaged later frame is no reason to refuse the first
-        return 0
-    finally:
-        image.seek(0)
-
-
 def _orientation(image: Image.Image) -> int:
     try:
         value = image.getexif().get(_ORIENTATION_TAG, 1)
     except Exception:  # damaged EXIF data is no reason to refuse the picture
         return 1
     return value if value in _ORIENTATIONS else 1
-
-
-def _to_rgb(image: Image.Image, deep: bool, notes: list[str], path: Path) -> torch.Tensor:
-    """Float32 ``(3, H, W)`` in [0, 1] from any pixel type."""
-    if image.mode.startswith("I") or image.mode == "F":
-        return _from_wide_grey(np.asarray(image), notes)
-    if deep:
-        notes.append("16 bits a value, read as 8")
-    try:
-        if image.has_transparency_data:
-            image = image.convert("RGBA")
-            if image.getchannel("A").getextrema() != (255, 255):
-                notes.append("transparent pixels shown on white")
-                image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
-        elif image.mode not in ("RGB", "L", "1", "P"):
-            notes.append(f"converted from {image.mode} without a colour profile")
-        image = image.convert("RGB")
-    except ValueError:
-        raise UsageError(f"{path} has pixels of type {image.mode}, which cannot be turned into RGB", "save it as RGB") from None
-    values = torch.from_numpy(np.array(image))
-    pixels = torch.empty((3, image.height, image.width), dtype=torch.float32)
-    return pixels.copy_(values.permute(2, 0, 1)).div_(255.0)
-
-
-def _from_wide_grey(values: np.ndarray, notes: list[str]) -> torch.Tensor:
-    """16-bit, 32-bit and floating-point grey."""
-    grey = values.astype(np.float32)
-    if values.dtype.kind == "f":
-        if not np.isfinite(grey).all():
-            notes.append("values that are no finite numbers shown as black")
-            grey = np.nan_to_num(grey, copy=False, nan=0.0, posinf=0.0, neginf=0.0)
-        low, high = float(grey.min()), float(grey.max())
-        if low < 0.0 or high > 1.0:
-            notes.append(f"floating-point values {low:.4g} to {high:.4g} scaled to 0 to 1")
-            span = np.float64(high) - np.float64(low)
-            grey = ((grey - np.float64(low)) / span).astype(np.float32) if span > 0 else np.ones_like(grey)
-        else:
-            notes.append("floating-point values")
-    else:
-        high = float(values.max())
-        if high > 65535:
-            notes.append(f"32 bits a value, scaled by its largest, {high:.0f}")
-        else:
-            notes.append("16 bits a value")
-        grey /= max(high, 65535.0)
-    return torch.from_numpy(grey).clamp_(0.0, 1.0).expand(3, -1, -1).contiguous()
