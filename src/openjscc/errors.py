@@ -52,7 +52,7 @@ class IntegrityError(OpenJSCCError):
 
 def unknown_name(kind: str, name: str, known: Iterable[str], *, more: str = "") -> UsageError:
     """The error for a name nobody knows: names the near misses, else everything there is."""
-    names = sorted(known)
+    names, name = sorted(known), name if len(name) <= 80 else name[:80] + "..."
     near = difflib.get_close_matches(name.lower(), names, n=3, cutoff=0.6)
     hint = f"did you mean {' or '.join(near)}?" if near else f"known: {', '.join(names) or 'none'}"
     return UsageError(f"unknown {kind} {name!r}", hint + (f" {more}" if more else ""))
