@@ -69,17 +69,26 @@ def _text_of(path: Path) -> str:
 
 
 def read_json(text: str) -> Any:
-    """The content of a JSON text that is finite: no NaN, no infinity, no lone surrogates, nothing nested beyond Python's limit.
+    """The content of a JSON text, with or without a byte-order mark. Its numbers are finite, and its texts can be printed.
 
     Raises:
-        ValueError: it is something else.
+        ValueError: it is something else, or nested beyond Python's limit.
     """
     try:
-        content = json.loads(text)
-        json.dumps(content, ensure_ascii=False, allow_nan=False).encode()
+        content = json.loads(text.removeprefix("\ufeff"), parse_constant=_refuse, parse_float=_finite)
+        json.dumps(content, ensure_ascii=False).encode()  # fails for lone surrogates
     except (ValueError, RecursionError) as error:
         raise ValueError(_reason(error)) from None
     return content
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    return value if math.isfinite(value) else _refuse(text[:40])
+
+
+def _refuse(text: str) -> Any:
+    raise ValueError(f"{text} is no number of JSON")
 
 
 def _reason(error: Exception) -> str:
@@ -120,8 +129,8 @@ def build(cls: type[Config], values: Mapping[str, Any], where: str) -> Config:
 
 
 def convert(kind: Any, value: Any, where: str) -> Any:
-    """``value`` as type ``kind`` (see `build`); integers are accepted for floats, nothing else is coerced. Floats are finite, and
-    integers have at most 64 bits."""
+    """``value`` as type ``kind`` (see `build`); integers are accepted for floats, nothing else is coerced. Floats are finite,
+    integers have at most 64 bits, and texts can be written as UTF-8."""
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
     if dataclasses.is_dataclass(kind) and isinstance(kind, type):
         if not isinstance(value, Mapping):
@@ -162,6 +171,8 @@ def convert(kind: Any, value: Any, where: str) -> Any:
         raise _wrong(where, value, _WORDS[kind])
     if kind is float and not math.isfinite(value):
         raise _wrong(where, value, "a finite number")
+    if kind is str and any("\ud800" <= character <= "\udfff" for character in str(value)):
+        raise _wrong(where, value, "a text in UTF-8")
     return value
 
 

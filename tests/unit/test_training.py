@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
+from importlib.resources import files
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,7 @@ from PIL import Image
 from openjscc.errors import IntegrityError, OpenJSCCError, UsageError
 from openjscc.models import create, export, load
 from openjscc.models.mtgsc import MTGSC, PAPER
-from openjscc.training.batches import CropSource
+from openjscc.training.batches import CropSource, prefetched
 from openjscc.training.checkpoint import PART_BYTES, TrainingState, load_checkpoint, save_checkpoint, save_travel
 from openjscc.training.loop import RunOptions, learning_rate, train
 from openjscc.training.recipe import Recipe, load_recipe, packaged_recipes, recipe_from_dict
@@ -260,9 +261,9 @@ def test_travel_state_is_compact_and_resumes_nearly(pictures: Path, tmp_path: Pa
 
 def test_travel_state_comes_in_parts(tmp_path: Path) -> None:
     big = {"model.a": torch.randn(10 * 2**20), "optimizer.0.step": torch.tensor(3.0)}
-    files = save_travel(tmp_path, TrainingState(1, 0.0, {}, big, []))
-    assert [file.name for file in files] == ["travel-1-00.part", "travel-1-01.part", "travel.json"]
-    assert all(file.stat().st_size <= PART_BYTES for file in files)
+    written = save_travel(tmp_path, TrainingState(1, 0.0, {}, big, []))
+    assert [file.name for file in written] == ["travel-1-00.part", "travel-1-01.part", "travel.json"]
+    assert all(file.stat().st_size <= PART_BYTES for file in written)
     assert torch.equal(load_checkpoint(tmp_path).tensors["model.a"], big["model.a"].half().float())
 
 
@@ -339,7 +340,24 @@ def test_schedule() -> None:
         ("optimiser.lr=1", "unknown key 'optimiser'"),
         ("optimizer.ema=1.5", "ema"),
         ("optimizer.clip=-1.0", "clip -1.0"),
-        ("optimizer.lr=nan", "lr nan"),
+        ("optimizer.lr=nan", "lr is nan"),
+        ("optimizer.lr=inf", "lr is inf"),
+        ("optimizer.lr=1" + "0" * 400, "lr is 1000"),
+        ("optimizer.lr=" + "9" * 5000, "lr is '9999"),
+        ("optimizer.warmup=1" + "0" * 40, "warmup is 1000"),
+        ("optimizer.warmup=" + "1" * 18, "warmup 1111"),
+        ("optimizer.batch=1000000000000", "batch 1000000000000"),
+        ("optimizer.batch=1000000", "optimizer.batch 1000000 of data.crop 128"),
+        ("optimizer.steps=1000000000001", "steps 1000000000001"),
+        ("data.crop=1000000000000000000", "crop 1000000000000000000"),
+        ("data.crop=1" + "0" * 30, "crop is 1000"),
+        ("data.validate_limit=1000000000000000000", "validate_limit"),
+        ("channel.levels=1000000000000", "levels"),
+        ("channel.snr_db=[1e400, 2.0]", "snr_db[0] is inf"),
+        ("run.checkpoint_every=1000000000000000000", "checkpoint_every"),
+        ("run.validate_every=1000000000000000000", "validate_every"),
+        ("data.train=" + "[" * 5000, "data: train is '[[["),
+        ("x" * 10**6 + "=1", "unknown key 'xxx"),
         ("optimizer.betas=[1.5, 0.9]", "betas"),
         ("run.validate_every=0", "validate_every 0"),
         ("run.checkpoint_every=0", "checkpoint_every 0"),
@@ -354,6 +372,7 @@ def test_recipe_errors_name_file_key_and_value(change: str, message: str) -> Non
     with pytest.raises(UsageError) as caught:
         load_recipe("adjscc-photo", [change])
     assert message in caught.value.message
+    assert len(caught.value.message) < 300
     assert caught.value.hint
 
 
@@ -364,6 +383,63 @@ def test_recipe_files(tmp_path: Path) -> None:
         load_recipe(str(broken))
     with pytest.raises(UsageError, match="unknown recipe"):
         load_recipe("adjscc-foto")
+
+
+def test_a_byte_order_mark_is_no_part_of_a_recipe(tmp_path: Path) -> None:
+    text = (files("openjscc.training") / "recipes" / "adjscc-photo.toml").read_text("utf-8")
+    (tmp_path / "mine.toml").write_text(text, encoding="utf-8-sig")
+    assert load_recipe(str(tmp_path / "mine.toml")) == load_recipe("adjscc-photo")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("a = " + "[" * 20_000, "nested too deeply"),
+        ("a = " + "9" * 5000, "4300 digits"),
+        ("[optimizer]\nlr = " + "9" * 400, "lr is 999"),
+        ("[gan]\nchannels = [1, 2, 3, 1000000000000]", "channels"),
+        ("[gan]\nshift = 1000000000000", "shift"),
+        ("[gan]\npretrain = 1000000000000000", "pretrain"),
+        ("[classification]\ncut = 1000000000000", "cut"),
+        ("[semantic]\nstart = 1000000000000000", "start"),
+        ('note = "' + "a" * 2**20 + '"', "bytes"),
+    ],
+)
+def test_recipe_files_of_huge_numbers(text: str, message: str, tmp_path: Path) -> None:
+    section = text.partition("]")[0].removeprefix("[")
+    step = {"gan": "perceptual", "classification": "classification", "semantic": "semantic"}.get(section, "reconstruction")
+    path = tmp_path / "mine.toml"
+    needed = '[model]\narch = "a"\nconfig = "b"\n[data]\ntrain = ["c"]\nvalidate = "c"\n'
+    path.write_text(
+        f'step = "{step}"\n{text}\n{needed}' + ("" if section == "optimizer" else "[optimizer]\nbatch = 1\nsteps = 1\n")
+    )
+    with pytest.raises(UsageError, match=message) as caught:
+        load_recipe(str(path))
+    assert "mine.toml" in caught.value.message
+    assert len(caught.value.message) < 500
+
+
+class Counted:
+    """Ten thousand grey images; `read` says how often one was asked for."""
+
+    fixed_size, labels, read = None, None, 0
+
+    def __len__(self) -> int:
+        return 10_000
+
+    def shared(self, index: int) -> torch.Tensor:
+        self.read += 1
+        time.sleep(1e-3)
+        return torch.full((3, 8, 8), 128, dtype=torch.uint8)
+
+
+def test_nobody_waits_for_a_batch_that_is_not_needed() -> None:
+    data = Counted()
+    source = CropSource([data], 8, False, 0, torch.device("cpu"))  # pyright: ignore[reportArgumentType]
+    batches = prefetched(source, iter([range(1), range(1, 10_000), range(1)]))
+    assert next(batches).x.shape == (1, 3, 8, 8)
+    batches.close()  # pyright: ignore[reportAttributeAccessIssue]
+    assert data.read < 5000
 
 
 def test_settings_that_nothing_would_read_are_refused(pictures: Path, tmp_path: Path) -> None:

@@ -26,7 +26,7 @@ def listed(folder: Path, split: str) -> tuple[list[Path], list[Path]] | None:
         if not (listing.is_file() and (folder / PICTURES).is_dir()):
             continue
         try:
-            names = listing.read_text(encoding="utf-8").split()
+            names = listing.read_text(encoding="utf-8-sig").split()
         except (OSError, UnicodeDecodeError):
             raise IntegrityError(f"{listing} cannot be read", "it has one name a line: unpack the data set again") from None
         pictures = [folder / PICTURES / f"{name}.jpg" for name in names]
