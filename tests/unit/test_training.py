@@ -1,6 +1,7 @@
 """The training loop: recipes, exact resume, a kill during a checkpoint, two processes, travelling state."""
 
 import csv
+import io
 import json
 import os
 import signal
@@ -19,6 +20,7 @@ from PIL import Image
 from openjscc.errors import IntegrityError, OpenJSCCError, UsageError
 from openjscc.models import create, export, load
 from openjscc.models.mtgsc import MTGSC, PAPER
+from openjscc.training import progress
 from openjscc.training.batches import CropSource, prefetched
 from openjscc.training.checkpoint import PART_BYTES, TrainingState, load_checkpoint, save_checkpoint, save_travel
 from openjscc.training.loop import RunOptions, learning_rate, train
@@ -272,6 +274,165 @@ def test_a_damaged_checkpoint_is_said_to_be_so(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-100])
     with pytest.raises(IntegrityError, match=r"last\.ckpt"):
         load_checkpoint(tmp_path)
+
+
+STATE = TrainingState(
+    3, 1.5, {"model": {"arch": "a"}}, {"model.a": torch.randn(500), "ema.n": torch.tensor(7)}, ["here"], True, 12
+)
+
+
+def test_no_flipped_bit_goes_unnoticed(tmp_path: Path) -> None:
+    path = save_checkpoint(tmp_path, STATE)
+    intact, refused = path.read_bytes(), 0
+    for position in range(0, len(intact), len(intact) // 150):
+        damaged = bytearray(intact)
+        damaged[position] ^= 0x10
+        path.write_bytes(damaged)
+        try:
+            assert states_equal(STATE, state := load_checkpoint(tmp_path)), position  # in the padding of the archive
+            assert (state.seconds, state.recipe, state.compute, state.images) == (1.5, STATE.recipe, ["here"], 12), position
+        except IntegrityError:
+            refused += 1
+    assert refused > 50
+    content = torch.load(io.BytesIO(intact), weights_only=True)
+    content["tensors"]["model.a"][17] *= 2  # as above, but past the checksum of the archive
+    torch.save(content, path)
+    with pytest.raises(IntegrityError, match="checksum"):
+        load_checkpoint(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"step": "3"}, {"step": -1}, {"step": 3.0}, {"step": True}, {"seconds": None}, {"seconds": -1.0}, {"seconds": 10**400},
+        {"recipe": []}, {"compute": "here"}, {"compute": [1]}, {"exact": 1}, {"images": -1}, {"surprise": 1},
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("travels", [False, True])
+def test_a_state_of_other_types_is_damaged(change: dict, travels: bool, tmp_path: Path) -> None:
+    if travels:
+        save_travel(tmp_path, STATE)
+        manifest = json.loads((tmp_path / "travel.json").read_text())
+        manifest["about"] |= change
+        del manifest["about_sha256"]
+        (tmp_path / "travel.json").write_text(json.dumps(manifest))
+    else:
+        path = save_checkpoint(tmp_path, STATE)
+        content = torch.load(path, weights_only=True)
+        content["about"] = json.dumps(json.loads(content["about"]) | change)
+        del content["sha256"]
+        torch.save(content, path)
+    if travels and "exact" in change:  # what has travelled is not exact, whatever it says
+        assert not load_checkpoint(tmp_path).exact
+        return
+    with pytest.raises(IntegrityError, match=next(iter(change))):
+        load_checkpoint(tmp_path)
+
+
+def test_facts_of_a_travelling_state_have_a_checksum(tmp_path: Path) -> None:
+    save_travel(tmp_path, STATE)
+    text = (tmp_path / "travel.json").read_text()
+    (tmp_path / "travel.json").write_text(text.replace('"step": 3', '"step": 7'))
+    with pytest.raises(IntegrityError, match="checksum"):
+        load_checkpoint(tmp_path)
+
+
+def test_a_checkpoint_of_an_older_version_is_resumed_with_a_note(pictures: Path, tmp_path: Path) -> None:
+    train(recipe(pictures), RunOptions(out=tmp_path / "run", max_steps=2), say=silent)
+    path = tmp_path / "run" / "last.ckpt"
+    content = torch.load(path, weights_only=True)
+    about = {key: value for key, value in json.loads(content["about"]).items() if key != "images"}
+    torch.save({"format": 1, "about": json.dumps(about), "tensors": content["tensors"]}, path)
+    lines: list[str] = []
+    rest = train(recipe(pictures), RunOptions(out=tmp_path / "run", resume=True), say=lines.append)
+    assert [line for line in lines if "no checksum" in line]
+    whole = train(recipe(pictures), RunOptions(out=tmp_path / "whole"), say=silent)
+    assert states_equal(whole.state, rest.state)
+    assert load_checkpoint(tmp_path / "run").checked
+
+
+def test_another_optimiser_cannot_go_on(pictures: Path, tmp_path: Path) -> None:
+    sgd = {"optimizer__kind": "sgd", "optimizer__lr": 1e-4}
+    train(recipe(pictures, **sgd), RunOptions(out=tmp_path, max_steps=2), say=silent)
+    with pytest.raises(UsageError, match=r"optimizer\.kind was 'sgd' .* is now 'adamw'") as caught:
+        train(recipe(pictures), RunOptions(out=tmp_path, resume=True), say=silent)
+    assert "optimizer.kind=sgd." in caught.value.hint
+    assert "model.init" in caught.value.hint
+    assert train(recipe(pictures, **sgd), RunOptions(out=tmp_path, resume=True), say=silent).finished
+
+
+HOLDER = """
+import sys, time
+from pathlib import Path
+from openjscc.files import exclusive
+with exclusive(Path(sys.argv[1])):
+    Path(sys.argv[2]).touch()
+    time.sleep(120)
+"""
+
+
+@pytest.mark.parametrize("shared", ["out", "travel"])
+def test_two_trainings_do_not_share_a_folder(shared: str, pictures: Path, tmp_path: Path) -> None:
+    (tmp_path / "shared").mkdir()
+    process = subprocess.Popen([sys.executable, "-c", HOLDER, str(tmp_path / "shared"), str(tmp_path / "held")])
+    deadline = time.monotonic() + 120
+    while not (tmp_path / "held").exists():
+        assert process.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    options = RunOptions(**{"out": tmp_path / "own", shared: tmp_path / "shared"}, max_steps=1)  # pyright: ignore[reportArgumentType]
+    with pytest.raises(UsageError, match=rf"shared is in use by process {process.pid} on"):
+        train(recipe(pictures), options, say=silent)
+    process.kill()
+    process.wait()
+    assert (tmp_path / "shared" / ".lock").exists()  # of a dead process: it binds nobody
+    assert train(recipe(pictures), options, say=silent).state.step == 1
+    assert not (tmp_path / "shared" / ".lock").exists()
+
+
+def rows_of(folder: Path, column: str) -> dict[str, str]:
+    with (folder / "log.csv").open(newline="") as file:
+        return {row["step"]: row[column] for row in csv.DictReader(file) if row[column]}
+
+
+@pytest.mark.parametrize("killed", [2, 6])
+def test_a_validation_that_a_kill_left_out_is_made_up_for(
+    killed: int, pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = recipe(pictures, run__validate_every=2)
+    train(plan, RunOptions(out=tmp_path / "whole"), say=silent)
+    validate = progress.Validation.__call__
+
+    def ended(self: progress.Validation, network: torch.nn.Module, step: int) -> str:
+        if step == killed:
+            raise KeyboardInterrupt
+        return validate(self, network, step)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(progress.Validation, "__call__", ended)
+        with pytest.raises(KeyboardInterrupt):
+            train(plan, RunOptions(out=tmp_path / "run"), say=silent)
+    assert load_checkpoint(tmp_path / "run").step == killed
+    assert progress.lacks_validation(tmp_path / "run", killed)
+    train(plan, RunOptions(out=tmp_path / "run", resume=True), say=silent)
+    assert rows_of(tmp_path / "run", "validation") == rows_of(tmp_path / "whole", "validation")
+    assert not progress.lacks_validation(tmp_path / "run", 6)
+
+
+def test_a_log_says_how_many_updates_its_means_are_of(pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(progress, "LOG_EVERY", 4)
+    plan = recipe(pictures, optimizer__steps=9)
+    train(plan, RunOptions(out=tmp_path, max_steps=6), say=silent)
+    assert rows_of(tmp_path, "updates") == {"4": "4", "6": "2"}
+    train(plan, RunOptions(out=tmp_path, resume=True), say=silent)
+    assert rows_of(tmp_path, "updates") == {"4": "4", "6": "2", "8": "2", "9": "1"}
+
+
+def test_no_checkpoint_is_promised_that_is_not_there(pictures: Path, tmp_path: Path) -> None:
+    with pytest.raises(OpenJSCCError, match="diverged by step 2") as caught:
+        train(recipe(pictures, optimizer__lr=1e30, optimizer__clip=1.0), RunOptions(out=tmp_path), say=silent)
+    assert "no checkpoint" in caught.value.hint
+    assert not (tmp_path / "last.ckpt").exists()
 
 
 def test_fine_tuning_starts_from_a_released_weight(pictures: Path, tmp_path: Path) -> None:
