@@ -23,6 +23,7 @@ from openjscc.models.mtgsc import MTGSC, PAPER
 from openjscc.training import progress
 from openjscc.training.batches import CropSource, prefetched
 from openjscc.training.checkpoint import PART_BYTES, TrainingState, load_checkpoint, save_checkpoint, save_travel
+from openjscc.training.facts import training_facts
 from openjscc.training.loop import RunOptions, learning_rate, train
 from openjscc.training.recipe import Recipe, load_recipe, packaged_recipes, recipe_from_dict
 from openjscc.training.sections import OptimizerSection
@@ -615,3 +616,34 @@ def test_settings_that_nothing_would_read_are_refused(pictures: Path, tmp_path: 
     assert load_recipe("ganjscc-small", ["step=reconstruction"]).step == "reconstruction"
     with pytest.raises(UsageError, match="mse_share"):
         load_recipe("spjscc-small", ["semantic.mse_share=0.5", "semantic.weighting=none"])
+
+
+def test_a_fine_tuned_weight_tells_its_own_training() -> None:
+    released = load_recipe("adjscc-photo")
+    own = load_recipe(
+        "adjscc-photo", ['data.train=["/my/photos"]', "model.init=adjscc.photo", "optimizer.steps=2000", "optimizer.lr=1e-4"]
+    )
+    facts = training_facts(released, TrainingState(2000, 60.0, json.loads(json.dumps(own.to_dict())), {}, ["here"]))
+    assert (facts["steps"], facts["images"], facts["data"], facts["init"]) == (2000, 16_000, ["/my/photos"], "adjscc.photo")
+    assert facts["terms"] == ""  # those of the recipe are of other data
+    assert facts["recipe"]["note"] == (
+        "fine-tuned from adjscc.photo: adjscc-photo with other model.init, data.train, optimizer.steps, optimizer.lr"
+    )
+    assert recipe_from_dict(facts["recipe"], "weight").optimizer == own.optimizer
+    stated = load_recipe("adjscc-photo", ['data.train=["/my/photos"]', "data.terms=CC0"])
+    facts = training_facts(stated, TrainingState(11_000, 60.0, stated.to_dict(), {}, ["here"]))
+    assert (facts["init"], facts["terms"]) == ("", "CC0")
+
+
+@pytest.mark.parametrize("name", ["adjscc-photo", "ganjscc-photo", "classifier-cifar10"])
+def test_a_released_weight_tells_the_packaged_recipe(name: str) -> None:
+    plan = load_recipe(name)
+    facts = training_facts(plan, TrainingState(7, 60.0, plan.to_dict(), {}, ["here"]))
+    assert (facts["recipe_name"], facts["terms"]) == (name, plan.data.terms)
+    assert facts["recipe"] == plan.to_dict()
+
+
+def test_facts_are_of_the_run_and_not_of_the_command(pictures: Path, tmp_path: Path) -> None:
+    """As ``--resume --export`` without the ``--set`` that the run had."""
+    state = train(recipe(pictures), RunOptions(out=tmp_path), say=silent).state
+    assert training_facts(load_recipe("deepjscc-paper-2019"), state)["data"] == [str(pictures)]
