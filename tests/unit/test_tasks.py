@@ -184,6 +184,7 @@ def test_likeliest_classes() -> None:
         ({"config": {"widths": [4, 6, 8, 60_000]}}, "more parameters"),
         ({"config": {"widths": [4, 6, 8, 10**12]}}, "beyond"),
         ({"config": {"widths": [4, 6, 8, -1]}}, "cannot be made"),
+        ({"config": {"widths": [4, 6, 8, 10], "mean": []}}, "cannot be run"),
         ({"classes": [], "self_test": {"scores": {}}}, "0 classes"),
         ({"input_size": [64, 64]}, "task, classes or size"),
         ({"parameters": 3}, "not 3"),

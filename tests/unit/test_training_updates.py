@@ -163,6 +163,19 @@ def test_the_gumbel_temperature_falls_with_the_epoch(policy_step: Callable[..., 
     assert step.codec.temperature == 0.1
 
 
+def test_the_gumbel_temperature_reaches_the_policy(policy_step: Callable[..., ReconstructionStep]) -> None:
+    """The higher it is, the softer the choice whose gradient is taken."""
+    batch = Batch(range(4), torch.rand(4, 3, 32, 32, generator=torch.Generator().manual_seed(0)))
+    gradients = []
+    for temperature in (5.0, 0.5):
+        step = policy_step(rate__temperature=temperature, rate__decay=0.0, rate__weight=1.0)
+        step("model", *step.prepare(batch, 0))["loss"].sum().backward()
+        policy = [value.grad for key, value in step.codec.named_parameters() if "policy" in key and value.grad is not None]
+        gradients.append(torch.cat([value.flatten() for value in policy]))
+    assert gradients[0].norm() > 0
+    assert not torch.allclose(gradients[0], gradients[1], rtol=0.1)
+
+
 def test_only_rates_that_the_policy_chose_have_a_price(policy_step: Callable[..., ReconstructionStep]) -> None:
     batch, losses = Batch(range(16), torch.rand(16, 3, 32, 32, generator=torch.Generator().manual_seed(0))), []
     for weight in (0.0, 10.0):

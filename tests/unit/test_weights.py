@@ -247,6 +247,7 @@ NETWORK = {
         ({"rates": [8, 60_000]}, "more parameters"),
         ({"snr_range": [-1e308, 1e308]}, "beyond"),
         ({"snr_range": [20.0, 0.0]}, "snr_range"),
+        ({"agreed_size": [0, 32]}, "agreed_size"),
         ({"snr_range": [10**400, 0.0]}, "snr_range[0] is 1000"),
         ({"default_rate": 99}, "default_rate 99 of 2"),
         ({"network": {"channels": [-5]}}, "cannot be made"),

@@ -231,7 +231,11 @@ def _through_noise(codec: LearnedCodec, x: torch.Tensor, ratio: float, task: str
 
 
 def _run_self_test(codec: LearnedCodec, info: WeightInfo) -> None:
-    expected, measured = info.self_test, self_test(codec)
+    expected = info.self_test
+    try:
+        measured = self_test(codec)
+    except (ArithmeticError, LookupError, RuntimeError, TypeError, ValueError) as error:
+        raise _failed(info, f"it cannot be run ({type(error).__name__})") from None
     promised, results = ([facts["psnr_db"], facts.get("scores", {})] for facts in (expected, measured))
     made = [[facts.get(key) for key in ("picture", "snr_db")] for facts in (expected, measured)]
     if made[0] != made[1] or not all(map(_alike, promised, results)):
@@ -281,7 +285,7 @@ def _build(info: WeightInfo, tensors: Mapping[str, torch.Tensor]) -> LearnedCode
         codec = weightfile.fitted(lambda: create(info.arch, config), tensors, info.parameters)
         if config not in known.configs.values():
             _check_cost(codec)
-    except (OpenJSCCError, ValueError) as error:
+    except (ArithmeticError, LookupError, OpenJSCCError, TypeError, ValueError) as error:
         raise IntegrityError(
             f"{info.path} does not fit this version's {info.arch} ({getattr(error, 'message', error)})",
             "the file was made by another version of openjscc",
@@ -297,6 +301,8 @@ def _check_config(info: WeightInfo, config: CodecConfig) -> None:
     low, high = config.snr_range
     if not -SNR_LIMIT_DB <= low <= high <= SNR_LIMIT_DB:
         raise ValueError(f"snr_range {list(config.snr_range)}")
+    if config.agreed_size is not None and min(config.agreed_size) < 1:
+        raise ValueError(f"agreed_size {list(config.agreed_size)}")
     if not -len(config.rates) <= config.default_rate < len(config.rates):
         raise ValueError(f"default_rate {config.default_rate} of {len(config.rates)}")
 

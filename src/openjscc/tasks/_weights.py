@@ -140,7 +140,7 @@ def load(path: str | os.PathLike[str], verify: bool = True) -> Network:
         said = (info.kind, info.classes, info.input_size)
         if said != (network.kind, list(network.classes), list(network.input_size or ())):
             raise ValueError("task, classes or size are others")
-    except (OpenJSCCError, ValueError) as error:
+    except (ArithmeticError, LookupError, OpenJSCCError, TypeError, ValueError) as error:
         raise IntegrityError(
             f"{path} does not fit this version's {info.arch} ({getattr(error, 'message', error)})",
             "it was made by another version of openjscc",
@@ -227,7 +227,12 @@ def _config_of(arch: str) -> type[Config]:
 
 
 def _run_self_test(network: Network, info: TaskWeight) -> None:
-    measured, promised = self_test(network), info.self_test["scores"]
+    try:
+        measured, promised = self_test(network), info.self_test["scores"]
+    except (ArithmeticError, LookupError, RuntimeError, TypeError, ValueError) as error:
+        raise IntegrityError(
+            f"{info.name} fails its self-test: it cannot be run ({type(error).__name__})", "get the file again"
+        ) from None
     scores = measured["scores"]
     numbers = all(type(value) in (int, float) for value in promised.values())
     if not numbers or info.self_test.get("picture") != measured["picture"]:
