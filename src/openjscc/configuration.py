@@ -7,6 +7,8 @@ weight file carries. Also what follows a system's name: ``NAME:KEY=VALUE:KEY=VAL
 from __future__ import annotations
 
 import dataclasses
+import json
+import math
 import tomllib
 import types
 import typing
@@ -18,6 +20,9 @@ from typing import Any, TypeVar
 from .errors import UsageError, unknown_name
 
 Config = TypeVar("Config")
+
+TOML_LIMIT = 2**20
+"""Largest TOML file that is read, in bytes."""
 
 
 def packaged(package: str, folder: str) -> list[str]:
@@ -42,16 +47,56 @@ def read_toml(name: str, what: str, package: str, folder: str) -> dict[str, Any]
     if name in known:
         text = (resources.files(package) / folder / f"{name}.toml").read_text("utf-8")
     elif path.suffix == ".toml" and path.is_file():
-        text = path.read_text("utf-8", errors="replace")
+        text = _text_of(path)
     elif path.suffix == ".toml":
         raise UsageError(f"no file {name}", f"check the path; the packaged ones are {', '.join(known)}")
     else:
         raise unknown_name(what, name, known, more="(or give the path of a .toml file)")
     try:
         return tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:  # tomllib leaves long integers and deep nesting to Python
         hint = f"see the packaged ones for the layout: {', '.join(known)}"
-        raise UsageError(f"{name}: not valid TOML: {error}", hint) from None
+        raise UsageError(f"{name}: not valid TOML: {_reason(error)}", hint) from None
+
+
+def _text_of(path: Path) -> str:
+    try:
+        if path.stat().st_size > TOML_LIMIT:
+            raise UsageError(f"{path} has {path.stat().st_size:,} bytes", f"give a file of at most {TOML_LIMIT:,}")
+        return path.read_text("utf-8-sig", errors="replace")
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read: {error.strerror}", "check its permissions") from None
+
+
+def read_json(text: str) -> Any:
+    """The content of a JSON text, with or without a byte-order mark. Its numbers are finite, and its texts can be printed.
+
+    Raises:
+        ValueError: it is something else, or nested beyond Python's limit.
+    """
+    try:
+        content = json.loads(text.removeprefix("\ufeff"), parse_constant=_refuse, parse_float=_finite)
+        json.dumps(content, ensure_ascii=False).encode()  # fails for lone surrogates
+    except (ValueError, RecursionError) as error:
+        raise ValueError(_reason(error)) from None
+    return content
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    return value if math.isfinite(value) else _refuse(text[:40])
+
+
+def _refuse(text: str) -> Any:
+    raise ValueError(f"{text} is no number of JSON")
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, RecursionError):
+        return "nested too deeply"
+    if isinstance(error, UnicodeError):
+        return "half a character (a lone surrogate)"
+    return str(error).partition(";")[0]  # Python's advice on long integers is for programmers
 
 
 def build(cls: type[Config], values: Mapping[str, Any], where: str) -> Config:
@@ -84,7 +129,8 @@ def build(cls: type[Config], values: Mapping[str, Any], where: str) -> Config:
 
 
 def convert(kind: Any, value: Any, where: str) -> Any:
-    """``value`` as type ``kind`` (see `build`); integers are accepted for floats, nothing else is coerced."""
+    """``value`` as type ``kind`` (see `build`); integers are accepted for floats, nothing else is coerced. Floats are finite,
+    integers have at most 64 bits, and texts can be written as UTF-8."""
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
     if dataclasses.is_dataclass(kind) and isinstance(kind, type):
         if not isinstance(value, Mapping):
@@ -117,10 +163,16 @@ def convert(kind: Any, value: Any, where: str) -> Any:
         if len(value) != len(arguments):
             raise _wrong(where, value, f"a list of {len(arguments)} values")
         return tuple(convert(inner, item, f"{where}[{i}]") for i, (inner, item) in enumerate(zip(arguments, value, strict=True)))
-    if kind is float and isinstance(value, int) and not isinstance(value, bool):
+    if type(value) is int and kind in (int, float) and not -(2**63) <= value < 2**63:
+        raise _wrong(where, value, "a number of at most 64 bits")
+    if kind is float and type(value) is int:
         return float(value)
     if type(value) is not kind:
         raise _wrong(where, value, _WORDS[kind])
+    if kind is float and not math.isfinite(value):
+        raise _wrong(where, value, "a finite number")
+    if kind is str and any("\ud800" <= character <= "\udfff" for character in str(value)):
+        raise _wrong(where, value, "a text in UTF-8")
     return value
 
 
@@ -155,4 +207,8 @@ _WORDS = {int: "an integer", float: "a number", bool: "true or false", str: "a t
 
 
 def _wrong(where: str, value: Any, expected: str) -> UsageError:
-    return UsageError(f"{where} is {value!r}", f"expected {expected}")
+    try:
+        text = repr(value)
+    except (ValueError, RecursionError):  # an integer of thousands of digits; a deep list
+        text = f"too long a {type(value).__name__}"
+    return UsageError(f"{where} is {text if len(text) <= 80 else text[:80] + '...'}", f"expected {expected}")

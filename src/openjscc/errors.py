@@ -52,7 +52,7 @@ class IntegrityError(OpenJSCCError):
 
 def unknown_name(kind: str, name: str, known: Iterable[str], *, more: str = "") -> UsageError:
     """The error for a name nobody knows: names the near misses, else everything there is."""
-    names = sorted(set(known))
+    names, name = sorted(set(known)), name if len(name) <= 80 else name[:80] + "..."
     near = difflib.get_close_matches(name.lower(), names, n=3, cutoff=0.6)
     if not near and name:
         near = [each for each in names if each.lower().startswith(name.lower())][:3]

@@ -1,10 +1,11 @@
-"""Writing files so that nobody ever sees half of one, and work that several processes share."""
+"""Writing files so that nobody ever sees half of one, and work that one process at a time does, or several share."""
 
 from __future__ import annotations
 
 import contextlib
 import errno
 import os
+import platform
 import re
 import secrets
 import time
@@ -119,3 +120,28 @@ def sweep(folder: Path, name: str | None = None) -> None:
                 with contextlib.suppress(OSError):
                     if time.time() - entry.stat(follow_symlinks=False).st_mtime > LEFT_OVER_SECONDS:
                         os.unlink(entry.path)
+
+
+LOCK = ".lock"
+
+
+@contextlib.contextmanager
+def exclusive(folder: Path) -> Iterator[None]:
+    """Keep other processes out of an existing folder, if they ask for it in the same way (`claimed`).
+
+    Raises:
+        UsageError: another process has it; names that process.
+    """
+    path = folder / LOCK
+    with claimed(path, wait=False) as alone:
+        if not alone:
+            try:
+                owner = path.read_text("utf-8", "replace")[:80]
+            except OSError:
+                owner = ""
+            raise UsageError(
+                f"{folder} is in use by {owner or 'another process'}", "wait until that one has ended, or choose another folder"
+            )
+        with contextlib.suppress(OSError):
+            path.write_text(f"process {os.getpid()} on {platform.node()}")
+        yield

@@ -4,8 +4,9 @@
 
     image --transmit_frames--> Burst --pass_channel--> Burst --receive_frames--> Reception
 
-`openjscc.link.transmit` with the same seed gives the same image bit for bit. The receiver knows the samples, what the channel said
-about them, and the weights at hand. It reads the header, finds the system that the header names, and lets it decode.
+`openjscc.link.transmit` with the same seed gives the same image bit for bit. The receiver knows the samples, the gain and the noise
+variance where the recording has them, and the weights at hand. It reads the header, finds the system that it names, and lets that
+decode.
 """
 
 from __future__ import annotations
@@ -136,7 +137,7 @@ class Receiver:
     """Finds headers, loads the systems that they name, and decodes.
 
     Args:
-        model: a system by name, for frames whose header names none, and for those of a system that is not among the weights at hand.
+        model: a system by name, for frames whose header names none or one that is not among the weights at hand.
         equalizer: one of `openjscc.channels.EQUALIZERS`.
         device: where networks compute.
     """

@@ -28,6 +28,7 @@ from typing import IO, Any
 import numpy as np
 
 from .errors import IntegrityError, MissingError, OpenJSCCError, UsageError
+from .files import cannot_write
 
 META, DATA, ARCHIVE, ARRAY, PIPE = ".sigmf-meta", ".sigmf-data", ".sigmf", ".npy", "-"
 DATATYPE = "cf32_le"
@@ -118,7 +119,7 @@ def save_frames(path: str | os.PathLike[str], bursts: Iterable[Burst], overwrite
         for file, written in reversed(list(zip(files, temporary, strict=True))):  # the metadata last: with it all is there
             os.replace(written, file)
     except OSError as error:
-        raise UsageError(f"{target} cannot be written: {error.strerror or error}", "choose another place") from None
+        raise cannot_write(target, error) from None
     finally:
         for file in temporary:
             file.unlink(missing_ok=True)
@@ -359,11 +360,12 @@ def _write_array(path: Path, bursts: Iterable[Burst]) -> int:
     header = io.BytesIO()
     with path.open("wb") as stream:
         stream.write(_array_header(0))
-        for count, burst in enumerate(bursts, start=1):
+        for burst in bursts:
             if burst.gain is not None:
                 raise UsageError(f"gains in a {ARRAY} file", f"it holds symbols alone: write a {META} file")
             stream.write(_samples(burst).tobytes())
             length += len(burst.symbols)
+            count += 1
         header.write(_array_header(length))
         stream.seek(0)
         stream.write(header.getvalue())

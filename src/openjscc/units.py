@@ -91,13 +91,28 @@ def snr_tensor(snr_db: float | Sequence[float] | torch.Tensor, batch: int, devic
 def parse_ratio(text: str) -> float:
     """A bandwidth ratio as people write it: ``1/16`` or ``0.0625``. Must lie in (0, 10]."""
     try:
-        value = float(Fraction(text.strip()))
-    except (ValueError, ZeroDivisionError, OverflowError):
-        raise UsageError(f"bandwidth ratio {text!r}", "write it as a fraction or a number, e.g. 1/16 or 0.0625") from None
+        value = parse_fraction(text)
+    except ValueError:
+        raise UsageError(f"bandwidth ratio {text[:80]!r}", "write it as a fraction or a number, e.g. 1/16 or 0.0625") from None
     if not 0 < value <= 10:
         raise UsageError(
-            f"bandwidth ratio {text!r} is outside (0, 10]", "CBR is complex channel uses per source value, e.g. 1/16"
+            f"bandwidth ratio {text[:80]!r} is outside (0, 10]", "CBR is complex channel uses per source value, e.g. 1/16"
         )
+    return value
+
+
+def parse_fraction(text: str) -> float:
+    """``1/16`` or ``0.0625`` as a finite number. Raises ValueError.
+
+    `fractions.Fraction` computes ``1e99999999`` in full, which takes minutes.
+    """
+    top, slash, bottom = text.strip().partition("/")
+    try:
+        value = int(top) / int(bottom) if slash else float(top)
+    except (ZeroDivisionError, OverflowError):
+        raise ValueError(text) from None
+    if not math.isfinite(value):
+        raise ValueError(text)
     return value
 
 

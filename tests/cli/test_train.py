@@ -181,3 +181,32 @@ def test_a_recipe_file_with_a_mistake(openjscc, recipe: Path) -> None:
     assert "large" in result.err
     recipe.write_text("[model")
     openjscc("train", recipe).assert_error(2, "tiny.toml")
+
+
+def test_another_optimiser_goes_on_from_the_weight(openjscc, recipe: Path) -> None:
+    openjscc("train", recipe, "--set", "optimizer.kind=sgd", "--max-steps", 2, "-o", "run").assert_ok()
+    result = openjscc("train", recipe, "--resume", "-o", "run")
+    result.assert_error(2, "optimizer.kind was 'sgd'", "'adamw'")
+    export = ("--resume", "--max-steps", 0, "--export", "adjscc.begun.safetensors")  # as the hint says
+    openjscc("train", recipe, "--set", "optimizer.kind=sgd", "-o", "run", *export).assert_ok()
+    openjscc("train", recipe, "--set", "model.init=adjscc.begun.safetensors", "-o", "tuned").assert_ok()
+
+
+def test_a_run_that_was_killed_before_its_last_validation(openjscc, recipe: Path) -> None:
+    openjscc("train", recipe, "-o", "run").assert_ok()
+    log = Path("run/log.csv")
+    whole = log.read_text().splitlines()
+    assert "CBR" in whole[-1]
+    log.write_text("\n".join(whole[:-1]) + "\n")
+    openjscc("train", recipe, "-o", "run", "--resume").assert_ok()
+    figures = [line.split('"')[1] for line in (whole[-1], log.read_text().splitlines()[-1])]
+    assert figures[0] == figures[1]
+
+
+def test_a_folder_in_use(openjscc, recipe: Path) -> None:
+    from openjscc.files import exclusive
+
+    Path("run").mkdir()
+    with exclusive(Path("run")):
+        openjscc("train", recipe, "-o", "run").assert_error(2, "run is in use by process")
+    openjscc("train", recipe, "-o", "run", "--max-steps", 1).assert_ok()

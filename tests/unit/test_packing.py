@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from openjscc.bench.packing import pack, unpack
-from openjscc.bench.records import GROUPS
+from openjscc.bench.records import GROUPS, read_records
+from openjscc.errors import IntegrityError
 
 ROWS = [
     {"system": "a", "data": "kodak", "seed": 0, "mean": 1.5, "versions": {"torch": "2"}},
@@ -38,7 +39,21 @@ def test_a_plain_list_is_read() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "{}", "3", "[1]", '{"common": 1, "records": []}', '{"common": {}, "records": [1]}', '{"records": []}']
+    "text",
+    [
+        "[" * 20_000,
+        '{"common": {}, "records": [' * 900 + "]}" * 900,
+        "[" + "9" * 5000 + "]",
+        '[{"a": 1e400}]',
+        '[{"a": "\\ud800"}]',
+        "",
+        "{}",
+        "3",
+        "[1]",
+        '{"common": 1, "records": []}',
+        '{"common": {}, "records": [1]}',
+        '{"records": []}',
+    ],
 )
 def test_something_else_is_refused(text: str) -> None:
     with pytest.raises(ValueError):
@@ -96,3 +111,23 @@ def test_committed_records_are_written_so() -> None:
         for path in files:
             text = path.read_text(encoding="utf-8")
             assert pack(unpack(text), by) == text, path
+
+
+MEASURED = {
+    "system": "a", "weight": "a", "metric": "psnr", "channel": "awgn", "snr_db": 0.0, "ratio": 0.1, "mean": 30.0, "std": 1.0,
+    "ci95": 0.5, "images": 24, "trials": 1, "bandwidth_ratio": 0.1, "parameters": 5, "macs_per_pixel": 1.0,
+    "data": "kodak", "seed": 0,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "change", [{"ci95": 1e308}, {"ci95": -0.1}, {"std": -1.0}, {"mean": 10**400}, {"seed": 10**400}, {"snr_db": -1e300}]
+)
+def test_records_of_what_nothing_measures(change: dict, tmp_path: Path) -> None:
+    path = tmp_path / "r.json"
+    path.write_text("\ufeff" + json.dumps([MEASURED]), "utf-8")  # with a byte-order mark
+    assert read_records(path)[0].ci95 == 0.5
+    path.write_text(json.dumps([MEASURED, MEASURED | change]))
+    with pytest.raises(IntegrityError, match=f"record 1: {next(iter(change))} is") as caught:
+        read_records(path)
+    assert len(caught.value.message) < 500

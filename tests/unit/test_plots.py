@@ -46,7 +46,7 @@ def test_where() -> None:
         "channel": ["awgn", "rayleigh:block"], "ratio": [1 / 16], "told_snr_db": [None], "bound": [False],
         "system": ["x:mcs=a", "y:mcs=b"],
     }  # fmt: skip
-    for text in ("colour=red", "awgn", "ratio=x", "bound=1", "", "channel=", "versions=1", "snr_db=inf"):
+    for text in ("colour=red", "awgn", "ratio=x", "bound=1", "", "channel=", "versions=1", "snr_db=inf", "snr_db=1e99999999"):
         with pytest.raises(UsageError):
             parse_where(text)
 

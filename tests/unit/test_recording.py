@@ -242,9 +242,9 @@ def test_mutations_end_in_an_error_of_ours(tmp_path: Path, suffix: str):
             list(load_frames(path))
             outcomes.add("read")
         except OpenJSCCError as error:
-            assert error.hint
-            outcomes.add(type(error).__name__)
-    assert outcomes > {"IntegrityError"}
+            outcomes.add(type(error).__name__ if error.hint else "no hint")
+    assert "IntegrityError" in outcomes
+    assert "no hint" not in outcomes
 
 
 def test_a_pipe_is_read_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):

@@ -4,6 +4,7 @@ measured by, and what the card of a perceptual one says."""
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 
@@ -179,5 +180,6 @@ def test_the_card_of_a_perceptual_weight(script: ModuleType, tmp_path: Path) -> 
     assert "LPIPS on AlexNet, lower is better; it was trained on this:\n\n| CBR | 0 dB | 5 dB |" in text
     assert "3,000 steps on LPIPS and MSE, 1,000 of the discriminator alone, 5,000 of both |\n| licence" in text
     assert "makes up part of the texture" in text
-    plain = training_facts(load_recipe("adjscc-photo"), state)["recipe"]
+    other = load_recipe("adjscc-photo")
+    plain = training_facts(other, replace(state, recipe=other.to_dict()))["recipe"]
     assert script.origin(plain) == ""

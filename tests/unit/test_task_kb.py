@@ -10,9 +10,11 @@ import re
 import runpy
 import shutil
 import sys
+import tomllib
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 import torch
@@ -164,6 +166,23 @@ def test_sentence_models_that_are_not_there(monkeypatch: pytest.MonkeyPatch, tmp
     monkeypatch.setitem(sys.modules, "sentence_transformers", None)
     with pytest.raises(MissingError, match="sentence-transformers"):
         load_sentence_model(str(tmp_path))
+
+
+def test_an_old_library_would_run_code_of_the_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "modules.json").write_text('[{"idx": 0, "name": "0", "path": "", "type": "own.Module"}]')
+    (tmp_path / "own.py").write_text("raise SystemExit('code of a model folder ran')")
+    old = ModuleType("sentence_transformers")
+    old.SentenceTransformer = lambda *_, **__: pytest.fail("it was loaded")  # pyright: ignore[reportAttributeAccessIssue]
+    monkeypatch.setitem(sys.modules, "sentence_transformers", old)
+    monkeypatch.setattr("importlib.metadata.version", lambda name: "5.1.2")
+    with pytest.raises(MissingError, match=r"sentence-transformers 5\.1\.2") as raised:
+        load_sentence_model(str(tmp_path))
+    assert "sentence-transformers>=6" in raised.value.hint
+
+
+def test_the_extra_wants_a_library_that_runs_no_code() -> None:
+    project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]
+    assert "sentence-transformers>=6" in project["optional-dependencies"]["task"]
 
 
 @with_library

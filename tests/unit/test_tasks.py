@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import os
 import pickle
+import zipfile
 from importlib.metadata import EntryPoint
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from openjscc import tasks
@@ -96,6 +98,14 @@ def test_one_flipped_bit(released: Path, position: int) -> None:
         load_task_network(released)
 
 
+def with_facts(path: Path, **about: object) -> Path:
+    """The file, with other facts in its header."""
+    with safe_open(path, framework="pt") as file:
+        facts = json.loads(file.metadata()["openjscc"])
+    save_file(load_file(path), path, {"openjscc": json.dumps(facts | about)})
+    return path
+
+
 def test_other_scores_are_an_error(released: Path) -> None:
     info, tensors = tasks.read_info(released), load_file(released)
     tensors["head.bias"] += 0.1
@@ -169,6 +179,28 @@ def test_likeliest_classes() -> None:
         top_classes(network, torch.rand(1, 3, 8, 8))
 
 
+@pytest.mark.parametrize(
+    ("about", "message"),
+    [
+        ({"self_test": {}}, "does not test every class"),
+        ({"self_test": {"picture": "probe.png, its middle", "scores": {"airplane": 0.0}}}, "does not test every class"),
+        ({"self_test": {"picture": "other.png", "scores": dict.fromkeys(CIFAR10_CLASSES, 0.0)}}, "of another kind"),
+        ({"self_test": {"picture": "probe.png, its middle", "scores": dict.fromkeys(CIFAR10_CLASSES, "0")}}, "of another kind"),
+        ({"config": {"widths": [4, 6, 8, 60_000]}}, "more parameters"),
+        ({"config": {"widths": [4, 6, 8, 10**12]}}, "beyond"),
+        ({"config": {"widths": [4, 6, 8, -1]}}, "cannot be made"),
+        ({"config": {"widths": [4, 6, 8, 10], "mean": []}}, "cannot be run"),
+        ({"classes": [], "self_test": {"scores": {}}}, "0 classes"),
+        ({"input_size": [64, 64]}, "task, classes or size"),
+        ({"parameters": 3}, "not 3"),
+    ],
+)
+def test_headers_that_lie(released: Path, about: dict, message: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("openjscc.weightfile.digest", lambda facts, tensors: "same")
+    with pytest.raises(IntegrityError, match=message):
+        tasks.load(with_facts(released, **about, sha256="same"))
+
+
 def test_scores_of_other_classes_are_refused() -> None:
     network = Brightness().eval()
     network.classes = ("dark", "bright")
@@ -192,13 +224,51 @@ def test_a_resnet_tells_its_depth(blocks: int, classes: int, tmp_path: Path) -> 
     assert load_task_network(tmp_path / "plain.pt").sha256 == loaded.sha256
 
 
+def test_no_resnet_is_built_that_its_file_does_not_hold(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file of 180 kB says three stages 4,096 wide, which take 11 GiB."""
+    built, empty, state = [0], torch.empty, state_of(CifarResNet(1), prefix="")
+    state["layer3.0.conv1.weight"] = torch.zeros(1).expand(4096, 32, 3, 3)
+    torch.save(state, tmp_path / "net.th")
+
+    def counted(*size: object, **options: object) -> torch.Tensor:
+        made = empty(*size, **options)  # pyright: ignore[reportArgumentType, reportCallIssue]
+        built.append(0 if made.is_meta else made.numel())
+        return made
+
+    monkeypatch.setattr(torch, "empty", counted)
+    with pytest.raises(IntegrityError, match=r"net\.th"):
+        load_task_network(tmp_path / "net.th")
+    assert max(built) < 2**20
+
+
+class Allocates:
+    def __reduce__(self) -> tuple:
+        return (bytearray, (2**30,))
+
+
+@pytest.mark.parametrize("legacy", [False, True])
+def test_a_pickle_allocates_no_more_than_it_holds(legacy: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`torch.load` lets a pickle make a bytearray of any size."""
+    torch.save({"a": Allocates()}, tmp_path / "net.pth", _use_new_zipfile_serialization=not legacy)
+    monkeypatch.setattr(torch, "load", lambda *_, **__: pytest.fail("it was unpickled"))
+    with pytest.raises(IntegrityError, match=r"net\.pth"):
+        load_task_network(tmp_path / "net.pth")
+
+
+def test_a_resnet_in_the_old_format_of_torch(tmp_path: Path) -> None:
+    original = CifarResNet(1).eval()
+    torch.save(state_of(original), tmp_path / "net.th", _use_new_zipfile_serialization=False)
+    x = torch.rand(1, 3, 32, 32)
+    assert torch.equal(load_task_network(tmp_path / "net.th")(x), original(x))
+
+
 def test_the_paper_s_parameter_counts() -> None:
     """Table 6 of He et al.: 0.27, 0.46, 0.66, 0.85 M for 20, 32, 44, 56 layers."""
     counts = [sum(p.numel() for p in CifarResNet(blocks).parameters()) / 1e6 for blocks in (3, 5, 7, 9)]
     assert counts == pytest.approx([0.27, 0.46, 0.66, 0.85], abs=0.006)
 
 
-@pytest.mark.parametrize("what", ["text", "truncated", "other", "missing", "infinite", "code"])
+@pytest.mark.parametrize("what", ["text", "truncated", "other", "missing", "infinite", "code", "expanded", "compressed"])
 def test_files_that_are_no_resnet(what: str, tmp_path: Path) -> None:
     class Evil:
         def __reduce__(self) -> tuple:
@@ -209,6 +279,8 @@ def test_files_that_are_no_resnet(what: str, tmp_path: Path) -> None:
         del state["layer3.0.conv2.weight"]
     if what == "infinite":
         state["linear.bias"][0] = torch.inf
+    if what == "expanded":  # what one value says of 11 GiB
+        state["layer3.0.conv1.weight"] = torch.zeros(1).expand(40_000, 8000, 3, 3)
     torch.save({"a": torch.zeros(3)} if what == "other" else state, path)
     if what == "truncated":
         path.write_bytes(path.read_bytes()[:20_000])
@@ -216,6 +288,11 @@ def test_files_that_are_no_resnet(what: str, tmp_path: Path) -> None:
         path.write_text("no weights")
     if what == "code":
         path.write_bytes(pickle.dumps(Evil(), protocol=2))
+    if what == "compressed":
+        with zipfile.ZipFile(path) as before, zipfile.ZipFile(tmp_path / "packed", "w", zipfile.ZIP_DEFLATED) as after:
+            for name in before.namelist():
+                after.writestr(name, before.read(name))
+        (tmp_path / "packed").replace(path)
     with pytest.raises(IntegrityError, match=r"net\.pth"):
         load_task_network(path)
     assert not (tmp_path / "was-here").exists()

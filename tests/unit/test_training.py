@@ -1,6 +1,7 @@
 """The training loop: recipes, exact resume, a kill during a checkpoint, two processes, travelling state."""
 
 import csv
+import io
 import json
 import os
 import signal
@@ -8,6 +9,7 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
+from importlib.resources import files
 from pathlib import Path
 
 import numpy as np
@@ -18,8 +20,10 @@ from PIL import Image
 from openjscc.errors import IntegrityError, OpenJSCCError, UsageError
 from openjscc.models import create, export, load
 from openjscc.models.mtgsc import MTGSC, PAPER
-from openjscc.training.batches import CropSource
+from openjscc.training import progress
+from openjscc.training.batches import CropSource, prefetched
 from openjscc.training.checkpoint import PART_BYTES, TrainingState, load_checkpoint, save_checkpoint, save_travel
+from openjscc.training.facts import training_facts
 from openjscc.training.loop import RunOptions, learning_rate, train
 from openjscc.training.recipe import Recipe, load_recipe, packaged_recipes, recipe_from_dict
 from openjscc.training.sections import OptimizerSection
@@ -260,9 +264,9 @@ def test_travel_state_is_compact_and_resumes_nearly(pictures: Path, tmp_path: Pa
 
 def test_travel_state_comes_in_parts(tmp_path: Path) -> None:
     big = {"model.a": torch.randn(10 * 2**20), "optimizer.0.step": torch.tensor(3.0)}
-    files = save_travel(tmp_path, TrainingState(1, 0.0, {}, big, []))
-    assert [file.name for file in files] == ["travel-1-00.part", "travel-1-01.part", "travel.json"]
-    assert all(file.stat().st_size <= PART_BYTES for file in files)
+    written = save_travel(tmp_path, TrainingState(1, 0.0, {}, big, []))
+    assert [file.name for file in written] == ["travel-1-00.part", "travel-1-01.part", "travel.json"]
+    assert all(file.stat().st_size <= PART_BYTES for file in written)
     assert torch.equal(load_checkpoint(tmp_path).tensors["model.a"], big["model.a"].half().float())
 
 
@@ -271,6 +275,165 @@ def test_a_damaged_checkpoint_is_said_to_be_so(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-100])
     with pytest.raises(IntegrityError, match=r"last\.ckpt"):
         load_checkpoint(tmp_path)
+
+
+STATE = TrainingState(
+    3, 1.5, {"model": {"arch": "a"}}, {"model.a": torch.randn(500), "ema.n": torch.tensor(7)}, ["here"], True, 12
+)
+
+
+def test_no_flipped_bit_goes_unnoticed(tmp_path: Path) -> None:
+    path = save_checkpoint(tmp_path, STATE)
+    intact, refused = path.read_bytes(), 0
+    for position in range(0, len(intact), len(intact) // 150):
+        damaged = bytearray(intact)
+        damaged[position] ^= 0x10
+        path.write_bytes(damaged)
+        try:
+            assert states_equal(STATE, state := load_checkpoint(tmp_path)), position  # in the padding of the archive
+            assert (state.seconds, state.recipe, state.compute, state.images) == (1.5, STATE.recipe, ["here"], 12), position
+        except IntegrityError:
+            refused += 1
+    assert refused > 50
+    content = torch.load(io.BytesIO(intact), weights_only=True)
+    content["tensors"]["model.a"][17] *= 2  # as above, but past the checksum of the archive
+    torch.save(content, path)
+    with pytest.raises(IntegrityError, match="checksum"):
+        load_checkpoint(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"step": "3"}, {"step": -1}, {"step": 3.0}, {"step": True}, {"seconds": None}, {"seconds": -1.0}, {"seconds": 10**400},
+        {"recipe": []}, {"compute": "here"}, {"compute": [1]}, {"exact": 1}, {"images": -1}, {"surprise": 1},
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("travels", [False, True])
+def test_a_state_of_other_types_is_damaged(change: dict, travels: bool, tmp_path: Path) -> None:
+    if travels:
+        save_travel(tmp_path, STATE)
+        manifest = json.loads((tmp_path / "travel.json").read_text())
+        manifest["about"] |= change
+        del manifest["about_sha256"]
+        (tmp_path / "travel.json").write_text(json.dumps(manifest))
+    else:
+        path = save_checkpoint(tmp_path, STATE)
+        content = torch.load(path, weights_only=True)
+        content["about"] = json.dumps(json.loads(content["about"]) | change)
+        del content["sha256"]
+        torch.save(content, path)
+    if travels and "exact" in change:  # what has travelled is not exact, whatever it says
+        assert not load_checkpoint(tmp_path).exact
+        return
+    with pytest.raises(IntegrityError, match=next(iter(change))):
+        load_checkpoint(tmp_path)
+
+
+def test_facts_of_a_travelling_state_have_a_checksum(tmp_path: Path) -> None:
+    save_travel(tmp_path, STATE)
+    text = (tmp_path / "travel.json").read_text()
+    (tmp_path / "travel.json").write_text(text.replace('"step": 3', '"step": 7'))
+    with pytest.raises(IntegrityError, match="checksum"):
+        load_checkpoint(tmp_path)
+
+
+def test_a_checkpoint_of_an_older_version_is_resumed_with_a_note(pictures: Path, tmp_path: Path) -> None:
+    train(recipe(pictures), RunOptions(out=tmp_path / "run", max_steps=2), say=silent)
+    path = tmp_path / "run" / "last.ckpt"
+    content = torch.load(path, weights_only=True)
+    about = {key: value for key, value in json.loads(content["about"]).items() if key != "images"}
+    torch.save({"format": 1, "about": json.dumps(about), "tensors": content["tensors"]}, path)
+    lines: list[str] = []
+    rest = train(recipe(pictures), RunOptions(out=tmp_path / "run", resume=True), say=lines.append)
+    assert [line for line in lines if "no checksum" in line]
+    whole = train(recipe(pictures), RunOptions(out=tmp_path / "whole"), say=silent)
+    assert states_equal(whole.state, rest.state)
+    assert load_checkpoint(tmp_path / "run").checked
+
+
+def test_another_optimiser_cannot_go_on(pictures: Path, tmp_path: Path) -> None:
+    sgd = {"optimizer__kind": "sgd", "optimizer__lr": 1e-4}
+    train(recipe(pictures, **sgd), RunOptions(out=tmp_path, max_steps=2), say=silent)
+    with pytest.raises(UsageError, match=r"optimizer\.kind was 'sgd' .* is now 'adamw'") as caught:
+        train(recipe(pictures), RunOptions(out=tmp_path, resume=True), say=silent)
+    assert "optimizer.kind=sgd." in caught.value.hint
+    assert "model.init" in caught.value.hint
+    assert train(recipe(pictures, **sgd), RunOptions(out=tmp_path, resume=True), say=silent).finished
+
+
+HOLDER = """
+import sys, time
+from pathlib import Path
+from openjscc.files import exclusive
+with exclusive(Path(sys.argv[1])):
+    Path(sys.argv[2]).touch()
+    time.sleep(120)
+"""
+
+
+@pytest.mark.parametrize("shared", ["out", "travel"])
+def test_two_trainings_do_not_share_a_folder(shared: str, pictures: Path, tmp_path: Path) -> None:
+    (tmp_path / "shared").mkdir()
+    process = subprocess.Popen([sys.executable, "-c", HOLDER, str(tmp_path / "shared"), str(tmp_path / "held")])
+    deadline = time.monotonic() + 120
+    while not (tmp_path / "held").exists():
+        assert process.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    options = RunOptions(**{"out": tmp_path / "own", shared: tmp_path / "shared"}, max_steps=1)  # pyright: ignore[reportArgumentType]
+    with pytest.raises(UsageError, match=rf"shared is in use by process {process.pid} on"):
+        train(recipe(pictures), options, say=silent)
+    process.kill()
+    process.wait()
+    assert (tmp_path / "shared" / ".lock").exists()  # of a dead process: it binds nobody
+    assert train(recipe(pictures), options, say=silent).state.step == 1
+    assert not (tmp_path / "shared" / ".lock").exists()
+
+
+def rows_of(folder: Path, column: str) -> dict[str, str]:
+    with (folder / "log.csv").open(newline="") as file:
+        return {row["step"]: row[column] for row in csv.DictReader(file) if row[column]}
+
+
+@pytest.mark.parametrize("killed", [2, 6])
+def test_a_validation_that_a_kill_left_out_is_made_up_for(
+    killed: int, pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = recipe(pictures, run__validate_every=2)
+    train(plan, RunOptions(out=tmp_path / "whole"), say=silent)
+    validate = progress.Validation.__call__
+
+    def ended(self: progress.Validation, network: torch.nn.Module, step: int) -> str:
+        if step == killed:
+            raise KeyboardInterrupt
+        return validate(self, network, step)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(progress.Validation, "__call__", ended)
+        with pytest.raises(KeyboardInterrupt):
+            train(plan, RunOptions(out=tmp_path / "run"), say=silent)
+    assert load_checkpoint(tmp_path / "run").step == killed
+    assert progress.lacks_validation(tmp_path / "run", killed)
+    train(plan, RunOptions(out=tmp_path / "run", resume=True), say=silent)
+    assert rows_of(tmp_path / "run", "validation") == rows_of(tmp_path / "whole", "validation")
+    assert not progress.lacks_validation(tmp_path / "run", 6)
+
+
+def test_a_log_says_how_many_updates_its_means_are_of(pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(progress, "LOG_EVERY", 4)
+    plan = recipe(pictures, optimizer__steps=9)
+    train(plan, RunOptions(out=tmp_path, max_steps=6), say=silent)
+    assert rows_of(tmp_path, "updates") == {"4": "4", "6": "2"}
+    train(plan, RunOptions(out=tmp_path, resume=True), say=silent)
+    assert rows_of(tmp_path, "updates") == {"4": "4", "6": "2", "8": "2", "9": "1"}
+
+
+def test_no_checkpoint_is_promised_that_is_not_there(pictures: Path, tmp_path: Path) -> None:
+    with pytest.raises(OpenJSCCError, match="diverged by step 2") as caught:
+        train(recipe(pictures, optimizer__lr=1e30, optimizer__clip=1.0), RunOptions(out=tmp_path), say=silent)
+    assert "no checkpoint" in caught.value.hint
+    assert not (tmp_path / "last.ckpt").exists()
 
 
 def test_fine_tuning_starts_from_a_released_weight(pictures: Path, tmp_path: Path) -> None:
@@ -339,7 +502,24 @@ def test_schedule() -> None:
         ("optimiser.lr=1", "unknown key 'optimiser'"),
         ("optimizer.ema=1.5", "ema"),
         ("optimizer.clip=-1.0", "clip -1.0"),
-        ("optimizer.lr=nan", "lr nan"),
+        ("optimizer.lr=nan", "lr is nan"),
+        ("optimizer.lr=inf", "lr is inf"),
+        ("optimizer.lr=1" + "0" * 400, "lr is 1000"),
+        ("optimizer.lr=" + "9" * 5000, "lr is '9999"),
+        ("optimizer.warmup=1" + "0" * 40, "warmup is 1000"),
+        ("optimizer.warmup=" + "1" * 18, "warmup 1111"),
+        ("optimizer.batch=1000000000000", "batch 1000000000000"),
+        ("optimizer.batch=1000000", "optimizer.batch 1000000 of data.crop 128"),
+        ("optimizer.steps=1000000000001", "steps 1000000000001"),
+        ("data.crop=1000000000000000000", "crop 1000000000000000000"),
+        ("data.crop=1" + "0" * 30, "crop is 1000"),
+        ("data.validate_limit=1000000000000000000", "validate_limit"),
+        ("channel.levels=1000000000000", "levels"),
+        ("channel.snr_db=[1e400, 2.0]", "snr_db[0] is inf"),
+        ("run.checkpoint_every=1000000000000000000", "checkpoint_every"),
+        ("run.validate_every=1000000000000000000", "validate_every"),
+        ("data.train=" + "[" * 5000, "data: train is '[[["),
+        ("x" * 10**6 + "=1", "unknown key 'xxx"),
         ("optimizer.betas=[1.5, 0.9]", "betas"),
         ("run.validate_every=0", "validate_every 0"),
         ("run.checkpoint_every=0", "checkpoint_every 0"),
@@ -354,6 +534,7 @@ def test_recipe_errors_name_file_key_and_value(change: str, message: str) -> Non
     with pytest.raises(UsageError) as caught:
         load_recipe("adjscc-photo", [change])
     assert message in caught.value.message
+    assert len(caught.value.message) < 300
     assert caught.value.hint
 
 
@@ -364,6 +545,63 @@ def test_recipe_files(tmp_path: Path) -> None:
         load_recipe(str(broken))
     with pytest.raises(UsageError, match="unknown recipe"):
         load_recipe("adjscc-foto")
+
+
+def test_a_byte_order_mark_is_no_part_of_a_recipe(tmp_path: Path) -> None:
+    text = (files("openjscc.training") / "recipes" / "adjscc-photo.toml").read_text("utf-8")
+    (tmp_path / "mine.toml").write_text(text, encoding="utf-8-sig")
+    assert load_recipe(str(tmp_path / "mine.toml")) == load_recipe("adjscc-photo")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("a = " + "[" * 20_000, "nested too deeply"),
+        ("a = " + "9" * 5000, "4300 digits"),
+        ("[optimizer]\nlr = " + "9" * 400, "lr is 999"),
+        ("[gan]\nchannels = [1, 2, 3, 1000000000000]", "channels"),
+        ("[gan]\nshift = 1000000000000", "shift"),
+        ("[gan]\npretrain = 1000000000000000", "pretrain"),
+        ("[classification]\ncut = 1000000000000", "cut"),
+        ("[semantic]\nstart = 1000000000000000", "start"),
+        ('note = "' + "a" * 2**20 + '"', "bytes"),
+    ],
+)
+def test_recipe_files_of_huge_numbers(text: str, message: str, tmp_path: Path) -> None:
+    section = text.partition("]")[0].removeprefix("[")
+    step = {"gan": "perceptual", "classification": "classification", "semantic": "semantic"}.get(section, "reconstruction")
+    path = tmp_path / "mine.toml"
+    needed = '[model]\narch = "a"\nconfig = "b"\n[data]\ntrain = ["c"]\nvalidate = "c"\n'
+    path.write_text(
+        f'step = "{step}"\n{text}\n{needed}' + ("" if section == "optimizer" else "[optimizer]\nbatch = 1\nsteps = 1\n")
+    )
+    with pytest.raises(UsageError, match=message) as caught:
+        load_recipe(str(path))
+    assert "mine.toml" in caught.value.message
+    assert len(caught.value.message) < 500
+
+
+class Counted:
+    """Ten thousand grey images; `read` says how often one was asked for."""
+
+    fixed_size, labels, read = None, None, 0
+
+    def __len__(self) -> int:
+        return 10_000
+
+    def shared(self, index: int) -> torch.Tensor:
+        self.read += 1
+        time.sleep(1e-3)
+        return torch.full((3, 8, 8), 128, dtype=torch.uint8)
+
+
+def test_nobody_waits_for_a_batch_that_is_not_needed() -> None:
+    data = Counted()
+    source = CropSource([data], 8, False, 0, torch.device("cpu"))  # pyright: ignore[reportArgumentType]
+    batches = prefetched(source, iter([range(1), range(1, 10_000), range(1)]))
+    assert next(batches).x.shape == (1, 3, 8, 8)
+    batches.close()  # pyright: ignore[reportAttributeAccessIssue]
+    assert data.read < 5000
 
 
 def test_settings_that_nothing_would_read_are_refused(pictures: Path, tmp_path: Path) -> None:
@@ -378,3 +616,34 @@ def test_settings_that_nothing_would_read_are_refused(pictures: Path, tmp_path: 
     assert load_recipe("ganjscc-small", ["step=reconstruction"]).step == "reconstruction"
     with pytest.raises(UsageError, match="mse_share"):
         load_recipe("spjscc-small", ["semantic.mse_share=0.5", "semantic.weighting=none"])
+
+
+def test_a_fine_tuned_weight_tells_its_own_training() -> None:
+    released = load_recipe("adjscc-photo")
+    own = load_recipe(
+        "adjscc-photo", ['data.train=["/my/photos"]', "model.init=adjscc.photo", "optimizer.steps=2000", "optimizer.lr=1e-4"]
+    )
+    facts = training_facts(released, TrainingState(2000, 60.0, json.loads(json.dumps(own.to_dict())), {}, ["here"]))
+    assert (facts["steps"], facts["images"], facts["data"], facts["init"]) == (2000, 16_000, ["/my/photos"], "adjscc.photo")
+    assert facts["terms"] == ""  # those of the recipe are of other data
+    assert facts["recipe"]["note"] == (
+        "fine-tuned from adjscc.photo: adjscc-photo with other model.init, data.train, optimizer.steps, optimizer.lr"
+    )
+    assert recipe_from_dict(facts["recipe"], "weight").optimizer == own.optimizer
+    stated = load_recipe("adjscc-photo", ['data.train=["/my/photos"]', "data.terms=CC0"])
+    facts = training_facts(stated, TrainingState(11_000, 60.0, stated.to_dict(), {}, ["here"]))
+    assert (facts["init"], facts["terms"]) == ("", "CC0")
+
+
+@pytest.mark.parametrize("name", ["adjscc-photo", "ganjscc-photo", "classifier-cifar10"])
+def test_a_released_weight_tells_the_packaged_recipe(name: str) -> None:
+    plan = load_recipe(name)
+    facts = training_facts(plan, TrainingState(7, 60.0, plan.to_dict(), {}, ["here"]))
+    assert (facts["recipe_name"], facts["terms"]) == (name, plan.data.terms)
+    assert facts["recipe"] == plan.to_dict()
+
+
+def test_facts_are_of_the_run_and_not_of_the_command(pictures: Path, tmp_path: Path) -> None:
+    """As ``--resume --export`` without the ``--set`` that the run had."""
+    state = train(recipe(pictures), RunOptions(out=tmp_path), say=silent).state
+    assert training_facts(load_recipe("deepjscc-paper-2019"), state)["data"] == [str(pictures)]

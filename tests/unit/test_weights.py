@@ -94,7 +94,7 @@ def test_changed_behaviour_is_an_error(released: Path, tmp_path: Path, monkeypat
     ("about", "message"),
     [
         ({"config": {"rates": [16], "surprise": 1}}, "surprise"),
-        ({"arch": "nonesuch"}, "unknown architecture"),
+        ({"arch": "nonesuch", "name": "nonesuch.test"}, "unknown architecture"),
         ({"config": {"rates": [8]}}, "does not fit"),
     ],
 )
@@ -111,7 +111,7 @@ def test_an_intact_file_of_another_version(
     ("about", "message"),
     [
         ({"format": 99}, "format 99"),
-        ({"arch": "nonesuch"}, "checksum"),
+        ({"arch": "nonesuch", "name": "nonesuch.test"}, "checksum"),
         ({"config": {"rates": [16], "surprise": 1}}, "checksum"),
         ({"config": {"rates": [16, 10**9]}}, "checksum"),
         ({"sha256": "0"}, "checksum"),
@@ -195,3 +195,132 @@ def test_segmentations_are_tested_by_their_scores(
 def test_a_weight_serves_unseen_sizes_with_its_facts_attached(released: Path) -> None:
     frame = load(released).encode(torch.rand(1, 3, 33, 50), Conditions())
     assert frame.side.height == 33
+
+
+@pytest.mark.parametrize(
+    ("about", "message"),
+    [
+        ({"self_test": {}}, "tests nothing"),
+        ({"self_test": {"picture": "probe.png", "snr_db": 10.0, "psnr_db": {}}}, "tests nothing"),
+        ({"self_test": {"picture": "probe.png", "snr_db": 10.0, "psnr_db": "x"}}, "tests nothing"),
+        ({"self_test": {"picture": "probe.png", "snr_db": 10.0, "psnr_db": {"1/3": 20.0}}}, "no self-test of everything"),
+        ({"self_test": {"picture": "probe.png", "snr_db": 10.0, "psnr_db": {"1/6": "20"}}}, "no self-test of everything"),
+        ({"self_test": {"picture": "other.png", "snr_db": 10.0, "psnr_db": {"1/6": 20.0}}}, "no self-test of everything"),
+        ({"name": "a" * 10**6}, "damaged header"),
+        ({"name": "deepjscc.t\nest", "tag": "t\nest"}, "damaged header"),
+        ({"paper": "\ud800"}, "lone surrogate"),
+        ({"ratios": [float("nan")]}, "damaged header"),
+        ({"ratios": []}, "ratios"),
+        ({"ratios": [0.25], "default_ratio": 0.25}, "other bandwidth ratios"),
+        ({"default_ratio": float("nan")}, "damaged header"),
+        ({"default_ratio": 0.5}, "default 0.5"),
+        ({"parameters": 10**400}, "parameters is 1000"),
+        ({"parameters": 5}, "156,467 parameters, not 5"),
+    ],
+)
+def test_headers_that_lie(released: Path, tmp_path: Path, about: dict, message: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The checksum is right: whoever can write a header can compute it."""
+    monkeypatch.setattr(weights, "digest", lambda facts, tensors: "same")
+    with pytest.raises(IntegrityError, match=message) as caught:
+        load(rewritten(released, tmp_path / "t.safetensors", about | {"sha256": "same"}))
+    assert len(caught.value.message) < 500
+    assert "\n" not in caught.value.message
+
+
+NETWORK = {
+    "channels": [8],
+    "kernels": [3, 3],
+    "strides": [2, 2],
+    "blocks": [0],
+    "gdn": [True, False],
+    "attention": [True],
+    "prelu": False,
+    "subpixel": True,
+    "output": "linear",
+}
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        ({"rates": [8, 10**18]}, "beyond"),
+        ({"rates": [8, 60_000]}, "more parameters"),
+        ({"snr_range": [-1e308, 1e308]}, "beyond"),
+        ({"snr_range": [20.0, 0.0]}, "snr_range"),
+        ({"agreed_size": [0, 32]}, "agreed_size"),
+        ({"snr_range": [10**400, 0.0]}, "snr_range[0] is 1000"),
+        ({"default_rate": 99}, "default_rate 99 of 2"),
+        ({"network": {"channels": [-5]}}, "cannot be made"),
+        ({"network": {"channels": [8.5]}}, "channels[0] is 8.5"),
+        ({"network": {"channels": [60_000]}}, "more parameters"),
+        ({"network": {"blocks": [60_000]}}, "more parameters"),
+        ({"network": {"kernels": [3]}}, "does not fit"),
+        ({"network": {"strides": [2, 60_000]}}, "does not fit"),
+    ],
+)
+def test_configurations_that_lie(
+    tiny_weights: Path, tmp_path: Path, config: dict, message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = tiny_weights / "adjscc.photo.safetensors"
+    monkeypatch.setattr(weights, "digest", lambda facts, tensors: "same")
+    whole = {"rates": [8, 16], **config, "network": NETWORK | config.get("network", {})}
+    with pytest.raises(IntegrityError) as caught:
+        load(rewritten(source, tmp_path / "t.safetensors", {"config": whole, "sha256": "same"}))
+    assert message in f"{caught.value}"
+    assert load(rewritten(source, tmp_path / "t.safetensors", {"sha256": "same"})).name == "adjscc.photo"
+
+
+def test_a_network_is_not_built_before_its_shapes_are_known(
+    tiny_weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing of a file with 7,388 values is built that has more."""
+    monkeypatch.setattr(weights, "digest", lambda facts, tensors: "same")
+    built: list[int] = []
+    empty = torch.empty
+
+    def counted(*size: int, **options: object) -> torch.Tensor:
+        made = empty(*size, **options)  # pyright: ignore[reportArgumentType, reportCallIssue]
+        built.append(0 if made.is_meta else made.numel())
+        return made
+
+    monkeypatch.setattr(torch, "empty", counted)
+    large = {"config": {"rates": [8, 16], "network": NETWORK | {"channels": [8192]}}, "sha256": "same"}
+    with pytest.raises(IntegrityError, match="more parameters"):
+        load(rewritten(tiny_weights / "adjscc.photo.safetensors", tmp_path / "t.safetensors", large))
+    assert max(built, default=0) < 7388
+
+
+def test_parameters_of_another_type(released: Path, tmp_path: Path) -> None:
+    from safetensors import safe_open
+
+    with safe_open(released, framework="pt") as file:
+        metadata = file.metadata()
+    tensors = {key: value.bfloat16() for key, value in load_file(released).items()}
+    save_file(tensors, tmp_path / "t.safetensors", metadata)
+    with pytest.raises(IntegrityError, match="bfloat16"):
+        load(tmp_path / "t.safetensors")
+
+
+@pytest.mark.parametrize("text", ["[" * 20_000, '{"format": ' + "9" * 5000 + "}", "{}", "[]", '"x"', '{"format": [1]}'])
+def test_headers_that_are_none(text: str, tmp_path: Path) -> None:
+    save_file({"a": torch.zeros(3)}, tmp_path / "t.safetensors", {"openjscc": text})
+    with pytest.raises(IntegrityError) as caught:
+        load(tmp_path / "t.safetensors")
+    assert len(caught.value.message) < 500
+
+
+def test_one_bad_file_does_not_break_the_others(tiny_weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for path in tiny_weights.iterdir():
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    save_file({"a": torch.zeros(3)}, tmp_path / "adjscc.bad.safetensors", {"openjscc": "[" * 20_000})
+    (tmp_path / "junk.safetensors").write_bytes(b"junk")
+    monkeypatch.setenv("OPENJSCC_WEIGHTS", str(tmp_path))
+    with pytest.warns(UserWarning, match="left out") as caught:
+        assert "adjscc.photo" in {info.name for info in list_models()}
+    assert len(caught) == 2
+    with pytest.warns(UserWarning, match="left out"):
+        assert resolve("adjscc", ratio=1 / 6) == "adjscc.photo"
+    assert load("adjscc").name == "adjscc.photo"
+    (tmp_path / "adjscc.photo.safetensors").write_bytes(b"junk")
+    with pytest.raises(IntegrityError, match=r"adjscc\.photo"):  # what is meant is not replaced by another one
+        resolve("adjscc", ratio=1 / 6)

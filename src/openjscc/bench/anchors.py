@@ -60,7 +60,7 @@ def read_anchors(path: Path) -> list[Anchor]:
         IntegrityError: other columns, or a line that is no point.
     """
     try:
-        with open(path, encoding="utf-8", newline="") as file:
+        with open(path, encoding="utf-8-sig", newline="") as file:
             reader = csv.DictReader(file)
             if tuple(reader.fieldnames or ()) != COLUMNS:
                 raise IntegrityError(f"{path} does not have the columns of published points", f"first line: {','.join(COLUMNS)}")

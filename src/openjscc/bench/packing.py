@@ -18,6 +18,8 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ..configuration import read_json
+
 Written = dict[str, str]
 """An object's values as JSON."""
 
@@ -37,8 +39,11 @@ def pack(rows: Sequence[Mapping[str, Any]], by: Sequence[Sequence[str]] = ()) ->
 
 def unpack(text: str) -> list[dict[str, Any]]:
     """The rows of what `pack` wrote, or of a plain JSON list of objects. Raises ValueError: it is something else."""
-    content = json.loads(text, parse_constant=_refuse)
-    return _rows(content if _is_group(content) else {"common": {}, "records": content})
+    content = read_json(text)
+    try:
+        return _rows(content if _is_group(content) else {"common": {}, "records": content})
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
 
 
 def _group(rows: Sequence[Written], by: Sequence[Sequence[str]]) -> str:
@@ -67,10 +72,6 @@ def _rows(group: dict[str, Any]) -> list[dict[str, Any]]:
     if not isinstance(common, dict) or not isinstance(records, list) or not all(isinstance(row, dict) for row in records):
         raise ValueError("not a list of objects")
     return [common | row for record in records for row in (_rows(record) if _is_group(record) else [record])]
-
-
-def _refuse(word: str) -> Any:
-    raise ValueError(f"{word} is no number of JSON")
 
 
 def _object(written: Written) -> str:

@@ -21,7 +21,7 @@ from statistics import fmean, median
 
 import numpy as np
 
-from ..configuration import build
+from ..configuration import build, read_json
 from ..errors import IntegrityError, OpenJSCCError, UsageError
 from ..files import write_atomically
 from .answers import Answers
@@ -185,7 +185,7 @@ def read_preferences(path: Path) -> Preferences:
         UsageError: no such file. IntegrityError: it is something else, or of another version.
     """
     try:
-        values = json.loads(path.read_text("utf-8"))
+        values = read_json(path.read_text("utf-8"))
         if not isinstance(values, dict) or (values.get("format"), values.get("version")) != (FORMAT, VERSION):
             raise ValueError(f"not {FORMAT!r} of version {VERSION}")
         return build(Preferences, values, str(path))

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from ..channels import make_channel
-from ..configuration import build, packaged, read_toml
+from ..configuration import build, packaged, read_json, read_toml
 from ..errors import IntegrityError, MissingError, OpenJSCCError, UsageError
 from ..units import AUTO, SNR_LIMIT_DB, parse_ratio
 
@@ -242,8 +242,8 @@ def is_questionnaire(name: str) -> bool:
     if not name.endswith(".toml"):
         return name in packaged_questionnaires()
     try:
-        return "pairs" in tomllib.loads(Path(name).read_text("utf-8"))
-    except (OSError, ValueError):
+        return "pairs" in tomllib.loads(Path(name).read_text("utf-8-sig"))
+    except (OSError, ValueError, RecursionError):
         return False
 
 
@@ -283,7 +283,7 @@ def _read(path: Path, cls: type[Document], kind: str) -> tuple[Document, str]:
     except OSError:
         raise MissingError(f"no questionnaire in {path.parent}: {path.name} is missing", "make one: without --answers") from None
     try:
-        values = json.loads(content)
+        values = read_json(content.decode("utf-8"))
         if not isinstance(values, dict) or values.get("format") != kind:
             raise ValueError(f"its format is not {kind!r}")
         if values.get("version") != VERSION:

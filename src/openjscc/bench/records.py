@@ -19,6 +19,9 @@ from .statistics import FEWEST_PICTURES
 GROUPS = (("system", "weight"), ("channel", "ratio", "snr_db", "task_network"))
 """What records are grouped by in files: those of a system, and of them those of a cell."""
 
+FIGURE_LIMIT = 1e15
+"""Largest figure in a record."""
+
 
 @dataclass(frozen=True)
 class Record:
@@ -143,7 +146,8 @@ def read_records(path: Path) -> list[Record]:
         IntegrityError: it is not a list of records.
     """
     try:
-        return [build(Record, item, f"{path}: record {number}") for number, item in enumerate(unpack(path.read_text("utf-8")))]
+        rows = enumerate(unpack(path.read_text("utf-8")))
+        return [_plausible(build(Record, item, f"{path}: record {n}"), f"{path}: record {n}") for n, item in rows]
     except OSError as error:
         raise UsageError(
             f"{path} cannot be read: {error.strerror}", "name a file of openjscc eval -o, or a folder of openjscc bench"
@@ -152,3 +156,12 @@ def read_records(path: Path) -> list[Record]:
         raise IntegrityError(error.message, "write it again with openjscc eval -o") from None
     except ValueError as error:
         raise IntegrityError(f"{path} does not hold records: {error}", "write it again with openjscc eval -o") from None
+
+
+def _plausible(record: Record, where: str) -> Record:
+    """The record. Raises UsageError for a figure that nothing measures, and that no axis could show."""
+    for key, value in dataclasses.asdict(record).items():
+        spread = key in ("std", "ci95", "ci95_noise")
+        if isinstance(value, float) and (abs(value) > FIGURE_LIMIT or (spread and value < 0)):
+            raise UsageError(f"{where}: {key} is {value:g}", "")
+    return record

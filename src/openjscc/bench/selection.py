@@ -8,13 +8,12 @@ import re
 import types
 import typing
 from collections.abc import Iterable, Mapping, Sequence
-from fractions import Fraction
 from functools import cache
 from pathlib import Path
 from typing import TypeVar
 
 from ..errors import UsageError, unknown_name
-from ..units import AUTO, format_ratio
+from ..units import AUTO, format_ratio, parse_fraction
 from .records import Record, read_records
 
 Value = str | float | bool | None
@@ -95,9 +94,9 @@ def _parse(column: str, text: str) -> Value:
             raise UsageError(f"{column}={text}", "write true or false")
         return text.lower() == "true"
     try:
-        return float(Fraction(text))
-    except (ValueError, ZeroDivisionError, OverflowError):
-        raise UsageError(f"{column}={text} is no number", "e.g. snr_db=10 or ratio=1/16") from None
+        return parse_fraction(text)
+    except ValueError:
+        raise UsageError(f"{column}={text[:80]} is no number", "e.g. snr_db=10 or ratio=1/16") from None
 
 
 def select(records: Sequence[Record], where: Mapping[str, Sequence[Value]], systems: Sequence[str] | None = None) -> list[Record]:

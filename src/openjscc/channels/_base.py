@@ -79,8 +79,8 @@ class Channel(ABC):
     def draw(self, batch: int, k: int, generator: Generator | Sequence[Generator]) -> Realisation:
         """Fading and unit noise for ``batch`` frames of ``k`` symbols.
 
-        On numpy's generators, and on torch's of the CPU, the draw for k symbols is the start of the draw for k' > k from the same seed, so that systems
-        of different bandwidth meet the same channel.
+        On numpy's generators, and on torch's of the CPU, the draw for k symbols is the start of the draw for k' > k from the same
+        seed, so that systems of different bandwidth meet the same channel.
 
         Args:
             batch: number of frames B.

@@ -148,14 +148,16 @@ def _initial(plan: Recipe) -> nn.Module | None:
 
 
 def _finished_state(plan: Recipe, folder: Path, travel: Path | None) -> TrainingState | None:
-    """The checkpoint of a run that has no step left."""
+    """The checkpoint of a run that has no step and no validation left."""
     from ..training.checkpoint import CHECKPOINT, load_checkpoint
 
     source = folder if (folder / CHECKPOINT).exists() or travel is None else travel
     state = load_checkpoint(source)
     if state.recipe.get("model") != plan.to_dict()["model"] or state.step < plan.optimizer.steps:
         return None  # the loop refuses another model, or goes on
-    return state
+    from ..training.progress import lacks_validation
+
+    return None if lacks_validation(folder, state.step) else state  # the loop makes it up for a run that was killed before
 
 
 def _network_of(plan: Recipe, state: TrainingState, initial: nn.Module | None) -> nn.Module:

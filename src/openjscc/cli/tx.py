@@ -46,8 +46,8 @@ def tx(
 ) -> None:
     """Encode images and write their frames as a recording.
 
-    The recording holds one complex sample for each channel use: the header, then the payload. Give --snr the value of the channel to
-    get the frames that send makes.
+    The recording holds one complex sample for each channel use: the header, then the payload. With the channel's own value for
+    --snr the frames are those that send makes.
 
     \b
     openjscc tx photo.jpg --model adjscc.photo --ratio 1/16 --snr 10 -o frame.sigmf-meta

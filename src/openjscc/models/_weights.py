@@ -19,7 +19,7 @@ from ..codec import Conditions, Received, Reconstruction, ratios_for
 from ..configuration import build
 from ..errors import IntegrityError, MissingError, OpenJSCCError, UsageError, unknown_name
 from ..header import SCALE_BITS, identity_of, index_bits
-from ..units import format_ratio, noise_var_from_snr, psnr_from_mse
+from ..units import SNR_LIMIT_DB, format_ratio, noise_var_from_snr, psnr_from_mse
 from ..weightfile import ENVIRONMENT, LICENCE, WeightFacts, is_path
 from ._base import RATIO_TOLERANCE, CodecConfig, LearnedCodec
 from ._registry import ARCHITECTURES, create
@@ -28,6 +28,8 @@ SELF_TEST_SNR_DB = 10.0
 SELF_TEST_TOLERANCE_DB = 0.02
 SELF_TEST_TOLERANCE = 0.02
 """Of class scores, relative to those above 1."""
+COST_LIMIT = 2e8
+"""Most multiply-accumulates per pixel of a network in a configuration that is not registered; the papers' have less than 3e6."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,6 +46,14 @@ class WeightInfo(WeightFacts):
     ratios: list[float]
     default_ratio: float
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.ratios or not all(0 < ratio <= 10 for ratio in self.ratios) or self.default_ratio not in self.ratios:
+            raise UsageError(f"ratios {self.ratios[:10]}, default {self.default_ratio}", "bandwidth ratios in (0, 10]")
+        promised = [self.self_test.get("psnr_db"), self.self_test.get("scores", {})]
+        if not all(isinstance(part, dict) for part in promised) or not any(promised):
+            raise UsageError("its self-test tests nothing", "openjscc train --export writes the test")
+
     @property
     def default_rate(self) -> str:
         """What is sent at when nobody asks, in words."""
@@ -52,8 +62,8 @@ class WeightInfo(WeightFacts):
 
 
 def list_models() -> list[WeightInfo]:
-    """All released weights that are at hand. Raises as `read_info` does, for the first file that cannot be read."""
-    return [read_info(path) for _, path in sorted(weight_files().items())]
+    """All released weights that are at hand. A file that cannot be read is left out, with a warning."""
+    return weightfile.readable(read_info, weight_files())
 
 
 def resolve(name: str, ratio: float | None = None, data: str | None = None, also: Iterable[str] = ()) -> str:
@@ -87,12 +97,17 @@ def resolve(name: str, ratio: float | None = None, data: str | None = None, also
             f"{name} has no released weight", f"train one: openjscc train --list; or point {ENVIRONMENT} at a folder"
         )
     preferred = [tag for tag in (data, ARCHITECTURES[name].default_tag, *sorted(tags)) if tag in tags]
+    if ratio is None:
+        return f"{name}.{preferred[0]}"
+    # What the name means must be readable. Of the others, those that are count.
+    infos = {preferred[0]: read_info(files[f"{name}.{preferred[0]}"])}
+    others = {f"{name}.{tag}": files[f"{name}.{tag}"] for tag in preferred[1:]}
+    infos |= {info.tag: info for info in weightfile.readable(read_info, others)}
     for tag in dict.fromkeys(preferred):
-        if ratio is None or _serves(read_info(files[f"{name}.{tag}"]), ratio):
+        if tag in infos and _serves(infos[tag], ratio):
             return f"{name}.{tag}"
     served = "; ".join(
-        f"{name}.{tag}: " + ", ".join(format_ratio(known) for known in read_info(files[f"{name}.{tag}"]).ratios)
-        for tag in sorted(tags)
+        f"{name}.{tag}: " + ", ".join(format_ratio(known) for known in info.ratios) for tag, info in sorted(infos.items())
     )
     raise UsageError(f"no weight of {name} has the bandwidth ratio {format_ratio(ratio or 0)}", served)
 
@@ -110,13 +125,7 @@ def load(name: str | os.PathLike[str], verify: bool = True) -> LearnedCodec:
     path = _path(name)
     info = read_info(path)
     tensors = weightfile.read_tensors(info)  # checks the facts too, before anything is built from them
-    codec = _build(info)
-    try:
-        codec.load_state_dict(tensors)
-    except RuntimeError:
-        raise IntegrityError(
-            f"{path} does not fit this version's {info.arch}", "it was made by another version of openjscc"
-        ) from None
+    codec = _build(info, tensors)
     codec = codec.to(memory_format=torch.channels_last).eval()  # pyright: ignore[reportCallIssue]
     codec.requires_grad_(False)
     codec.name, codec.weight = info.name, info
@@ -241,37 +250,92 @@ def _first_header_uses(codec: LearnedCodec, x: torch.Tensor) -> int:
 
 
 def _run_self_test(codec: LearnedCodec, info: WeightInfo) -> None:
-    expected, measured = info.self_test, self_test(codec)
-    for ratio, value in expected["psnr_db"].items():
-        found = measured["psnr_db"].get(ratio, math.nan)
+    expected = info.self_test
+    try:
+        measured = self_test(codec)
+    except (ArithmeticError, LookupError, RuntimeError, TypeError, ValueError) as error:
+        raise _failed(info, f"it cannot be run ({type(error).__name__})") from None
+    promised, results = ([facts["psnr_db"], facts.get("scores", {})] for facts in (expected, measured))
+    made = [[facts.get(key) for key in ("picture", "snr_db")] for facts in (expected, measured)]
+    if made[0] != made[1] or not all(map(_alike, promised, results)):
+        raise IntegrityError(
+            f"{info.name} has no self-test of everything that it serves: CBR {', '.join(map(format_ratio, codec.ratios))}",
+            "get the file again; openjscc train --export writes the test",
+        )
+    for ratio, value in promised[0].items():
+        found = measured["psnr_db"][ratio]
         if not abs(found - value) <= SELF_TEST_TOLERANCE_DB:
             raise _failed(info, f"{found} dB at CBR {ratio}, expected {value} dB")
-    for ratio, values in expected.get("scores", {}).items():
-        found = measured.get("scores", {}).get(ratio, [math.nan] * len(values))
-        for number, (one, other) in enumerate(zip(found, values, strict=True)):
+    for ratio, values in promised[1].items():
+        for number, (one, other) in enumerate(zip(measured["scores"][ratio], values, strict=True)):
             if not abs(one - other) <= SELF_TEST_TOLERANCE * max(1.0, abs(other)):
                 raise _failed(info, f"a mean score of {one} for class {number} at CBR {ratio}, expected {other}")
+
+
+def _alike(promised: Any, measured: Any) -> bool:
+    """Whether a promise is of the kind of what is measured: a number, as many numbers, or as much under the same keys."""
+    if isinstance(measured, dict):
+        return promised.keys() == measured.keys() and all(_alike(promised[key], measured[key]) for key in measured)
+    if isinstance(measured, list):
+        return isinstance(promised, list) and len(promised) == len(measured) and all(map(_alike, promised, measured))
+    return isinstance(promised, (int, float)) and not isinstance(promised, bool)
 
 
 def _failed(info: WeightInfo, what: str) -> IntegrityError:
     return IntegrityError(
         f"{info.name} fails its self-test: {what}",
         "get the file again; if it is intact, report that this version of torch computes otherwise than "
-        f"{info.self_test['torch']}",
+        f"{str(info.self_test.get('torch'))[:40]}",
     )
 
 
-def _build(info: WeightInfo) -> LearnedCodec:
+def _build(info: WeightInfo, tensors: Mapping[str, torch.Tensor]) -> LearnedCodec:
+    """The codec that the file says, once it is known to be of the size of its parameters."""
     if info.arch not in ARCHITECTURES:
         raise IntegrityError(
             f"{info.path} is of an unknown architecture {info.arch!r}", f"known: {', '.join(sorted(ARCHITECTURES))}"
         )
-    kind = type(next(iter(ARCHITECTURES[info.arch].configs.values())))
+    known = ARCHITECTURES[info.arch]
+    kind = type(next(iter(known.configs.values())))
     try:
-        config: CodecConfig = build(kind, info.config, f"{info.path}: config")
-    except OpenJSCCError as error:
-        raise IntegrityError(error.message, "the file was made by another version of openjscc") from None
-    return create(info.arch, config)
+        config: CodecConfig = build(kind, info.config, "config")
+        if config not in known.configs.values():
+            _check_config(info, config)
+        codec = weightfile.fitted(lambda: create(info.arch, config), tensors, info.parameters)
+        if config not in known.configs.values():
+            _check_cost(codec)
+    except (ArithmeticError, LookupError, OpenJSCCError, TypeError, ValueError) as error:
+        raise IntegrityError(
+            f"{info.path} does not fit this version's {info.arch} ({getattr(error, 'message', error)})",
+            "the file was made by another version of openjscc",
+        ) from None
+    if (list(codec.ratios), codec.default_ratio) != (info.ratios, info.default_ratio):
+        raise IntegrityError(f"{info.path} says other bandwidth ratios than its configuration", "get the file again")
+    return codec
+
+
+def _check_config(info: WeightInfo, config: CodecConfig) -> None:
+    """Raises ValueError for what no network can be made of."""
+    weightfile.check_sizes(info.config)
+    low, high = config.snr_range
+    if not -SNR_LIMIT_DB <= low <= high <= SNR_LIMIT_DB:
+        raise ValueError(f"snr_range {list(config.snr_range)}")
+    if config.agreed_size is not None and min(config.agreed_size) < 1:
+        raise ValueError(f"agreed_size {list(config.agreed_size)}")
+    if not -len(config.rates) <= config.default_rate < len(config.rates):
+        raise ValueError(f"default_rate {config.default_rate} of {len(config.rates)}")
+
+
+def _check_cost(codec: LearnedCodec) -> None:
+    """Raises ValueError where images would be padded to a multiple of very much, or cost very much."""
+    from ._complexity import SIDE
+
+    try:
+        cost = max(codec.macs_per_pixel(task) for task in codec.tasks) if 1 <= codec.stride <= SIDE else math.inf
+    except (ArithmeticError, LookupError, RuntimeError, TypeError) as error:
+        raise ValueError(f"it cannot be run: {type(error).__name__}") from None
+    if cost > COST_LIMIT:
+        raise ValueError(f"{cost:.3g} multiply-accumulates per pixel")
 
 
 def weight_files() -> dict[str, Path]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import os
 import platform
 from collections.abc import Callable, Mapping
@@ -15,8 +14,8 @@ import torch
 
 from .. import weightfile
 from ..configuration import build
-from ..errors import IntegrityError, MissingError, OpenJSCCError, unknown_name
-from ..weightfile import ENVIRONMENT, LICENCE, TASK, WeightFacts
+from ..errors import IntegrityError, MissingError, OpenJSCCError, UsageError, unknown_name
+from ..weightfile import ENVIRONMENT, LICENCE, NAME_LIMIT, TASK, WeightFacts
 from . import classifier, fcn
 from .classifier import Classifier, ClassifierConfig
 from .fcn import FCN, FCNConfig
@@ -58,6 +57,14 @@ class TaskWeight(WeightFacts):
     classes: list[str]
     input_size: list[int]
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.classes or not all(len(name) <= NAME_LIMIT and name.isprintable() for name in self.classes):
+            raise UsageError(f"{len(self.classes)} classes", f"each has a printable name of at most {NAME_LIMIT} characters")
+        scores = self.self_test.get("scores")
+        if not isinstance(scores, dict) or scores.keys() != set(self.classes):
+            raise UsageError("its self-test does not test every class", "openjscc train --export writes the test")
+
 
 def create(arch: str, config: str | Config) -> Network:
     """A task network with untrained parameters. Raises UsageError for an unknown architecture or configuration."""
@@ -77,8 +84,8 @@ def weight_files() -> dict[str, Path]:
 
 
 def list_weights() -> list[TaskWeight]:
-    """All released weights that are at hand. Raises as `read_info` does, for the first file that cannot be read."""
-    return [read_info(path) for _, path in sorted(weight_files().items())]
+    """All released weights that are at hand. A file that cannot be read is left out, with a warning."""
+    return weightfile.readable(read_info, weight_files())
 
 
 def read_info(path: str | os.PathLike[str]) -> TaskWeight:
@@ -127,11 +134,16 @@ def load(path: str | os.PathLike[str], verify: bool = True) -> Network:
     if info.arch not in ARCHITECTURES:
         raise IntegrityError(f"{path} is of an unknown architecture {info.arch!r}", f"known: {', '.join(ARCHITECTURES)}")
     try:
-        network = create(info.arch, build(_config_of(info.arch), info.config, f"{path}: config"))
-        network.load_state_dict(tensors)
-    except (OpenJSCCError, RuntimeError):
+        weightfile.check_sizes(info.config)
+        config = build(_config_of(info.arch), info.config, "config")
+        network = weightfile.fitted(lambda: create(info.arch, config), tensors, info.parameters)
+        said = (info.kind, info.classes, info.input_size)
+        if said != (network.kind, list(network.classes), list(network.input_size or ())):
+            raise ValueError("task, classes or size are others")
+    except (ArithmeticError, LookupError, OpenJSCCError, TypeError, ValueError) as error:
         raise IntegrityError(
-            f"{path} does not fit this version's {info.arch}", "it was made by another version of openjscc"
+            f"{path} does not fit this version's {info.arch} ({getattr(error, 'message', error)})",
+            "it was made by another version of openjscc",
         ) from None
     network = network.eval().requires_grad_(False)
     network.name, network.weight = info.name, info
@@ -215,11 +227,22 @@ def _config_of(arch: str) -> type[Config]:
 
 
 def _run_self_test(network: Network, info: TaskWeight) -> None:
-    measured = self_test(network)["scores"]
-    for name, value in info.self_test["scores"].items():
-        if not abs(measured.get(name, math.nan) - value) <= SELF_TEST_TOLERANCE:
+    try:
+        measured, promised = self_test(network), info.self_test["scores"]
+    except (ArithmeticError, LookupError, RuntimeError, TypeError, ValueError) as error:
+        raise IntegrityError(
+            f"{info.name} fails its self-test: it cannot be run ({type(error).__name__})", "get the file again"
+        ) from None
+    scores = measured["scores"]
+    numbers = all(type(value) in (int, float) for value in promised.values())
+    if not numbers or info.self_test.get("picture") != measured["picture"]:
+        raise IntegrityError(
+            f"{info.name} has a self-test of another kind", "get the file again; openjscc train --export writes the test"
+        )
+    for name, value in promised.items():
+        if not abs(scores[name] - value) <= SELF_TEST_TOLERANCE:
             raise IntegrityError(
-                f"{info.name} fails its self-test: a score of {measured.get(name)} for {name}, expected {value}",
+                f"{info.name} fails its self-test: a score of {scores[name]} for {name}, expected {value}",
                 "get the file again; if it is intact, report that this version of torch computes otherwise than "
-                f"{info.self_test['torch']}",
+                f"{str(info.self_test.get('torch'))[:40]}",
             )

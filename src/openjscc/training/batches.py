@@ -72,6 +72,7 @@ class CropSource:
         self.size = sum(len(dataset) for dataset in self.datasets)
         if not self.size:
             raise UsageError("no training pictures", "data.train names data sets or folders with pictures")
+        self.stopped = False
         self._orders: dict[int, torch.Tensor] = {}
         fixed = {dataset.fixed_size for dataset in self.datasets}
         self._whole: torch.Tensor | None = None
@@ -102,6 +103,7 @@ class CropSource:
         return self.maps[number][index]
 
     def _position(self, sample: int) -> int:
+        self._heed()
         epoch, place = divmod(sample, self.size)
         if epoch not in self._orders:
             self._orders = {e: order for e, order in self._orders.items() if e >= epoch - 1}
@@ -109,7 +111,7 @@ class CropSource:
         return int(self._orders[epoch][place])
 
     def batch(self, samples: range) -> Batch:
-        """The crops of these global sample indices, on the device."""
+        """The crops of these global sample indices, on the device. Setting `stopped` from another thread ends it soon."""
         positions = [self._position(sample) for sample in samples]
         draws = uniforms(self.seed, STREAM_CROP, torch.tensor(list(samples)), 4)
         mirrored = ((draws[:, 2] < 0.5) & self.flip).to(self.device)[:, None, None, None]
@@ -134,9 +136,14 @@ class CropSource:
         values = self._map(position)
         return self._cut(values, *cut, mask=values.dtype == torch.uint8)
 
+    def _heed(self) -> None:
+        if self.stopped:
+            raise InterruptedError("nobody waits for this batch")
+
     def _cut(self, picture: torch.Tensor, down: float, right: float, factor: float, mask: bool = False) -> torch.Tensor:
         """A window of ``crop / factor`` pixels as a crop. Beyond a picture is its border, beyond a mask nothing is known."""
         side = max(round(self.crop / factor), 1)
+        self._heed()
         missing = [max(side - length, 0) for length in picture.shape[1:]]
         if any(missing):
             beyond = (0, missing[1], 0, missing[0])
@@ -151,13 +158,20 @@ class CropSource:
 
 
 def prefetched(source: CropSource, batches: Iterator[range]) -> Iterator[Batch]:
-    """The batches of these index ranges, the next one made in a thread while the current one is used."""
+    """The batches of these index ranges, the next one made in a thread while the current one is used.
+
+    Ctrl-C, or leaving the loop, does not wait for a batch that is being made.
+    """
+    source.stopped = False
     with ThreadPoolExecutor(1) as pool:
         waiting: Future[Batch] | None = None
-        for samples in batches:
-            future = pool.submit(source.batch, samples)
+        try:
+            for samples in batches:
+                future = pool.submit(source.batch, samples)
+                if waiting is not None:
+                    yield waiting.result()
+                waiting = future
             if waiting is not None:
                 yield waiting.result()
-            waiting = future
-        if waiting is not None:
-            yield waiting.result()
+        finally:
+            source.stopped = True

@@ -1,4 +1,4 @@
-"""Training state on disk: exact checkpoints, written atomically, and compact ones to travel with."""
+"""Training state on disk: exact checkpoints, written atomically, and compact ones to travel with. Both have a checksum."""
 
 from __future__ import annotations
 
@@ -11,8 +11,10 @@ from typing import Any
 
 import torch
 
-from ..errors import IntegrityError, MissingError
+from ..configuration import build, read_json
+from ..errors import IntegrityError, MissingError, UsageError
 from ..files import write_atomically
+from ..weightfile import digest, load_pickled
 
 CHECKPOINT = "last.ckpt"
 FORMAT = 1
@@ -33,6 +35,10 @@ class TrainingState:
         compute: what it ran on, one line a sitting, for the card.
         exact: False after travelling in half precision.
         images: training pictures seen.
+        checked: its checksum was right; False where the file has none, as those of older versions.
+
+    Raises:
+        UsageError: a negative number, or something else than tensors.
     """
 
     step: int
@@ -42,6 +48,14 @@ class TrainingState:
     compute: list[str]
     exact: bool = True
     images: int = 0
+    checked: bool = True
+
+    def __post_init__(self) -> None:
+        for key in ("step", "seconds", "images"):
+            if getattr(self, key) < 0:
+                raise UsageError(f"{key} {getattr(self, key)}", "a number from 0 up")
+        if not all(isinstance(key, str) and isinstance(value, torch.Tensor) for key, value in self.tensors.items()):
+            raise UsageError("tensors of another kind", "a tensor for every name")
 
     def part(self, prefix: str) -> dict[str, torch.Tensor]:
         """The tensors under ``prefix``, without it."""
@@ -51,7 +65,9 @@ class TrainingState:
 def save_checkpoint(folder: Path, state: TrainingState) -> Path:
     """Write the exact state as ``folder/last.ckpt``. A run killed while it writes leaves the previous one untouched."""
     buffer = io.BytesIO()
-    torch.save({"format": FORMAT, "about": json.dumps(_about(state)), "tensors": state.tensors}, buffer)
+    about = _about(state)
+    content = {"format": FORMAT, "about": json.dumps(about), "sha256": digest(about, state.tensors), "tensors": state.tensors}
+    torch.save(content, buffer)
     path = folder / CHECKPOINT
     for leftover in folder.glob(f".{CHECKPOINT}.*.tmp"):
         leftover.unlink(missing_ok=True)
@@ -64,7 +80,7 @@ def load_checkpoint(folder: Path) -> TrainingState:
 
     Raises:
         MissingError: neither is there.
-        IntegrityError: it is damaged or of another format.
+        IntegrityError: it is damaged (its checksum is wrong, say) or of another format.
     """
     path = folder / CHECKPOINT
     if not path.exists():
@@ -72,13 +88,17 @@ def load_checkpoint(folder: Path) -> TrainingState:
             return _load_travel(folder)
         raise MissingError(f"no checkpoint in {folder}", "start without --resume")
     try:
-        content = torch.load(path, weights_only=True, map_location="cpu")
+        content = load_pickled(path)
         if content["format"] != FORMAT:
-            raise ValueError(f"format {content['format']}")
-        return TrainingState(**json.loads(content["about"]), tensors=content["tensors"])
+            raise ValueError("format")
+        about, tensors, checksum = read_json(content["about"]), content["tensors"], content.get("sha256")
+        state = _state(about, tensors, checksum is not None)
+        if checksum not in (None, digest(about, tensors)):
+            raise ValueError("checksum")
+        return state
     except Exception as error:  # torch.load raises many kinds for a damaged file
         raise IntegrityError(
-            f"{path} is not a readable checkpoint ({type(error).__name__})", "delete it and start again"
+            f"{path} is not a readable checkpoint ({_reason(error)})", "take a copy of it, or delete it and start again"
         ) from None
 
 
@@ -101,11 +121,13 @@ def save_travel(folder: Path, state: TrainingState) -> list[Path]:
     paths = [folder / f"travel-{state.step}-{index:02d}.part" for index in range(len(pieces))]
     for path, piece in zip(paths, pieces, strict=True):
         write_atomically(path, piece)
+    about = _about(state)
     manifest = {
         "format": FORMAT,
         "parts": [path.name for path in paths],
         "sha256": hashlib.sha256(data).hexdigest(),
-        "about": _about(state),
+        "about": about,
+        "about_sha256": digest(about, {}),
     }
     write_atomically(folder / _MANIFEST, json.dumps(manifest, indent=1).encode())
     for old in set(folder.glob("travel-*.part")) - set(paths):  # only now: a kill leaves this state or the one before
@@ -117,17 +139,28 @@ def _load_travel(folder: Path) -> TrainingState:
     from safetensors.torch import load
 
     try:
-        manifest = json.loads((folder / _MANIFEST).read_text())
+        manifest = read_json((folder / _MANIFEST).read_text("utf-8"))
         data = b"".join((folder / Path(name).name).read_bytes() for name in manifest["parts"])
         if manifest["format"] != FORMAT or hashlib.sha256(data).hexdigest() != manifest["sha256"]:
             raise ValueError("checksum")
+        about, checksum = manifest["about"], manifest.get("about_sha256")
+        if checksum not in (None, digest(about, {})):
+            raise ValueError("checksum")
         tensors = {key: value.float() if value.is_floating_point() else value for key, value in load(data).items()}
-        return TrainingState(**{**manifest["about"], "exact": False}, tensors=tensors)
+        return _state({**about, "exact": False}, tensors, checksum is not None)
     except Exception as error:
         raise IntegrityError(
-            f"{folder} does not hold a complete travelling state ({type(error).__name__})",
+            f"{folder} does not hold a complete travelling state ({_reason(error)})",
             "copy all travel-*.part files and travel.json",
         ) from None
+
+
+def _state(about: dict[str, Any], tensors: Any, checked: bool) -> TrainingState:
+    return build(TrainingState, {**about, "tensors": tensors, "checked": checked}, "state")
+
+
+def _reason(error: Exception) -> str:
+    return str(error) if str(error) in ("format", "checksum") else getattr(error, "message", type(error).__name__)
 
 
 def _about(state: TrainingState) -> dict[str, Any]:

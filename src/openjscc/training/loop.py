@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import dataclasses
 import hashlib
@@ -23,6 +24,7 @@ from torch import nn
 
 from ..data.datasets import open_dataset
 from ..errors import IntegrityError, OpenJSCCError, UsageError
+from ..files import exclusive
 from .batches import CropSource, prefetched
 from .checkpoint import CHECKPOINT, TrainingState, load_checkpoint, save_checkpoint, save_travel
 from .progress import RunLog
@@ -114,11 +116,20 @@ def train(recipe: Recipe, options: RunOptions, initial: nn.Module | None = None,
         say: receives one line of progress at a time.
 
     Raises:
-        UsageError: a folder that already holds a run (without ``resume``), a batch that the processes cannot share, a
-            checkpoint of another recipe, data that the step cannot use.
+        UsageError: a folder that already holds a run (without ``resume``) or in which another process trains, a batch that
+            the processes cannot share, a checkpoint of another recipe, data that the step cannot use.
         MissingError: data that is not there.
         KeyboardInterrupt: Ctrl-C, after a checkpoint.
     """
+    with contextlib.ExitStack() as locks:
+        for folder in dict.fromkeys((options.out, options.travel)):
+            if folder is not None and os.environ.get("RANK", "0") == "0":
+                folder.mkdir(parents=True, exist_ok=True)
+                locks.enter_context(exclusive(folder))
+        return _train(recipe, options, initial, say)
+
+
+def _train(recipe: Recipe, options: RunOptions, initial: nn.Module | None, say: Callable[[str], None]) -> RunResult:
     for name in ("lightning_fabric", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)
     processes = int(os.environ.get("LOCAL_WORLD_SIZE", 1))
@@ -184,7 +195,8 @@ def train(recipe: Recipe, options: RunOptions, initial: nn.Module | None = None,
         if not fabric.is_global_zero:
             return now
         if not all(bool(torch.isfinite(value).all()) for value in now.tensors.values()):
-            raise OpenJSCCError(f"the training has diverged by step {step}", "the last checkpoint is kept; lower optimizer.lr")
+            kept = "the last checkpoint is kept" if (options.out / CHECKPOINT).exists() else "there was no checkpoint yet"
+            raise OpenJSCCError(f"the training has diverged by step {step}", f"{kept}; lower optimizer.lr")
         save_checkpoint(options.out, now)
         if options.travel is not None:
             save_travel(options.travel, now)
@@ -206,8 +218,18 @@ def train(recipe: Recipe, options: RunOptions, initial: nn.Module | None = None,
         shown = {key: value.detach() for key, value in values.items()}
         return shown if name == "model" else {f"{name}_{key}": value for key, value in shown.items()}
 
+    def validate(step: int) -> None:
+        if fabric.is_global_zero:
+            log.validated(step, validation(average, step))
+        fabric.barrier()
+
+    def due(step: int) -> bool:
+        return step % run.validate_every == 0 or step == section.steps
+
     step, ended = start, None
     with log, Interruption() as interruption:
+        if start and due(start) and fabric.broadcast(log.lacks_validation):
+            validate(start)  # the sitting before was ended between checkpoint and validation
         for step, batch in enumerate(prefetched(source, shares), start=start):
             batch = dataclasses.replace(batch, x=batch.x.contiguous(memory_format=torch.channels_last))
             torch.manual_seed(_seed_of(run.seed, step, fabric.global_rank))  # for layers that draw themselves, as dropout
@@ -225,10 +247,8 @@ def train(recipe: Recipe, options: RunOptions, initial: nn.Module | None = None,
                 last = fabric.broadcast(last or clock.out_of_time() or interruption.asked)
             if last or step % run.checkpoint_every == 0:
                 ended = checkpoint(step)
-            if step % run.validate_every == 0 or step == section.steps:
-                if fabric.is_global_zero:
-                    log.validated(step, validation(average, step))
-                fabric.barrier()
+            if due(step):
+                validate(step)
             if last:
                 break
         if interruption.asked and step < section.steps:
@@ -316,19 +336,29 @@ def _previous_state(recipe: Recipe, options: RunOptions, say: Callable[[str], No
         return None
     source = options.out if existing or options.travel is None else options.travel
     state = load_checkpoint(source)
+    if not state.checked:
+        say(f"note: the checkpoint in {source} is of an older version and has no checksum")
     ours, theirs = (json.loads(json.dumps(values)) for values in (recipe.to_dict(), state.recipe))  # tuples as lists
-    if ours["model"] != theirs["model"] or ours["step"] != theirs.get("step", "reconstruction"):
+    if ours["model"] != theirs.get("model") or ours["step"] != theirs.get("step", "reconstruction"):
         raise UsageError(
-            f"{source} holds a run of {json.dumps(theirs['model'])}",
+            f"{source} holds a run of {json.dumps(theirs.get('model'))}",
             "resume with the same step and [model], or choose another folder with -o",
         )
     for section, keys in ours.items():
-        if section == "model" or not isinstance(keys, dict):
+        before = theirs.get(section)
+        if section == "model" or not isinstance(keys, dict) or not isinstance(before, dict):
             continue
-        before = theirs.get(section) or {}
         for key, value in keys.items():
             if key in before and before[key] != value:
                 say(f"note: {section}.{key} was {before[key]!r}, is now {value!r}")
+        if section == "optimizer":
+            was, now = before.get("kind", OptimizerSection.kind), recipe.optimizer.kind
+            if was != now:
+                raise UsageError(
+                    f"optimizer.kind was {was!r} in {source}, is now {now!r}, which cannot use the other's state",
+                    f"resume with --set optimizer.kind={was}. Or export the weight with it (--resume --max-steps 0 "
+                    "--export FILE) and fine-tune from that in another folder (--set model.init=FILE)",
+                )
     return state
 
 

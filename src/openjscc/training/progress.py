@@ -27,31 +27,49 @@ from .recipe import Recipe
 if TYPE_CHECKING:
     from .loop import Clock
 
+LOG = "log.csv"
 LOG_EVERY = 50
 """Updates between two lines of ``log.csv``."""
 
-FIELDS: tuple[str, ...] = ("step", "seconds", "loss", "lr", "images_per_s", "validation", "terms")
+FIELDS: tuple[str, ...] = ("step", "seconds", "loss", "lr", "images_per_s", "validation", "terms", "updates")
+"""``updates``: how many the means of ``loss`` and ``terms`` are over; fewer than `LOG_EVERY` where a sitting began or
+ended in between."""
+
+
+def rows_until(path: Path, step: int) -> list[dict[str, str]]:
+    """The rows of a ``log.csv`` up to a step; none where there is no file."""
+    if not path.exists():
+        return []
+    with path.open(newline="", encoding="utf-8", errors="replace") as file:
+        rows = [row for row in csv.DictReader(file) if (row.get("step") or "").isdecimal()]
+    return [row for row in rows if int(row["step"]) <= step]
+
+
+def lacks_validation(folder: Path, step: int) -> bool:
+    """Whether a run was ended between its checkpoint at a step where a validation is due, and that validation."""
+    path = folder / LOG
+    return path.exists() and not any(int(row["step"]) == step and row.get("validation") for row in rows_until(path, step))
 
 
 class RunLog:
-    """``log.csv`` and the progress bar (on a terminal; elsewhere one line a validation)."""
+    """``log.csv`` and the progress bar (on a terminal; elsewhere one line a validation).
+
+    Attributes:
+        lacks_validation: see `lacks_validation`, of the step that this sitting begins with.
+    """
 
     def __init__(self, folder: Path, start: int, stop: int, clock: Clock, enabled: bool, say: Callable[[str], None]) -> None:
-        self._path, self._start, self._stop = folder / "log.csv", start, stop
+        self._path, self._start, self._stop = folder / LOG, start, stop
         self._clock, self._enabled, self._say = clock, enabled, say
         self._count = 0
+        self.lacks_validation = lacks_validation(folder, start)
         self._terms: dict[str, list[torch.Tensor]] = {}
         self._bar = None
 
     def __enter__(self) -> RunLog:
         if not self._enabled:
             return self
-        kept: list[dict[str, str]] = []
-        if self._path.exists():
-            with self._path.open(newline="") as file:
-                kept = [
-                    row for row in csv.DictReader(file) if (row.get("step") or "").isdigit() and int(row["step"]) <= self._start
-                ]
+        kept = rows_until(self._path, self._start)
         beginning = io.StringIO(newline="")
         rows = csv.DictWriter(beginning, FIELDS, restval="", extrasaction="ignore")
         rows.writeheader()
@@ -95,7 +113,7 @@ class RunLog:
         if step % LOG_EVERY == 0 or step == self._stop:
             now = time.monotonic()
             rate = self._count * batch / (now - self._mark)
-            self._mark, self._count = now, 0
+            updates, self._mark, self._count = self._count, now, 0
             means = {name: torch.stack(terms).mean().item() for name, terms in self._terms.items()}
             self._terms.clear()
             mean = means.pop("loss", None)  # None where the updates were other networks'
@@ -105,6 +123,7 @@ class RunLog:
                 "loss": "" if mean is None else f"{mean:.6g}",
                 "lr": f"{lr:.4g}",
                 "terms": ", ".join(f"{name} {value:.6g}" for name, value in means.items()),
+                "updates": updates,
             }
             self._rows.writerow(row | {"images_per_s": f"{rate:.1f}"})
             self._file.flush()

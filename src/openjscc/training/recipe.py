@@ -38,6 +38,9 @@ STEP_OF = {
 }
 """The one step that reads a section."""
 
+PIXEL_LIMIT = 2**30
+"""Most pixels in a batch: 12 GiB in single precision."""
+
 
 @dataclass(frozen=True)
 class Recipe:
@@ -57,6 +60,13 @@ class Recipe:
     run: RunSection = field(default_factory=RunSection)
     note: str = ""
     step: str = "reconstruction"
+
+    def __post_init__(self) -> None:
+        batch, crop = self.optimizer.batch, self.data.crop
+        if batch * crop**2 > PIXEL_LIMIT:
+            raise UsageError(
+                f"optimizer.batch {batch} of data.crop {crop} are {batch * crop**2:,} pixels", f"at most {PIXEL_LIMIT:,} a batch"
+            )
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, from which `recipe_from_dict` makes an equal recipe."""
@@ -105,7 +115,7 @@ def _apply(values: dict[str, Any], override: str) -> None:
         raise UsageError(f"--set {override!r}", "write --set section.key=value, e.g. --set optimizer.steps=100")
     try:
         value = tomllib.loads(f"value = {text.strip()}")["value"]
-    except tomllib.TOMLDecodeError:
+    except (ValueError, RecursionError):
         value = text.strip()
     target = values
     for part in path[:-1]:

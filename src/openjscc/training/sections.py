@@ -1,4 +1,8 @@
-"""What a recipe's sections say: one frozen dataclass each, with the defaults and what values are refused."""
+"""What a recipe's sections say: one frozen dataclass each, with the defaults and what values are refused.
+
+Whole numbers have an upper bound, far above what anyone trains with, so that a slip of the pen is an error and not a
+full memory: `COUNT_LIMIT` for updates, and what the sections say for the rest.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +13,11 @@ from typing import Literal
 from ..codec import TASKS
 from ..errors import UsageError
 from ..units import SNR_LIMIT_DB
+
+COUNT_LIMIT = 10**12
+"""Most updates of a run."""
+BATCH_LIMIT, CROP_LIMIT, WIDTH_LIMIT = 2**20, 2**14, 2**14
+"""Most images in a batch, pixels along a crop's side, and channels of a layer."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +44,8 @@ class DataSection:
         train: data sets or folders, joined.
         validate: data set or folder of the validation pictures (never trained on).
         validate_limit: at most so many of them, evenly spaced.
-        crop: side of the square random crops; pictures that are smaller are enlarged by repeating their border.
+        crop: side of the square random crops, at most 16,384; pictures that are smaller are enlarged by repeating their
+            border.
         flip: mirror half of the crops.
         scale: smallest and largest factor by which a picture (and its mask) is scaled before its crop is taken, drawn evenly on a
             logarithmic scale; by the step ``multitask`` only where there is a mask.
@@ -53,8 +63,8 @@ class DataSection:
     terms: str = ""
 
     def __post_init__(self) -> None:
-        _at_least("crop", self.crop, 1)
-        _at_least("validate_limit", self.validate_limit, 1)
+        _within("crop", self.crop, 1, CROP_LIMIT)
+        _within("validate_limit", self.validate_limit, 1, COUNT_LIMIT)
         if not 0 < self.scale[0] <= self.scale[1] <= 16:
             raise UsageError(f"scale {list(self.scale)}", "give the smallest and the largest factor, e.g. [0.5, 2.0]")
 
@@ -76,7 +86,7 @@ class ChannelSection:
     equalizer: Literal["mmse", "zf"] = "mmse"
 
     def __post_init__(self) -> None:
-        _at_least("levels", self.levels, 0)
+        _within("levels", self.levels, 0, BATCH_LIMIT)
         low, high = self.snr_db
         if not -SNR_LIMIT_DB <= low <= high <= SNR_LIMIT_DB:
             raise UsageError(f"snr_db {list(self.snr_db)}", "give the lowest and the highest SNR in dB, e.g. [0.0, 20.0]")
@@ -154,7 +164,7 @@ class SemanticSection:
                 f"mse_share is {self.mse_share}, weighting is 'none'", "without weights all of it is plain: leave it out"
             )
         _at_least("kl", self.kl, 0)
-        _at_least("start", self.start, 0)
+        _within("start", self.start, 0, COUNT_LIMIT)
 
 
 @dataclass(frozen=True)
@@ -190,12 +200,14 @@ class GanSection:
     shift: int = 1
 
     def __post_init__(self) -> None:
-        _at_least("shift", self.shift, 1)
-        for name in ("pretrain", "discriminator", "beta_p", "beta_m", "beta_g", "lr"):
+        _within("shift", self.shift, 1, CROP_LIMIT)
+        for name in ("pretrain", "discriminator"):
+            _within(name, getattr(self, name), 0, COUNT_LIMIT)
+        for name in ("beta_p", "beta_m", "beta_g", "lr"):
             _at_least(name, getattr(self, name), 0)
         for name, values in (("channels", self.channels), ("codeword", (self.codeword,))):
-            if min(values) < 1:
-                raise UsageError(f"{name} {getattr(self, name)}", "a number of channels from 1 up")
+            for value in values:
+                _within(name, value, 1, WIDTH_LIMIT)
         _decays("betas", self.betas)
 
 
@@ -261,7 +273,7 @@ class ClassificationSection:
     def __post_init__(self) -> None:
         _share("smoothing", self.smoothing)
         for name in ("shift", "cut"):
-            _at_least(name, getattr(self, name), 0)
+            _within(name, getattr(self, name), 0, CROP_LIMIT)
 
 
 @dataclass(frozen=True)
@@ -270,8 +282,8 @@ class OptimizerSection:
 
     Attributes:
         kind: ``adamw``, or ``sgd`` with Nesterov momentum.
-        batch: images a step, over all processes.
-        steps: length of the run.
+        batch: images a step, over all processes; at most 1,048,576, and 2^30 pixels.
+        steps: length of the run, at most 10^12.
         lr: peak learning rate.
         final_lr: learning rate at the end, for the cosine schedule.
         warmup: steps of linear warm-up.
@@ -296,9 +308,10 @@ class OptimizerSection:
     ema: float = 0.0
 
     def __post_init__(self) -> None:
-        _at_least("batch", self.batch, 1)
-        _at_least("steps", self.steps, 1)
-        for name in ("lr", "final_lr", "warmup", "weight_decay", "clip"):
+        _within("batch", self.batch, 1, BATCH_LIMIT)
+        _within("steps", self.steps, 1, COUNT_LIMIT)
+        _within("warmup", self.warmup, 0, COUNT_LIMIT)
+        for name in ("lr", "final_lr", "weight_decay", "clip"):
             _at_least(name, getattr(self, name), 0)
         _decays("ema", (self.ema,))
         _decays("betas", self.betas)
@@ -325,8 +338,8 @@ class RunSection:
     validate_snr_db: float = 10.0
 
     def __post_init__(self) -> None:
-        _at_least("validate_every", self.validate_every, 1)
-        _at_least("checkpoint_every", self.checkpoint_every, 1)
+        _within("validate_every", self.validate_every, 1, COUNT_LIMIT)
+        _within("checkpoint_every", self.checkpoint_every, 1, COUNT_LIMIT)
         if not 0 <= self.seed < 2**53:
             raise UsageError(f"seed {self.seed}", "a whole number from 0 up to 2^53")
         if not abs(self.validate_snr_db) <= SNR_LIMIT_DB:
@@ -346,3 +359,8 @@ def _decays(name: str, values: tuple[float, ...]) -> None:
 def _at_least(name: str, value: float, lowest: float) -> None:
     if not lowest <= value < math.inf:
         raise UsageError(f"{name} {value}", f"a number from {lowest} up")
+
+
+def _within(name: str, value: int, lowest: int, highest: int) -> None:
+    if not lowest <= value <= highest:
+        raise UsageError(f"{name} {value}", f"a whole number from {lowest} to {highest:,}")

@@ -1,0 +1,192 @@
+"""What one update of a training does: average, clipping, optimiser settings, draws, temperature and the price of rates.
+
+A training that leaves one of these out still learns, so only a test of the very numbers notices.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from openjscc.channels import make_channel
+from openjscc.models import create
+from openjscc.models.arjscc import ARJSCC
+from openjscc.models.layers.policy import temperature_at
+from openjscc.training.batches import Batch
+from openjscc.training.checkpoint import TrainingState
+from openjscc.training.loop import RunOptions, train
+from openjscc.training.recipe import Recipe, load_recipe
+from openjscc.training.steps.reconstruction import ReconstructionStep, draw_conditions, rate_shares
+
+pytest.importorskip("lightning_fabric")
+CONSTANT = {"optimizer.schedule": "constant", "optimizer.lr": 0.01, "optimizer.warmup": 0}
+
+
+@pytest.fixture
+def plan(tmp_path: Path, make_picture: Callable[..., Path]) -> Callable[..., Recipe]:
+    folder = tmp_path / "images"
+    folder.mkdir()
+    for number in range(3):
+        make_picture(folder / f"{number}.png", 20, 18, seed=number)
+
+    def made(name: str = "deepjscc-paper-2019", **more: object) -> Recipe:
+        settings: dict[str, object] = {
+            "data.train": [str(folder)], "data.validate": str(folder), "data.validate_limit": 1,
+            "data.crop": 16, "data.exclude": [],
+            "optimizer.batch": 2, "optimizer.steps": 8, "optimizer.clip": 0.0, "optimizer.ema": 0.0, "run.validate_every": 1000,
+        }  # fmt: skip
+        settings |= {key.replace("__", "."): value for key, value in more.items()}
+        return load_recipe(name, [f"{key}={json.dumps(value)}" for key, value in settings.items()])
+
+    return made
+
+
+def after(recipe: Recipe, folder: Path, steps: int = 1) -> TrainingState:
+    return train(recipe, RunOptions(out=folder, max_steps=steps), say=lambda text: None).state
+
+
+def flat(state: TrainingState, part: str = "model") -> torch.Tensor:
+    return torch.cat([value.flatten().double() for _, value in sorted(state.part(part).items())])
+
+
+def untrained(recipe: Recipe) -> torch.Tensor:
+    torch.manual_seed(recipe.run.seed)
+    network = create(recipe.model.arch, recipe.model.config)
+    return torch.cat([value.flatten().double() for _, value in sorted(network.state_dict().items())])
+
+
+@pytest.mark.parametrize(("ema", "decays"), [(0.9, [1 / 10, 2 / 11, 3 / 12]), (0.15, [1 / 10, 0.15, 0.15]), (0.0, [0.0] * 3)])
+def test_the_average_is_exponential_and_warmed_up(
+    ema: float, decays: list[float], plan: Callable[..., Recipe], tmp_path: Path
+) -> None:
+    recipe = plan(optimizer__ema=ema, **CONSTANT)
+    expected = untrained(recipe)
+    for number, decay in enumerate(decays, start=1):
+        state = after(recipe, tmp_path / str(number), number)
+        expected = decay * expected + (1 - decay) * flat(state)
+        assert torch.allclose(flat(state, "ema"), expected, rtol=0, atol=1e-6), number
+    assert (flat(state, "ema") - flat(state)).abs().max() > 1e-3 or not ema
+
+
+def test_the_gradient_is_clipped(plan: Callable[..., Recipe], tmp_path: Path) -> None:
+    """SGD's first step with Nesterov momentum m is lr (1 + m) g."""
+    sgd = CONSTANT | {"optimizer.kind": "sgd", "optimizer.betas": [0.5, 0.9], "optimizer.lr": 1.0}
+    lengths = {}
+    for clip in (0.0, 0.01, 1e6):
+        recipe = plan(**sgd, optimizer__clip=clip)
+        lengths[clip] = float((flat(after(recipe, tmp_path / f"{clip}")) - untrained(recipe)).norm()) / 1.5
+    assert lengths[0.01] == pytest.approx(0.01, rel=1e-3)
+    assert lengths[0.0] > 0.02
+    assert lengths[1e6] == pytest.approx(lengths[0.0], rel=1e-3)
+
+
+def test_weight_decay_shrinks_the_parameters(plan: Callable[..., Recipe], tmp_path: Path) -> None:
+    """Decoupled: what it takes off is lr * weight_decay * parameter."""
+    plain, decayed = (plan(**CONSTANT, optimizer__weight_decay=decay) for decay in (0.0, 0.5))
+    difference = flat(after(plain, tmp_path / "a")) - flat(after(decayed, tmp_path / "b"))
+    assert torch.allclose(difference, 0.01 * 0.5 * untrained(plain), rtol=0, atol=1e-6)
+
+
+def test_betas_are_the_recipe_s(plan: Callable[..., Recipe], tmp_path: Path) -> None:
+    """After one step Adam's moments are (1 - b1) g and (1 - b2) g^2."""
+    for betas in ((0.5, 0.75), (0.9, 0.999)):
+        moments = after(plan(**CONSTANT, optimizer__betas=betas), tmp_path / f"{betas}").part("optimizer")
+        first, second = (
+            torch.cat([value.flatten().double() for key, value in sorted(moments.items()) if key.endswith(f".{name}")])
+            for name in ("exp_avg", "exp_avg_sq")
+        )
+        seen = first.abs() > 1e-6
+        ratio = (first[seen].square() / second[seen]).median().item()
+        assert ratio == pytest.approx((1 - betas[0]) ** 2 / (1 - betas[1]), rel=1e-2)
+
+
+def test_layers_draw_by_seed_and_step(plan: Callable[..., Recipe], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Dropout and its kind: a resumed run has the draws of the whole one, another seed has others."""
+    seen: list[float] = []
+    forward = ReconstructionStep.forward
+
+    def spy(step: ReconstructionStep, update: str, *tensors: torch.Tensor | None) -> dict[str, torch.Tensor]:
+        seen.append(float(torch.nn.functional.dropout(torch.ones(64), 0.5) @ torch.arange(64.0)))
+        return forward(step, update, *tensors)
+
+    monkeypatch.setattr(ReconstructionStep, "forward", spy)
+    after(plan(), tmp_path / "whole", 4)
+    after(plan(), tmp_path / "parts", 2)
+    torch.rand(5)  # what else was drawn in between does not count
+    train(plan(), RunOptions(out=tmp_path / "parts", max_steps=2, resume=True), say=lambda text: None)
+    after(plan(run__seed=1), tmp_path / "other", 4)
+    whole, parts, other = seen[:4], seen[4:8], seen[8:]
+    assert whole == parts
+    assert len(set(whole + other)) == 8
+
+
+def conditions(recipe: Recipe, count: int) -> torch.Tensor:
+    codec = create(recipe.model.arch, recipe.model.config)
+    x = torch.zeros(count, 3, 8, 8)
+    return draw_conditions(recipe, codec, make_channel("awgn"), rate_shares(recipe, codec), range(count), x)[0]
+
+
+def test_snr_is_drawn_evenly(plan: Callable[..., Recipe]) -> None:
+    """Of 4,000 draws in ten bins each has 400, with a standard deviation of 19."""
+    drawn = conditions(plan(channel__snr_db=[-5.0, 15.0]), 4000)
+    counts = torch.histc(drawn, 10, -5.0, 15.0)
+    assert counts.sum() == 4000
+    assert (counts - 400).abs().max() < 5 * 19
+    levels, counts = conditions(plan(channel__snr_db=[0.0, 20.0], channel__levels=5), 4000).unique(return_counts=True)
+    assert levels.tolist() == [0.0, 5.0, 10.0, 15.0, 20.0]
+    assert (counts - 800).abs().max() < 5 * 26
+    assert set(conditions(plan(channel__snr_db=[7.0, 7.0]), 9).tolist()) == {7.0}
+
+
+@pytest.fixture
+def policy_step(plan: Callable[..., Recipe]) -> Callable[..., ReconstructionStep]:
+    def made(**more: object) -> ReconstructionStep:
+        recipe = plan("arjscc-cifar10", data__crop=32, loss__kind="mse", **more)
+        torch.manual_seed(0)
+        step = ReconstructionStep(recipe, create("arjscc", recipe.model.config)).train()
+        step.pictures = 10
+        return step
+
+    return made
+
+
+def test_the_gumbel_temperature_falls_with_the_epoch(policy_step: Callable[..., ReconstructionStep]) -> None:
+    step = policy_step(rate__temperature=3.0, rate__decay=0.2, rate__floor=0.1)
+    assert isinstance(step.codec, ARJSCC)
+    for start in (0, 25, 10_000):
+        step.prepare(Batch(range(start, start + 2), torch.rand(2, 3, 32, 32)), 0)
+        assert step.codec.temperature == pytest.approx(temperature_at(start / 10, 3.0, 0.2, 0.1))
+    assert step.codec.temperature == 0.1
+
+
+def test_the_gumbel_temperature_reaches_the_policy(policy_step: Callable[..., ReconstructionStep]) -> None:
+    """The higher it is, the softer the choice whose gradient is taken."""
+    batch = Batch(range(4), torch.rand(4, 3, 32, 32, generator=torch.Generator().manual_seed(0)))
+    gradients = []
+    for temperature in (5.0, 0.5):
+        step = policy_step(rate__temperature=temperature, rate__decay=0.0, rate__weight=1.0)
+        step("model", *step.prepare(batch, 0))["loss"].sum().backward()
+        policy = [value.grad for key, value in step.codec.named_parameters() if "policy" in key and value.grad is not None]
+        gradients.append(torch.cat([value.flatten() for value in policy]))
+    assert gradients[0].norm() > 0
+    assert not torch.allclose(gradients[0], gradients[1], rtol=0.1)
+
+
+def test_only_rates_that_the_policy_chose_have_a_price(policy_step: Callable[..., ReconstructionStep]) -> None:
+    batch, losses = Batch(range(16), torch.rand(16, 3, 32, 32, generator=torch.Generator().manual_seed(0))), []
+    for weight in (0.0, 10.0):
+        step = policy_step(rate__weight=weight, rate__policy_share=0.5)
+        drawn = step.prepare(batch, 0)
+        with torch.no_grad():
+            losses.append(step("model", *drawn)["loss"])
+        ratio = drawn[2]
+        assert ratio is not None
+        left, chosen = ratio.isnan(), step.adaptive.selected  # pyright: ignore[reportOptionalMemberAccess]
+    assert 0 < left.sum() < 16
+    assert chosen is not None
+    assert (chosen[left] > 0).any()
+    assert torch.allclose(losses[1] - losses[0], torch.where(left, 10.0 * chosen, 0.0), atol=1e-4)
