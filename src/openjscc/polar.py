@@ -70,7 +70,7 @@ class PolarCode:
         paths = search.bits[np.arange(len(llr))[:, None], order][:, :, self.information]
         passed = check(paths)
         best = passed.argmax(axis=1)  # the first that passed, else the likeliest
-        return paths[np.arange(len(llr)), best], passed.any(axis=1)
+        return paths[np.arange(len(llr)), best], np.asarray(passed.any(axis=1))
 
 
 class _Search:

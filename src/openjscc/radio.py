@@ -212,7 +212,7 @@ class Receiver:
         if fields.counts_uses:
             return fields.value
         codec = self._find(fields.identity, burst.system)
-        inner = getattr(codec, "codec", codec)
+        inner: Any = getattr(codec, "codec", codec)
         if not hasattr(inner, "payload_uses"):
             raise UsageError(f"frames of {codec.name} in a recording without annotations", "record them as .sigmf-meta")
         return fields.head + inner.payload_uses(fields.height, fields.width, fields.rate)

@@ -110,7 +110,7 @@ def save_frames(path: str | os.PathLike[str], bursts: Iterable[Burst], overwrite
     temporary = [file.with_name(f".{file.name}.{os.getpid()}.tmp") for file in files]
     try:
         if form == META:
-            count = _write_recording(*temporary, bursts)
+            count = _write_recording(temporary[0], temporary[1], bursts)
         elif form == ARCHIVE:
             with temporary[0].open("wb") as stream:
                 count = _write_archive(stream, bursts)

@@ -147,7 +147,8 @@ def policy_step(plan: Callable[..., Recipe]) -> Callable[..., ReconstructionStep
     def made(**more: object) -> ReconstructionStep:
         recipe = plan("arjscc-cifar10", data__crop=32, loss__kind="mse", **more)
         torch.manual_seed(0)
-        step = ReconstructionStep(recipe, create("arjscc", recipe.model.config)).train()
+        step = ReconstructionStep(recipe, create("arjscc", recipe.model.config))
+        step.train()
         step.pictures = 10
         return step
 

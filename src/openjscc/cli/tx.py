@@ -113,4 +113,4 @@ def _images(path: Path) -> list[Path]:
         return [path]
     from ..data.datasets import open_dataset
 
-    return [Path(each) for each in open_dataset(str(path), None, split="test").paths]  # pyright: ignore[reportAttributeAccessIssue]
+    return list(open_dataset(str(path), None, split="test").paths or [])

@@ -46,7 +46,7 @@ class _Link:
 
     def decode(self, received: Received) -> Reconstruction:
         with torch.set_grad_enabled(isinstance(self.receiver, nn.Module) and self.receiver.training):
-            return _said("rule C4: decode from received symbols alone", self.receiver.decode, received)
+            return _said("rule C4: decode from received symbols alone", self.receiver.decode, received)  # pyright: ignore[reportArgumentType]
 
     def far_decode(self, received: Received) -> Reconstruction | None:
         """`decode` in a fresh process; None where the codec cannot be taken there."""
@@ -309,8 +309,8 @@ def check_state(codec: nn.Module) -> None:
             parameter.add_(1.0)
     other.load_state_dict(torch.load(buffer, weights_only=True))
     x = _images(1, (32, 32))
-    results = [_Link(one).send(x, None)[1] for one in (codec, other)]  # pyright: ignore[reportArgumentType]
-    require(_same(*results, 0.0), "weights: the result changes when parameters are saved and loaded")
+    before, after = (_Link(one).send(x, None)[1] for one in (codec, other))  # pyright: ignore[reportArgumentType]
+    require(_same(before, after, 0.0), "weights: the result changes when parameters are saved and loaded")
 
 
 def _images(batch: int, size: tuple[int, int]) -> torch.Tensor:

@@ -65,7 +65,9 @@ def filter_boundaries(x: torch.Tensor, matrix: torch.Tensor) -> torch.Tensor:
 
 
 class LappedAnalysis(nn.Conv2d):
-    """A block transform after the filter that makes it lapped; at the picture's border it is the block transform."""
+    """A block transform after the filter that makes it lapped; at the image's border it is the block transform."""
+
+    filter: torch.Tensor
 
     def __init__(self, channels: int, block: int) -> None:
         super().__init__(3, channels, block, stride=block, bias=False)
@@ -77,6 +79,8 @@ class LappedAnalysis(nn.Conv2d):
 
 class LappedSynthesis(nn.ConvTranspose2d):
     """The way back from `LappedAnalysis`."""
+
+    filter: torch.Tensor
 
     def __init__(self, channels: int, block: int) -> None:
         super().__init__(channels, 3, block, stride=block, bias=False)
