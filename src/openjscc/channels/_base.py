@@ -8,12 +8,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
+import numpy as np
 import torch
 
 from ..codec import Fading, Frame, Received
 from ..errors import UsageError
 from ..power import sent_mask
 from ..units import noise_var_from_snr, snr_tensor
+
+Generator = torch.Generator | np.random.Generator
 
 CHUNK = 16
 """`torch.randn` on a CPU makes its normals 16 at a time, and remakes the last 16 of a count that 16 does not divide."""
@@ -73,29 +76,29 @@ class Channel(ABC):
         second = self.realise(torch.zeros(1, self.normal_count(2)), 2).gain
         return Fading(tuple((values / values.mean()).tolist()), per_symbol=second is not None and second.shape[1] == 2)
 
-    def draw(self, batch: int, k: int, generator: torch.Generator | Sequence[torch.Generator]) -> Realisation:
+    def draw(self, batch: int, k: int, generator: Generator | Sequence[Generator]) -> Realisation:
         """Fading and unit noise for ``batch`` frames of ``k`` symbols.
 
-        On a CPU generator the draw for k symbols is the start of the draw for k' > k from the same seed, so that systems
-        of different bandwidth meet the same channel.
+        On numpy's generators, and on torch's of the CPU, the draw for k symbols is the start of the draw for k' > k from the
+        same seed, so that systems of different bandwidth meet the same channel.
 
         Args:
             batch: number of frames B.
             k: symbols per frame.
-            generator: one per frame, or one that serves the frames in turn. The draw lives on its device.
+            generator: one per frame, or one that serves the frames in turn. The draw lives on its device; numpy's is the CPU.
 
         Raises:
             UsageError: for a number of generators that is not B, or B or k below 1.
         """
         if batch < 1 or k < 1:
             raise UsageError(f"a draw for {batch} frames of {k} symbols", "both must be at least 1")
-        generators = [generator] * batch if isinstance(generator, torch.Generator) else list(generator)
+        generators = [generator] * batch if isinstance(generator, Generator) else list(generator)
         if len(generators) != batch:
             raise UsageError(f"{len(generators)} generators for {batch} frames", "give one generator, or one per frame")
         noise, gains = zip(*(self._draw_one(k, one) for one in generators), strict=True)
         return Realisation(torch.stack(noise), None if gains[0] is None else torch.stack(gains))
 
-    def _draw_one(self, k: int, generator: torch.Generator) -> tuple[torch.Tensor, torch.Tensor | None]:
+    def _draw_one(self, k: int, generator: Generator) -> tuple[torch.Tensor, torch.Tensor | None]:
         one = self.realise(normals(self.normal_count(k), generator)[None], k)
         return one.noise[0], None if one.gain is None else one.gain[0]
 
@@ -132,7 +135,7 @@ class Channel(ABC):
         self,
         frame: Frame,
         snr_db: float | Sequence[float] | torch.Tensor,
-        generator: torch.Generator | Sequence[torch.Generator],
+        generator: Generator | Sequence[Generator],
     ) -> Received:
         """`draw` for the frame's size, then `apply`."""
         batch, k = frame.symbols.shape
@@ -142,8 +145,10 @@ class Channel(ABC):
         return f"<Channel {self.name}>"
 
 
-def normals(count: int, generator: torch.Generator) -> torch.Tensor:
+def normals(count: int, generator: Generator) -> torch.Tensor:
     """Standard normals float32 ``(count,)`` of which those for a smaller count (same seed, CPU) are the start."""
+    if isinstance(generator, np.random.Generator):
+        return torch.from_numpy(generator.standard_normal(count, dtype=np.float32))
     rounded = math.ceil(count / CHUNK) * CHUNK
     return torch.randn(rounded, generator=generator, device=generator.device, dtype=torch.float32)[:count]
 
