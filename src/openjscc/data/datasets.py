@@ -132,8 +132,8 @@ def open_dataset(
 ) -> PictureDataset:
     """Open a data set by name, or a folder of pictures (at any depth, sorted by path), or an npz file.
 
-    A folder in VOC's layout is opened as VOC: the pictures of the split's list, with masks. The `note` of the data
-    set names what may be an image and is left out: linked folders, files that cannot be read, other formats.
+    A folder in VOC's layout is opened as VOC: the pictures of the split's list, with masks. The `note` of the
+    data set names what may be an image and is left out: linked folders, files that cannot be read, other formats.
 
     Args:
         name: a key of `DATASETS`, a folder, or an ``.npz`` file with the keys ``x_train``, ``y_train``, ``x_test``, ``y_test``.

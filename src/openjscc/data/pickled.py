@@ -1,8 +1,8 @@
 """Pickles of plain data, read without unpickling: dictionaries, lists, texts, numbers, arrays.
 
 A pickle is a program. Python's unpickler runs all of it: it calls names, claims memory, hashes keys. Here the
-standard library takes the program apart (`pickletools.genops`), and a small interpreter knows the few instructions
-that plain data needs. It calls nothing, and imports nothing.
+standard library takes the program apart (`pickletools.genops`), and a small interpreter knows the few
+instructions that plain data needs. It calls nothing, and imports nothing.
 """
 
 from __future__ import annotations
