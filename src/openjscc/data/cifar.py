@@ -26,7 +26,8 @@ _MOST_MEMBERS = 100
 _MOST_ARRAYS = 512 * 2**20
 _MOST_IMAGES = 2**21
 _MOST_NUMBER = 2**31 - 1
-"""Bounds on bytes, files, images and class numbers. A batch has 30 MiB, the archive 178 MiB unpacked, all images 146 MiB."""
+"""Bounds on bytes, files, images and class numbers. A batch has 30 MiB, the archive 178 MiB
+unpacked, all images have 146 MiB."""
 
 
 def read_npz(path: Path, split: str) -> tuple[np.ndarray, np.ndarray | None, np.ndarray | None]:
@@ -52,13 +53,18 @@ def read_npz(path: Path, split: str) -> tuple[np.ndarray, np.ndarray | None, np.
     except (UsageError, IntegrityError):
         raise
     except Exception as error:  # zip, zlib and numpy raise almost anything on damaged data
-        raise IntegrityError(f"{path} cannot be read as an npz file: {_line(error)}", "get the file again") from None
+        message = f"{path} cannot be read as an npz file: {_line(error)}"
+        raise IntegrityError(message, "get the file again") from None
     assert pictures is not None
     return _checked(path, pictures, labels, numbers)
 
 
 def _array(path: Path, archive: zipfile.ZipFile, name: str, most: int) -> np.ndarray | None:
-    """An array of an npz file, whose size is checked before room is made for it; None: not there. ValueError: it needs pickle."""
+    """An array of an npz file, whose size is checked before room is made for it. None: not there.
+
+    Raises:
+        UsageError: too large. ValueError: it needs pickle, or is compressed as numpy does not.
+    """
     if name not in archive.namelist():
         return None
     if archive.getinfo(name).compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
@@ -79,7 +85,7 @@ def _array(path: Path, archive: zipfile.ZipFile, name: str, most: int) -> np.nda
 def read_python_archive(path: Path, split: str) -> tuple[np.ndarray, np.ndarray | None, np.ndarray | None]:
     """Pictures of ``cifar-10-python.tar.gz`` or its unpacked folder. Returns and raises as `read_npz`.
 
-    The batches are pickles. They are not unpickled: `openjscc.data.pickled` reads plain data and nothing else.
+    The batches are pickles. They are not unpickled: `openjscc.data.pickled` reads plain data only.
     """
     pictures, labels = [], []
     for name, content in (_folder_batches if path.is_dir() else _archive_batches)(path, split).items():
@@ -88,7 +94,8 @@ def read_python_archive(path: Path, split: str) -> tuple[np.ndarray, np.ndarray 
             pictures.append(_pixels(batch))
             labels.append(_labels(batch, len(pictures[-1])))
         except Exception as error:  # a damaged pickle raises almost anything
-            raise IntegrityError(f"{path}: {name} is no CIFAR-10 batch: {_line(error)}", "get the archive again") from None
+            message = f"{path}: {name} is no CIFAR-10 batch: {_line(error)}"
+            raise IntegrityError(message, "get the archive again") from None
     return _checked(path, np.ascontiguousarray(np.concatenate(pictures)), np.concatenate(labels), None)
 
 
@@ -102,7 +109,7 @@ def _pixels(batch: Mapping[str, Any]) -> np.ndarray:
 def _labels(batch: Mapping[str, Any], count: int) -> np.ndarray:
     labels = batch["labels"]
     labels = labels.tolist() if isinstance(labels, np.ndarray) else labels
-    if not isinstance(labels, list) or not all(type(label) is int and 0 <= label < CLASSES for label in labels):
+    if not (isinstance(labels, list) and all(type(x) is int and 0 <= x < CLASSES for x in labels)):
         raise ValueError(f"its labels are no list of numbers from 0 to {CLASSES - 1}")
     if len(labels) != count:
         raise ValueError(f"it has {len(labels)} labels for {count} images")
@@ -118,7 +125,8 @@ def _folder_batches(path: Path, split: str) -> dict[str, bytes]:
             with open(path / name, "rb") as file:
                 found[name] = file.read(_MOST_BATCH + 1)
         except OSError as error:
-            raise IntegrityError(f"{path}: cannot read {name} ({_line(error)})", "get the archive again") from None
+            message = f"{path}: cannot read {name} ({_line(error)})"
+            raise IntegrityError(message, "get the archive again") from None
         if len(found[name]) > _MOST_BATCH:
             raise IntegrityError(f"{path}: {name} is too large for a CIFAR-10 batch", "get the archive again")
     return found
@@ -162,9 +170,8 @@ def _checked(
     if pictures.ndim != 4 or pictures.shape[-1] != 3 or pictures.dtype != np.uint8 or 0 in pictures.shape:
         raise UsageError(f"{path}: pictures of shape {pictures.shape} and type {pictures.dtype}", "expected uint8 (N, H, W, 3)")
     if len(pictures) > _MOST_IMAGES:
-        raise UsageError(
-            f"{path} has {len(pictures):,} pictures; at most {_MOST_IMAGES:,} are read", "use a folder of image files"
-        )
+        message = f"{path} has {len(pictures):,} pictures; at most {_MOST_IMAGES:,} are read"
+        raise UsageError(message, "use a folder of image files")
     for extra in (labels, numbers):
         if extra is not None and (extra.shape != (len(pictures),) or extra.dtype.kind not in "iu"):
             message = f"{path}: {len(pictures)} pictures, but labels of shape {extra.shape} and type {extra.dtype}"

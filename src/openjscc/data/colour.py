@@ -1,4 +1,4 @@
-"""Decoded pixels of any type to RGB: depth, sign, transparency, colour profiles. Whatever is done is said in the notes."""
+"""Decoded pixels of any type to RGB: depth, sign, transparency, profiles. Notes say what is done."""
 
 from __future__ import annotations
 
@@ -63,7 +63,8 @@ def to_rgb(image: Image.Image, deep: bool, notes: list[str], path: Path) -> torc
                 image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
             image = image.convert("RGB")
     except ValueError:
-        raise UsageError(f"{path} has pixels of type {image.mode}, which cannot be turned into RGB", "save it as RGB") from None
+        message = f"{path} has pixels of type {image.mode}, which cannot be turned into RGB"
+        raise UsageError(message, "save it as RGB") from None
     pixels = torch.empty((3, image.height, image.width), dtype=torch.float32)
     rows = max(1, _PART // image.width)
     for top in range(0, image.height, rows):  # in parts: a large image is in memory often enough
@@ -72,7 +73,7 @@ def to_rgb(image: Image.Image, deep: bool, notes: list[str], path: Path) -> torc
     return pixels.div_(255.0)
 
 
-_TIFF_DEFAULTS: tuple[tuple[int, int | None], ...] = ((_PHOTOMETRIC, 0), (_BITS, None), (_SAMPLE_FORMAT, _UNSIGNED))
+_TIFF_DEFAULTS = ((_PHOTOMETRIC, 0), (_BITS, None), (_SAMPLE_FORMAT, _UNSIGNED))
 
 
 def _first(value: Any) -> Any:
@@ -108,13 +109,17 @@ def _from_wide_grey(values: np.ndarray, bits: int, signed: bool, notes: list[str
 
 
 def _stretched(grey: np.ndarray, low: float, high: float) -> np.ndarray:
-    """From ``low`` to ``high`` onto 0 to 1; values that are all the same are white if positive, else black."""
+    """Maps ``low`` to 0 and ``high`` to 1. Values that are all the same are white if positive, else black."""
     span = np.float64(high) - np.float64(low)
     return ((grey - np.float64(low)) / span).astype(np.float32) if span > 0 else np.full_like(grey, high > 0)
 
 
 def _in_srgb(image: Image.Image, notes: list[str]) -> Image.Image:
-    """RGB, or RGBA where there is transparency, in sRGB: by the colour profile where there is one. ValueError: no such way."""
+    """RGB, or RGBA where there is transparency, in sRGB: by the colour profile where there is one.
+
+    Raises:
+        ValueError: Pillow cannot convert these pixels.
+    """
     space, transform, name = _profile(image, notes)
     wanted = "RGBA" if image.has_transparency_data else "RGB"
     if transform is not None and space == image.mode == "CMYK":
@@ -139,7 +144,7 @@ def _in_srgb(image: Image.Image, notes: list[str]) -> Image.Image:
 
 
 def _profile(image: Image.Image, notes: list[str]) -> tuple[str, ImageCms.ImageCmsTransform | None, str]:
-    """Colour space, transform to sRGB and name of the embedded profile; no transform where there is nothing to do."""
+    """Colour space, transform to sRGB (None: nothing to do) and name of the embedded profile."""
     content = image.info.get("icc_profile")
     if not isinstance(content, bytes) or not content:
         _note_other_colours(image, notes)

@@ -25,7 +25,8 @@ from .voc import LISTS, PICTURES, is_voc, listed
 SPLITS = ("train", "test")
 SUFFIXES = (
     *(".png", ".apng", ".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".webp", ".gif", ".bmp", ".tif", ".tiff"),
-    *(".ppm", ".pgm", ".pbm", ".pnm", ".pfm", ".avif", ".avifs", ".jp2", ".j2k", ".jpc", ".jpf", ".jpx", ".j2c"),
+    *(".ppm", ".pgm", ".pbm", ".pnm", ".pfm", ".avif", ".avifs"),
+    *(".jp2", ".j2k", ".jpc", ".jpf", ".jpx", ".j2c"),
 )
 """Files that a folder of images is made of: those of all formats that `read_image` reads."""
 _UNREAD = (".heic", ".heif", ".jxl", ".dng", ".cr2", ".cr3", ".nef", ".arw", ".exr")
@@ -131,8 +132,8 @@ def open_dataset(
 ) -> PictureDataset:
     """Open a data set by name, or a folder of pictures (at any depth, sorted by path), or an npz file.
 
-    A folder in VOC's layout is opened as VOC: the pictures of the split's list, with masks. What may be an image and is left out
-    (linked folders, files that cannot be read, other formats) is named in the `note` of the data set.
+    A folder in VOC's layout is opened as VOC: the pictures of the split's list, with masks. The `note` of the
+    data set names what may be an image and is left out: linked folders, files that cannot be read, other formats.
 
     Args:
         name: a key of `DATASETS`, a folder, or an ``.npz`` file with the keys ``x_train``, ``y_train``, ``x_test``, ``y_test``.
@@ -199,9 +200,9 @@ def _not_found(name: str, split: str, root: Path) -> MissingError:
 
 
 def _listing(folder: Path) -> tuple[list[Path], list[str]]:
-    """Image files at any depth, sorted by their path within the folder, and what is left out though it may be images.
+    """Image files at any depth, sorted by their path within the folder, and the names of what is left out.
 
-    Hidden files and folders are no part of it. Linked folders are named, not followed: they may lead anywhere, and in circles.
+    Hidden files and folders are in neither. Linked folders are left out: they may lead anywhere.
     """
     found: list[Path] = []
     left: dict[Path, str] = {}
@@ -211,7 +212,8 @@ def _listing(folder: Path) -> tuple[list[Path], list[str]]:
 
     for parent, folders, files in os.walk(folder, onerror=unreadable):
         folders[:] = [item for item in folders if not item.startswith((".", "__MACOSX"))]
-        left |= {Path(parent, item): "a linked folder" for item in folders if os.path.islink(os.path.join(parent, item))}
+        inner = [Path(parent, item) for item in folders]
+        left |= {path: "a linked folder" for path in inner if path.is_symlink()}
         for item in (item for item in files if not item.startswith(".")):
             path = Path(parent, item)
             if reason := _unfit(path):
@@ -219,11 +221,12 @@ def _listing(folder: Path) -> tuple[list[Path], list[str]]:
             elif item.lower().endswith(SUFFIXES):
                 found.append(path)
     order = sorted(found, key=lambda path: path.relative_to(folder).as_posix())
-    return order, [f"{path.relative_to(folder).as_posix()} ({reason})" for path, reason in sorted(left.items())]
+    names = ((path.relative_to(folder).as_posix(), reason) for path, reason in left.items())
+    return order, [f"{name} ({reason})" for name, reason in sorted(names)]
 
 
 def _unfit(path: Path) -> str:
-    """Why a file is no part of the data set though it may be an image; empty if it is a part, or of another kind."""
+    """Why a file that may be an image is left out; empty if it is an image to read, or something else."""
     if not path.name.lower().endswith(SUFFIXES):
         kind, _ = mimetypes.guess_type(path.name)
         if path.suffix.lower() in _UNREAD or (kind or "").startswith("image/"):
@@ -277,7 +280,8 @@ def _from_arrays(
     name: str, split: str, path: Path, pictures: np.ndarray, labels: np.ndarray | None, numbers: np.ndarray | None
 ) -> PictureDataset:
     if name == "cifar10" and labels is not None and int(labels.max()) >= CLASSES:
-        raise IntegrityError(f"{path} has class number {labels.max()}", f"CIFAR-10 has {CLASSES} classes: get the file again")
+        message = f"{path} has class number {labels.max()}"
+        raise IntegrityError(message, f"CIFAR-10 has {CLASSES} classes: get the file again")
     note = ""
     if name == "cifar10" and len(pictures) < {"train": 50_000, "test": 10_000}[split]:
         note = f"{len(pictures):,}-image miniature of CIFAR-10"

@@ -1,4 +1,4 @@
-"""Image files opened with Pillow: what a file is, whether it is whole, and bounds on what reading it may cost."""
+"""Image files opened with Pillow: what a file is, whether it is whole, and bounds on the cost."""
 
 from __future__ import annotations
 
@@ -29,16 +29,18 @@ FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "AVIF", "JPEG2000
 
 _READABLE = "PNG, JPEG, WebP, GIF, BMP, TIFF, PPM, AVIF and JPEG 2000 can be read"
 _SIGNATURES = re.compile(
-    rb"\x89PNG\r\n|\xff\xd8\xff|GIF8[79]a|RIFF....WEBP|II\*\0|MM\0\*|....ftypavi|\0\0\0\x0cjP  |\xff\x4f\xff\x51", re.DOTALL
+    rb"\x89PNG\r\n|\xff\xd8\xff|GIF8[79]a|RIFF....WEBP|II\*\0|MM\0\*|....ftypavi|"
+    rb"\0\0\0\x0cjP  |\xff\x4f\xff\x51",
+    re.DOTALL,
 )
 _UNSUPPORTED = re.compile(
     r"unknown pixel mode|unknown data organization|unsupported|cannot handle|unable to determine|\d{5}$", re.I
 )
-"""What Pillow says of files that are whole, with pixels or a compression that it does not read (five digits: a TIFF's)."""
+"""What Pillow says of whole files whose pixels or compression it does not read (five digits: TIFF)."""
 
 _CHEAP_PIXELS = 16_000_000
 _PIXELS_PER_BYTE = 10_000
-"""A larger image has at most so many pixels a byte of its file. DEFLATE comes to 8,256, with one bit a pixel."""
+"""A larger image has at most so many pixels a byte of its file. DEFLATE reaches 8,256 at one bit."""
 
 _HEADER_READS = 20_000
 _FRAME_READS = 50_000
@@ -51,21 +53,23 @@ def is_image(path: Path) -> bool:
     """Whether a file starts as an image of `FORMATS` does (BMP and PPM excepted: two letters say little)."""
     try:
         with open(path, "rb") as file:
-            return stat.S_ISREG(os.fstat(file.fileno()).st_mode) and _SIGNATURES.match(file.read(16)) is not None
+            regular = stat.S_ISREG(os.fstat(file.fileno()).st_mode)
+            return regular and _SIGNATURES.match(file.read(16)) is not None
     except (OSError, ValueError):
         return False
 
 
 @contextlib.contextmanager
 def opened(path: Path, pixels: bool = True) -> Iterator[Image.Image]:
-    """The file as a Pillow image whose pixels are not decoded yet; every failure in the body as one of our errors.
+    """The file as a Pillow image, pixels not decoded yet. Failures in the body become our errors.
 
     Args:
         path: the file.
         pixels: whether the body decodes pixels: the file is checked for that, as far as its decoder does not.
 
     Raises:
-        UsageError: no such file, a folder, empty, unreadable, not an image, of pixels that are not read, or too large.
+        UsageError: no such file, a folder, empty, unreadable, not an image, too large, or with
+            pixels that are not read.
         IntegrityError: an image, but truncated or corrupt.
     """
     start = _check_file(path)
@@ -83,7 +87,7 @@ def opened(path: Path, pixels: bool = True) -> Iterator[Image.Image]:
         raise UsageError(message, "save it again with another program, e.g. as PNG") from None
     except MemoryError:
         raise UsageError(f"{path} does not fit into memory", "scale it down, or crop it") from None
-    except Exception as error:  # Pillow's readers raise almost anything on damaged data: struct.error, SyntaxError, KeyError, ...
+    except Exception as error:  # Pillow's readers raise almost anything on damaged data
         raise _refusal(path, error) from None
 
 
@@ -118,8 +122,8 @@ class _TooManyReads(Exception):
 class _File(io.BufferedReader):
     """A file that can be read in a limited number of pieces.
 
-    Pillow takes headers apart in Python, some byte by byte: a comment of 50 MB would take a minute. Counting is the same on
-    every machine, and an honest header has a few hundred pieces.
+    Pillow takes headers apart in Python, some byte by byte: a comment of 50 MB would take a minute. A
+    count is the same on every machine, and an honest header has a few hundred pieces.
     """
 
     def __init__(self, path: Path) -> None:
@@ -154,14 +158,17 @@ def _reads(image: Image.Image, count: int) -> Iterator[None]:
 
 
 def _identified(path: Path, file: _File, start: bytes) -> ImageFile.ImageFile:
-    """What `PIL.Image.open` does for `FORMATS`, without its warning for images that are within our limit, and with the
-    reason why a file cannot be opened."""
+    """What `PIL.Image.open` does for `FORMATS`, without its warning for images within our limit.
+
+    Raises:
+        UsageError: not an image. Pillow's own errors say why a file cannot be opened.
+    """
     Image.init()
     known = [Image.OPEN[name] for name in FORMATS if name in Image.OPEN]
     failure = None
     for make, accepts in known:
-        if accepts is not None and accepts(start) is not True:  # False, or a text: not in this build of Pillow
-            continue
+        if accepts is not None and accepts(start) is not True:
+            continue  # False, or a text: not in this build of Pillow
         file.seek(0)
         try:
             return make(file, "")
@@ -217,8 +224,13 @@ def _check_jpeg2000(file: _File, start: bytes) -> None:
 
 
 def _decoded_pnm(image: ImageFile.ImageFile, file: _File) -> Image.Image:
-    """The pixels of PNM files that Pillow would decode value by value in Python: those of plain text, and those whose
-    largest value is neither 255 nor, in grey, 65535. Raises ValueError for values that are missing or too large."""
+    """The pixels of PNM files that Pillow would decode value by value in Python.
+
+    These are files of plain text, and files whose largest value is neither 255 nor, in grey, 65535.
+
+    Raises:
+        ValueError: values are missing or too large.
+    """
     decoder, _, offset, args = image.tile[0]
     bands, (width, height) = len(image.getbands()), image.size
     count = width * height * bands
@@ -227,7 +239,8 @@ def _decoded_pnm(image: ImageFile.ImageFile, file: _File) -> Image.Image:
         digits = _plain_text(file, 2 * count).translate(None, b" \t\n\r\v\f")[:count]
         values, largest = np.frombuffer(digits, np.uint8) - np.uint8(ord("0")), 1
     else:
-        largest = int(args[-1])  # pyright: ignore[reportIndexIssue, reportOptionalSubscript, reportArgumentType]
+        assert isinstance(args, tuple)
+        largest = int(args[-1])
         if decoder == "ppm_plain":
             values = _plain_values(_plain_text(file, 16 * count), count)
         else:
@@ -279,7 +292,8 @@ def _check_file(path: Path) -> bytes:
         gone = "is a link to a file that does not exist" if os.path.islink(path) else "does not exist"
         raise UsageError(f"{path} {gone}", "check the path") from None
     except PermissionError:
-        raise UsageError(f"{path} cannot be read: permission denied", "check the file's permissions") from None
+        message = f"{path} cannot be read: permission denied"
+        raise UsageError(message, "check the file's permissions") from None
     except OSError as error:
         raise UsageError(f"{path} cannot be read: {error.strerror}", "check the path") from None
     except UsageError:
@@ -299,16 +313,19 @@ def _check_size(path: Path, image: Image.Image, length: int) -> None:
         raise _corrupt(path, f"its header says {width}x{height} pixels")
     if count > most:
         message = f"{path} has {count / 1e6:.1f} million pixels; at most {most // 1_000_000} million are read"
-        raise UsageError(f"{message}{f' of {image.format}' if most < MAX_PIXELS else ''}", "scale it down, or crop it")
+        message += f" of {image.format}" if most < MAX_PIXELS else ""
+        raise UsageError(message, "scale it down, or crop it")
     if count > _CHEAP_PIXELS and count > _PIXELS_PER_BYTE * length:
-        raise _corrupt(path, f"its header says {width}x{height} pixels, too many for a file of {length} bytes")
+        said = f"its header says {width}x{height} pixels"
+        raise _corrupt(path, f"{said}, too many for a file of {length} bytes")
 
 
 def _refusal(path: Path, error: Exception) -> OpenJSCCError:
     reason = "".join(c for c in " ".join(str(error).split())[:120] if c.isprintable()) or type(error).__name__
     if _UNSUPPORTED.search(reason):
         message = f"{path} has pixels of a type or a compression that is not read: {reason}"
-        return UsageError(message, "save it with 8 or 16 bits a value (grey: also 32, or 32-bit floating-point), e.g. as PNG")
+        hint = "save it with 8 or 16 bits a value (grey: also 32, or 32-bit floating-point), e.g. as PNG"
+        return UsageError(message, hint)
     return _corrupt(path, reason)
 
 

@@ -1,8 +1,8 @@
-"""Pickles of plain data, read without unpickling: dictionaries, lists, texts, numbers, and arrays of whole numbers.
+"""Pickles of plain data, read without unpickling: dictionaries, lists, texts, numbers, arrays.
 
-A pickle is a program. Python's unpickler runs all of it: names that are called, memory that is claimed, keys that are hashed.
-Here the standard library takes the program apart (`pickletools.genops`), and a small interpreter knows the few instructions
-that plain data needs. It calls nothing, and imports nothing.
+A pickle is a program. Python's unpickler runs all of it: it calls names, claims memory, hashes keys. Here the
+standard library takes the program apart (`pickletools.genops`), and a small interpreter knows the few
+instructions that plain data needs. It calls nothing, and imports nothing.
 """
 
 from __future__ import annotations
@@ -69,8 +69,8 @@ def read_plain_pickle(content: bytes) -> dict[str, Any]:
     """The dictionary in a pickle; its values are lists, texts, numbers, or arrays of whole numbers.
 
     Raises:
-        ValueError: damaged, no dictionary of texts, or anything beyond plain data. Other errors of damaged data (IndexError,
-            TypeError, ...) come as they are.
+        ValueError: damaged, no dictionary, or more than plain data. Damaged data may raise other errors as
+            well, such as IndexError and TypeError.
     """
     stack: list[Any] = []
     memo: dict[int, Any] = {}
@@ -172,4 +172,5 @@ def _made(called: Any, arguments: Any) -> Any:
         return _Type(arguments[0])
     if called == _ENCODE and arguments[1:] == ("latin1",):
         return arguments[0].encode("latin-1")
-    raise ValueError(f"it asks for {'.'.join(called.split())[:80]}, an array of whole numbers needs no such thing")
+    asked = ".".join(called.split())[:80]
+    raise ValueError(f"it asks for {asked}, an array of whole numbers needs no such thing")

@@ -26,7 +26,7 @@ class PictureDataset:
         paths: the files, or None where the pictures are one array.
         masks: the files of their masks (`openjscc.data.masks`), which need not be there; None: the data has no masks.
         side: pictures and masks are the middle squares of the files, scaled to this many pixels along a side; None: as they are.
-        note: what a reader of results must know, e.g. that this is a miniature, or what was left out; else empty.
+        note: what a reader of results must know, e.g. a miniature, or what was left out; else empty.
     """
 
     def __init__(
