@@ -7,7 +7,7 @@ A header is a row of bits with a CRC, coded by a polar code and sent as QPSK sym
 
 There are four full layouts (`LAYOUTS`): sides up to 1024 pixels or larger, and a codec's scale or a digital link's channel uses
 as the last field. The short header is for images of an agreed size, sent with an agreed codec. A transmitter that knows an SNR
-below 0 dB sends a full header four times. The receiver tries these forms in turn, and the CRC decides.
+below 0 dB, or that the channel fades, sends a full header four times. The receiver tries these forms in turn, and the CRC decides.
 
 Nothing of the header is known to the receiver beforehand but the codec's own format (`HeaderFormat`). `HeaderFormat.read` makes
 `openjscc.codec.Side` from received symbols; `listen` reads full headers of any codec.
@@ -25,7 +25,7 @@ from functools import cached_property
 import numpy as np
 import torch
 
-from .codec import Frame, Received, Side
+from .codec import Conditions, Frame, Received, Side
 from .crc import crc
 from .errors import UsageError
 from .polar import PolarCode
@@ -39,7 +39,8 @@ SCALE_STEP_DB = 1 / 16
 MAX_SIDE = 2**16
 
 REPEATS = 4
-"""How often a full header is sent where the transmitter knows an SNR below `REPEAT_BELOW_DB`."""
+"""How often a full header is sent where the transmitter knows an SNR below `REPEAT_BELOW_DB`, or that the channel fades: there
+the payload of a learned codec degrades where a header that is sent once is lost."""
 REPEAT_BELOW_DB = 0.0
 MASKS = {1: 0x3C96, REPEATS: 0x5A5A}
 """Added to the CRC: silence is no header, and the first of several repetitions is none that is sent once."""
@@ -182,36 +183,41 @@ class HeaderFormat:
         agreed = self.agreed_size is not None and (height, width) == tuple(self.agreed_size)
         return agreed and not self.scale and self.rates * len(self.tasks) <= WORDS
 
-    def uses(self, height: int, width: int, snr_db: float | None = None) -> int:
-        """Channel uses of the header of an ``height`` x ``width`` image, where the transmitter knows that SNR (None: none).
+    def uses(self, height: int, width: int, snr_db: float | None = None, fades: bool = False) -> int:
+        """Channel uses of the header of an ``height`` x ``width`` image.
+
+        Args:
+            height: H.
+            width: W.
+            snr_db: the SNR in dB that the transmitter knows; None: none.
+            fades: it knows that the channel fades.
 
         Raises:
             UsageError: for an image of more than 65536 pixels on a side.
         """
         if self.is_short(height, width):
             return WORD_BITS // 2
-        repeats = REPEATS if snr_db is not None and snr_db < REPEAT_BELOW_DB else 1
+        repeats = REPEATS if fades or (snr_db is not None and snr_db < REPEAT_BELOW_DB) else 1
         return repeats * self._layout(height, width).uses
 
-    def lengths(self, height: int, width: int, snr_db: torch.Tensor | None, batch: int) -> torch.Tensor:
-        """`uses` of each of B images, int64 ``(B,)`` on the CPU; ``snr_db`` ``(B,)`` or None."""
+    def lengths(self, height: int, width: int, conditions: Conditions, batch: int) -> torch.Tensor:
+        """`uses` of each of B images under these conditions, int64 ``(B,)`` on the CPU."""
+        snr_db = conditions.snr_db
         known = [None] * batch if snr_db is None else snr_db.detach().cpu().expand(batch).tolist()
-        return torch.tensor([self.uses(height, width, snr) for snr in known])
+        return torch.tensor([self.uses(height, width, snr, conditions.fades) for snr in known])
 
-    def frame(
-        self, payload: torch.Tensor, sent: torch.Tensor, side: Side, snr_db: torch.Tensor | None, genie: object = None
-    ) -> Frame:
+    def frame(self, payload: torch.Tensor, sent: torch.Tensor, side: Side, conditions: Conditions, genie: object = None) -> Frame:
         """The payload with its header in front.
 
         Args:
             payload: complex64 ``(B, k)``, mean energy 1 over the first ``sent`` symbols, zero after them.
             sent: int64 ``(B,)``.
             side: what the header says. ``uses`` and ``head`` are filled in here.
-            snr_db: ``(B,)`` that the transmitter knows, or None.
+            conditions: what the transmitter knows of the channel decides how often the header is sent.
             genie: see `openjscc.codec.Frame`.
         """
         batch, device = len(payload), payload.device
-        head = self.lengths(side.height, side.width, snr_db, batch)
+        head = self.lengths(side.height, side.width, conditions, batch)
         length = sent + head.to(device)
         side = side.replace(head=head.to(device), uses=length)
         front = self.symbols(side, batch, head).to(device)

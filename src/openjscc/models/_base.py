@@ -191,7 +191,7 @@ class LearnedCodec(nn.Module):
         scale = quantize_scale(mean_power(symbols[:, :k], sent).clamp(min=1e-12).sqrt()) if self.config.send_scale else None
         symbols = normalize_power(symbols[:, :k], sent)
         side = Side(height, width, rate=rate, task=conditions.task, scale=scale)
-        return self.header.frame(symbols, sent, side, conditions.snr_db)
+        return self.header.frame(symbols, sent, side, conditions)
 
     def decode(self, received: Received) -> Reconstruction:
         """Received symbols to an image: the header is read, then the payload. See `openjscc.codec.Codec.decode`."""
