@@ -30,15 +30,17 @@ FORMS: dict[str, tuple[HeaderFormat, tuple[int, int]]] = {
     "learned, side above 1024": (HeaderFormat(0x1234, rates=5, scale=True), (1500, 2000)),
     "digital": (HeaderFormat(0x1234, rates=28, counts_uses=True), (512, 768)),
     "digital, side above 1024": (HeaderFormat(0x1234, rates=28, counts_uses=True), (1500, 2000)),
-    "short": (HeaderFormat(0x1234, (32, 32), rates=5), (32, 32)),
+    "short": (HeaderFormat(0x1234, (32, 32), rates=28), (32, 32)),
+    "short, with a scale": (HeaderFormat(0x1234, (32, 32), rates=5, scale=True), (32, 32)),
 }
 SNRS = (-4.0, -2.0, 0.0, 2.0)
 FADING_SNRS = (0.0, 5.0, 10.0, 15.0)
+LARGE_SNRS: dict[str, tuple[float, ...]] = {"awgn": (-2.0, 0.0), "rayleigh:block": ()}
 
 
 def losses(name: str, channel: str, snr_db: float, told: bool, frames: int, seed: int) -> dict[str, object]:
-    """Lost and wrong headers of ``frames``; ``told``: the transmitter knows SNR and channel, and repeats a full header below 0 dB or
-    under fading."""
+    """Lost and wrong headers of ``frames``. ``told``: the transmitter knows SNR and channel, and repeats a full header below
+    0 dB or under fading."""
     form, (height, width) = FORMS[name]
     law = make_channel(channel)
     random = np.random.default_rng((seed, round(10 * snr_db) + 1000, told, sorted(FORMS).index(name), len(channel)))
@@ -46,7 +48,7 @@ def losses(name: str, channel: str, snr_db: float, told: bool, frames: int, seed
     for start in range(0, frames, AT_ONCE):
         batch = min(AT_ONCE, frames - start)
         rate = torch.from_numpy(random.integers(0, form.rates, batch))
-        scale = torch.from_numpy(10 ** random.uniform(-1, 1, batch)).float()
+        scale = form.quantize(torch.from_numpy(10 ** random.uniform(-1, 1, batch)).float(), height, width)
         side = Side(height, width, rate=rate, scale=scale if form.scale else None)
         known = torch.full((batch,), snr_db) if told else None
         conditions = Conditions(known, fades=told and law.fades)
@@ -55,7 +57,9 @@ def losses(name: str, channel: str, snr_db: float, told: bool, frames: int, seed
         read, ok = form.read(law(frame, snr_db, random))
         lost += int((~ok).sum())
         if read is not None and read.rate is not None:
-            wrong += int((ok & ((read.rate != rate) | (read.height != height) | (read.width != width))).sum())
+            same = (read.rate == rate) & (read.height == height) & (read.width == width)
+            same &= read.scale == scale if form.scale else True
+            wrong += int((ok & ~same).sum())
     uses = form.uses(height, width, snr_db if told else None, told and law.fades)
     row = {"form": name, "channel": channel, "snr_db": snr_db, "told": told, "uses": uses, "frames": frames}
     return row | {"lost": lost, "loss_rate": lost / frames, "wrong": wrong}
@@ -89,19 +93,15 @@ def main() -> None:
     parser.add_argument("-o", "--output", type=Path, default=Path("results/header.json"))
     arguments = parser.parse_args()
     rows: list[dict[str, object]] = []
-    plan = [
-        (name, channel, snr_db, told)
-        for name in FORMS
-        for channel, snrs, ways in (("awgn", SNRS, (True, False)), ("rayleigh:block", FADING_SNRS, (True, False)))
-        for snr_db in snrs
-        for told in ways
-        if not told or snr_db < 0 or channel != "awgn" or name == "short"  # from 0 dB up the two are one
-    ]
-    for name, channel, snr_db, told in plan:
-        if not told and name not in ("learned", "digital"):
-            continue  # a short header is never repeated; the long ones behave as the others
-        rows.append(losses(name, channel, snr_db, told, arguments.frames, arguments.seed))
-        print(rows[-1], flush=True)
+    for name in FORMS:
+        for channel, snrs in (("awgn", SNRS), ("rayleigh:block", FADING_SNRS)):
+            for snr_db in snrs if "above" not in name else LARGE_SNRS[channel]:
+                told = [True]
+                if name == "learned" and (snr_db < 0 or channel != "awgn"):
+                    told.append(False)  # elsewhere the same: a header is sent once
+                for known in told:
+                    rows.append(losses(name, channel, snr_db, known, arguments.frames, arguments.seed))
+                    print(rows[-1], flush=True)
     codes = [code_losses("polar", 248, arguments.frames, arguments.seed)]
     codes += [code_losses("5G NR LDPC", n, min(arguments.frames, 20_000), arguments.seed) for n in (248, 288, 328, 360)]
     for row in codes:
