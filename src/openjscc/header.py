@@ -7,7 +7,8 @@ A header is a row of bits with a CRC, coded by a polar code and sent as QPSK sym
 
 There are four full layouts (`LAYOUTS`): sides up to 1024 pixels or larger, and a codec's scale or a digital link's channel uses
 as the last field. The short header is for images of an agreed size, sent with an agreed codec. A transmitter that knows an SNR
-below 0 dB, or that the channel fades, sends a full header four times. The receiver tries these forms in turn, and the CRC decides.
+below 0 dB, or that the channel fades, sends a full header four times. The receiver tries these forms in turn, and the CRC
+decides.
 
 Nothing of the header is known to the receiver beforehand but the codec's own format (`HeaderFormat`). `HeaderFormat.read` makes
 `openjscc.codec.Side` from received symbols; `listen` reads full headers of any codec.

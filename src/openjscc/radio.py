@@ -5,8 +5,8 @@
     image --transmit_frames--> Burst --pass_channel--> Burst --receive_frames--> Reception
 
 `openjscc.link.transmit` with the same seed gives the same image bit for bit. The receiver knows the samples, the gain and the noise
-variance where the recording has them, and the weights at hand. It reads the header, finds the system that it names, and lets that
-decode.
+variance where the recording has them, and the weights at hand. It reads the header, finds the system that it names, and lets
+that decode.
 """
 
 from __future__ import annotations
