@@ -26,7 +26,6 @@ from .errors import IntegrityError, MissingError, OpenJSCCError, UsageError
 from .header import VERSION, Fields, HeaderFormat, identity_of, listen, measured_noise_var
 from .link import SNR, encode, receive
 from .recording import Burst
-from .systems import DIGITAL_SYSTEMS, load, other_systems
 
 
 @dataclass(frozen=True)
@@ -234,6 +233,8 @@ class Receiver:
         return received.replace(noise_var=measured_noise_var(received, form, side))
 
     def _load(self, name: str) -> Codec:
+        from .systems import load  # slow, and a channel needs none of it
+
         if name not in self._codecs:
             self._codecs[name] = load(name, device=self.device)
         return self._codecs[name]
@@ -269,6 +270,7 @@ def receive_frames(
 def known_systems() -> dict[int, str]:
     """Systems at hand by the identity in a header: released weights, digital systems by their default names, other packages'."""
     from .models._weights import read_info, weight_files
+    from .systems import DIGITAL_SYSTEMS, load, other_systems
 
     known: dict[int, str] = {}
     for name in other_systems():
