@@ -125,7 +125,7 @@ def test_json_records(openjscc, pictures: Path) -> None:
     expected = {"system": "adjscc", "weight": "adjscc.photo", "metric": "psnr", "channel": "awgn", "snr_db": 0.0, "images": 3}
     assert first.items() >= (expected | {"trials": 2, "data": str(pictures), "seed": 5}).items()
     assert first["ratio"] == pytest.approx(1 / 6)
-    uses = [33 + 8 * 16, 33 + 8 * 16, 33 + 8 * 30]
+    uses = [124 + 8 * 16, 124 + 8 * 16, 124 + 8 * 30]
     ratio = np.mean([k / (3 * pixels) for k, pixels in zip(uses, (256, 256, 480), strict=True)])
     assert first["bandwidth_ratio"] == pytest.approx(ratio, rel=1e-12)
     assert first["parameters"] > 0

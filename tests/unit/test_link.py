@@ -40,7 +40,7 @@ def test_what_comes_back():
     assert sent.image is not None
     assert sent.image.shape == x.shape
     assert torch.allclose(sent.image[2], x[2], atol=1e-3)
-    assert sent.bandwidth_ratio.tolist() == pytest.approx([(48 + 53) / 105] * 3)
+    assert sent.bandwidth_ratio.tolist() == pytest.approx([(124 + 54) / 105] * 3)
     assert sent.snr_db.tolist() == [0.0, 10.0, 100.0]
     assert sent.encode_ms > 0
     assert sent.decode_ms > 0

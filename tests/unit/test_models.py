@@ -125,8 +125,8 @@ def test_any_allowed_snr_gives_a_picture(config: str, snr_db: float) -> None:
 
 def test_padding_is_counted() -> None:
     frame = small("adjscc", "photo").encode(torch.rand(1, 3, 1, 1), Conditions(ratio=1 / 6))
-    assert int(frame.length[0]) == 32 + 45
-    assert frame.bandwidth_ratio.item() == pytest.approx(77 / 3)
+    assert int(frame.length[0]) == 32 + 124
+    assert frame.bandwidth_ratio.item() == pytest.approx(156 / 3)
 
 
 def test_adjscc_hears_the_snr_and_deepjscc_does_not() -> None:
@@ -140,7 +140,7 @@ def test_adjscc_hears_the_snr_and_deepjscc_does_not() -> None:
 def test_ratio_per_image() -> None:
     codec = small("adjscc", "photo")
     frame = codec.encode(torch.rand(2, 3, 32, 32), Conditions(ratio=torch.tensor([1 / 48, 1 / 6])))
-    assert frame.length.tolist() == [64 + 45, 512 + 45]
+    assert frame.length.tolist() == [64 + 124, 512 + 124]
     with pytest.raises(UsageError, match=r"no bandwidth ratio 1/5") as caught:
         codec.encode(torch.rand(1, 3, 32, 32), Conditions(ratio=1 / 5))
     assert "1/48, 1/24, 1/16, 1/12, 1/6" in caught.value.hint
