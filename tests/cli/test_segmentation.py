@@ -365,7 +365,9 @@ def test_send_refuses_before_the_work(openjscc, data: Path, mtgsc: Path) -> None
     openjscc("send", picture, "--model", "jpeg-ldpc+shades").assert_error(2, "does not serve the task 'reconstruction'")
     openjscc(*asked, "--compare", "adjscc").assert_error(2, "adjscc.photo does not serve the task 'segmentation'")
     by_ratio = ("send", picture, "--task", "segmentation", "--model", mtgsc, "--ratio", "1/16")
-    openjscc(*by_ratio).assert_error(2, "one bandwidth ratio")
+    refused = openjscc(*by_ratio)
+    refused.assert_error(2, "no bandwidth ratio 1/16 for the task segmentation")
+    assert "it has 1/32" in refused.err
     assert not list(Path().glob("*.png"))
     Path("a-segmentation-overlay.png").touch()
     openjscc(*asked).assert_error(2, "a-segmentation-overlay.png exists")

@@ -41,13 +41,13 @@ def test_bundled_photo_without_arguments(openjscc) -> None:
 
 def test_json_has_exactly_the_documented_keys(openjscc, photo: Path) -> None:
     result = openjscc(
-        "send", photo, "--json", "--snr", "-3.5", "--seed", 7, "--channel", "RAYLEIGH:block", "--ratio", "1/12", "-o", "x.png"
+        "send", photo, "--json", "--snr", "-3.5", "--seed", 8, "--channel", "RAYLEIGH:block", "--ratio", "1/12", "-o", "x.png"
     )
     result.assert_ok()
     report = json.loads(result.out)
     assert list(report) == KEYS
     assert {key: report[key] for key in KEYS[:-1]} == {
-        "image": str(photo), "channel": "rayleigh:block", "snr_db": -3.5, "seed": 7, "task": "reconstruction",
+        "image": str(photo), "channel": "rayleigh:block", "snr_db": -3.5, "seed": 8, "task": "reconstruction",
         "request": None, "task_network": None,
     }  # fmt: skip
     (system,) = report["systems"]
