@@ -46,7 +46,6 @@ def pictures(tmp_path: Path, make_picture: Callable[..., Path]) -> Path:
 
 @pytest.fixture
 def codec(tiny_weights: Path):
-
     return load(tiny_weights / "adjscc.photo.safetensors")
 
 

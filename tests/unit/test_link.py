@@ -178,6 +178,15 @@ def test_what_the_transmitter_is_told():
     assert told(told_snr_db=torch.tensor([1.0, 2.0])) == [1.0, 2.0]
 
 
+@pytest.mark.parametrize(("channel", "fades"), [("awgn", False), ("rayleigh:block", True), ("rician:4:fast", True)])
+def test_the_transmitter_knows_whether_the_channel_fades(channel: str, fades: bool):
+    codec = PixelCodec()
+    length = transmit(codec, channel, pictures(1), 5.0).frame.length
+    assert codec.conditions is not None
+    assert codec.conditions.fades is fades
+    assert length.tolist() == [(4 if fades else 1) * 124 + 384 + 1]
+
+
 def test_mismatch_does_not_change_the_channel():
     x = pictures(2)
     matched, blind = (transmit(PixelCodec(), "awgn", x, 5.0, told_snr_db=told) for told in (5.0, None))

@@ -6,7 +6,7 @@ import itertools
 import pytest
 import torch
 
-from openjscc.codec import Conditions, Received
+from openjscc.codec import LOST_GREY, Conditions, Received
 from openjscc.data.bundled import probe
 from openjscc.errors import UsageError
 from openjscc.link import transmit
@@ -113,6 +113,23 @@ def test_side_information_is_counted() -> None:
     assert int(frame.length[0]) == 3 * 64 * 64 // 6 + 124
     frame = small("adjscc", "cifar10").encode(x[:, :, :32, :32], Conditions(ratio=1 / 6))
     assert int(frame.length[0]) == 512 + 20
+
+
+def test_a_header_that_is_not_read_loses_the_picture() -> None:
+    codec = small("adjscc", "photo")
+    x = torch.rand(3, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    result = transmit(codec, "awgn", x, torch.tensor([10.0, -40.0, 10.0]))
+    assert result.reconstruction.ok is not None
+    assert result.reconstruction.ok.tolist() == [True, False, True]
+    assert result.image is not None
+    assert bool((result.image[1] == LOST_GREY).all())
+    assert not bool((result.image[2] == LOST_GREY).all())
+    frame = codec.encode(x, Conditions())
+    cut = Received(frame.symbols[:, :-1], torch.full((3,), 1e-3), None, frame.length - 1)
+    heard = codec.decode(cut)
+    assert heard.ok is not None
+    assert not heard.ok.any()
+    assert heard.image is None
 
 
 @pytest.mark.parametrize("snr_db", [-100.0, 100.0])
