@@ -143,6 +143,9 @@ class Receiver:
         model: a system by name, for frames whose header names none or one that is not among the weights at hand.
         equalizer: one of `openjscc.channels.EQUALIZERS`.
         device: where networks compute.
+
+    Raises:
+        UsageError: an unknown equaliser.
     """
 
     def __init__(self, model: str | None = None, equalizer: str = "mmse", device: torch.device | str = "cpu") -> None:
@@ -156,8 +159,9 @@ class Receiver:
         """What arrived, frame by frame.
 
         Raises:
-            MissingError: a frame of a system that is not at hand, or of a later version. UsageError: a system of that name that
-                cannot be loaded.
+            MissingError: a frame of a system that is not at hand, or of a later version.
+            IntegrityError: a damaged recording or weight. UsageError: a system that cannot be loaded, or whose frames have
+            no known length in a recording without annotations.
         """
         for burst in bursts:
             if burst.framed:
@@ -277,16 +281,26 @@ class Receiver:
         from .models._weights import weight_files
         from .tasks import other_task_networks, released_names
 
-        codec, network = composite_parts(name) or (name, "")
+        codec, network = composite_parts(name) or (name, None)
         systems = {*weight_files(), *DIGITAL_SYSTEMS, *other_systems()}
-        networks = {"", *released_names(), *other_task_networks()}
+        networks = {None, *released_names(), *other_task_networks()}
         return codec.partition(":")[0] in systems and network in networks
 
 
 def receive_frames(
     bursts: Burst | Iterable[Burst], model: str | None = None, *, equalizer: str = "mmse", device: torch.device | str = "cpu"
 ) -> list[Reception]:
-    """All frames of a recording, decoded. See `Receiver`."""
+    """All frames of a recording, decoded; `Receiver.receive` gives one at a time.
+
+    Args:
+        bursts: of `openjscc.load_frame`, or one of them.
+        model: a system by name, for frames whose header names none or one that is not among the weights at hand.
+        equalizer: one of `openjscc.channels.EQUALIZERS`, for systems that do not use the gain themselves.
+        device: where networks compute.
+
+    Raises:
+        As `Receiver` and its `receive`. A frame that was lost is a `Reception` with ``ok`` False, and no error.
+    """
     return list(Receiver(model, equalizer, device).receive([bursts] if isinstance(bursts, Burst) else bursts))
 
 

@@ -314,8 +314,8 @@ def _bursts(content: dict[str, Any], read: Callable[[int, int], np.ndarray], siz
     channels = content["channels"]
     if size % channels or content["end"] > size // channels:
         raise IntegrityError(
-            f"{name}: {size} samples in {channels} channels, and frames up to {_shown(content['end'])}",
-            "the recording is truncated",
+            f"{name} is truncated: {size} samples in {channels} channels, and frames up to {_shown(content['end'])}",
+            "get it again, with all of its samples",
         )
     if not content["annotations"]:
         table = read(0, size).reshape(-1, channels)
@@ -324,7 +324,7 @@ def _bursts(content: dict[str, Any], read: Callable[[int, int], np.ndarray], siz
         start, count = annotation["core:sample_start"], annotation["core:sample_count"]
         part = read(start * channels, count * channels)
         if len(part) != count * channels:
-            raise IntegrityError(f"{name} lost samples while it was read", "the recording is truncated")
+            raise IntegrityError(f"{name} is truncated: samples were lost while it was read", "get it again")
         table = part.reshape(-1, channels)
         yield _from_annotation(annotation, table[:, 0], table[:, 1] if channels == 2 else None, name)
 
@@ -358,7 +358,7 @@ def _from_annotation(facts: dict[str, Any], symbols: np.ndarray, gain: np.ndarra
             return value
         if not (_is_number(value) if kind is float else type(value) is kind):
             raise damaged(key)
-        if isinstance(value, str) and len(value) > LONGEST_TEXT:
+        if isinstance(value, str) and len(value) > LONGEST_TEXT and key != "core:label":
             raise damaged(key)
         return float(value) if kind is float else value
 
