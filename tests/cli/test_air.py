@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import gzip
 import io
 import json
@@ -22,8 +21,7 @@ import pytest
 from PIL import Image
 
 import openjscc as openjscc_package
-from conftest import CommandResult
-from openjscc.cli import main
+from conftest import CommandResult, run_command
 from openjscc.errors import UsageError
 from openjscc.recording import ARCHIVE, ARRAY, DATA, META, Burst, save_frames
 
@@ -32,17 +30,9 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def air(*arguments: object, stdin: bytes = b"") -> tuple[CommandResult, bytes]:
-    """``openjscc ARGUMENTS`` in this process, with bytes on its standard streams."""
-    out, err, before = io.TextIOWrapper(io.BytesIO(), encoding="utf-8"), io.StringIO(), sys.stdin
-    sys.stdin = io.TextIOWrapper(io.BytesIO(stdin))
-    try:
-        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-            code = main([str(argument) for argument in arguments])
-            out.flush()
-    finally:
-        sys.stdin = before
-    written = out.buffer.getvalue()  # pyright: ignore[reportAttributeAccessIssue]
-    return CommandResult(code, written.decode("utf-8", "replace"), err.getvalue()), written
+    """``openjscc ARGUMENTS``, and the bytes on its standard output."""
+    result = run_command(*arguments, stdin=stdin)
+    return result, result.raw
 
 
 def sent(*arguments: object) -> bytes:

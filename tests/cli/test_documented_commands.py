@@ -175,6 +175,14 @@ def test_every_documented_command_runs(openjscc, folder: Path, monkeypatch: pyte
 def run(command: str, openjscc, monkeypatch: pytest.MonkeyPatch) -> tuple[int, str] | None:
     """None, or the exit code and what was said."""
     words = shlex.split(command)
+    if "|" in words:
+        stream = b""
+        for part in command.split(" | "):
+            result = openjscc(*shlex.split(part)[1:], stdin=stream)
+            if result.code:
+                return result.code, result.err.strip()
+            stream = result.raw
+        return None
     with monkeypatch.context() as patch:
         while "=" in words[0]:
             name, _, value = words.pop(0).partition("=")
