@@ -412,7 +412,7 @@ def test_archives_of_others(openjscc, photo: Path) -> None:
     import sigmf
 
     air("tx", photo, "-o", "one.sigmf-meta")[0].assert_ok()
-    sigmf.fromfile("one.sigmf-meta").archive("library.sigmf")
+    sigmf.fromfile("one.sigmf-meta").archive("library.sigmf")  # pyright: ignore[reportAttributeAccessIssue]
     air("rx", "library.sigmf", "-f")[0].assert_ok()
 
 

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 import torch
 
-from openjscc import systems
+from openjscc import plugins, systems
 from openjscc.tasks import CifarResNet
 from voc_data import voc_folder
 
@@ -124,8 +124,8 @@ def folder(tmp_path: Path, make_picture: Callable[..., Path], shades: None, monk
         (tmp_path / name).symlink_to(ROOT / name)
     monkeypatch.syspath_prepend(str(ROOT / "examples" / "own_codec"))  # as pip install -e examples/own_codec
     monkeypatch.delitem(sys.modules, "own_codec", raising=False)
-    entries = [EntryPoint("uncoded", "own_codec:Uncoded", systems.GROUP)]
-    monkeypatch.setattr(systems, "entry_points", lambda group: entries if group == systems.GROUP else [])
+    own, others = [EntryPoint("uncoded", "own_codec:Uncoded", systems.GROUP)], plugins.entry_points
+    monkeypatch.setattr(plugins, "entry_points", lambda group: own if group == systems.GROUP else others(group=group))
     return tmp_path
 
 
