@@ -19,11 +19,12 @@ from PIL import Image
 
 @dataclass(frozen=True)
 class CommandResult:
-    """What a command left: exit code, stdout, stderr."""
+    """What a command left: exit code, stdout as text and as bytes, stderr."""
 
     code: int
     out: str
     err: str
+    raw: bytes = b""
 
     def assert_error(self, code: int, *values: str) -> None:
         """One ``error:`` line that has the values, a ``hint:`` line, nothing on stdout, no traceback."""
@@ -47,14 +48,17 @@ class CommandResult:
 Command = Callable[..., CommandResult]
 
 
-def run_command(*arguments: object) -> CommandResult:
+def run_command(*arguments: object, stdin: bytes = b"") -> CommandResult:
     """``openjscc ARGUMENTS`` in this process."""
     from openjscc.cli import main
 
-    out, err = io.StringIO(), io.StringIO()
-    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+    written, err = io.BytesIO(), io.StringIO()
+    out = io.TextIOWrapper(written, encoding="utf-8", newline="")
+    with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        patch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin)))
         code = main([str(argument) for argument in arguments])
-    return CommandResult(code, out.getvalue(), err.getvalue())
+        out.flush()
+    return CommandResult(code, written.getvalue().decode("utf-8", "replace"), err.getvalue(), written.getvalue())
 
 
 def tiny_codec(arch: str = "adjscc", agreed_size: tuple[int, int] | None = None):

@@ -27,6 +27,9 @@ class Uncoded:
         if side is None:
             return Reconstruction(ok=ok)
         count = 3 * side.height * side.width
+        ok = ok & (side.head + (count + 1) // 2 == received.length)  # else it is cut, or not what its header says
+        if not ok.any():
+            return Reconstruction(ok=ok)
         payload = payload_of(received.symbols, side, (count + 1) // 2) * side.scale[:, None]
         values = torch.view_as_real(payload).flatten(1)[:, :count]
         image = ((values + 1) / 2).clamp(0, 1).reshape(-1, 3, side.height, side.width)

@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from .link import transmit
     from .metrics import psnr, ssim
     from .models import list_models
+    from .radio import pass_channel, receive_frames, transmit_frames
+    from .recording import load_frame
+    from .recording import save_frames as save_frame
     from .systems import load
 
     __version__: str
@@ -33,22 +36,32 @@ __all__ = [
     "__version__",
     "list_models",
     "load",
+    "load_frame",
     "make_channel",
+    "pass_channel",
     "psnr",
     "read_image",
+    "receive_frames",
+    "save_frame",
     "ssim",
     "transmit",
+    "transmit_frames",
     "write_image",
 ]
 
 _HOMES = {
     "list_models": "openjscc.models:list_models",
     "load": "openjscc.systems:load",
+    "load_frame": "openjscc.recording:load_frame",
     "make_channel": "openjscc.channels:make_channel",
+    "pass_channel": "openjscc.radio:pass_channel",
     "psnr": "openjscc.metrics:psnr",
     "read_image": "openjscc.data.images:read_image",
+    "receive_frames": "openjscc.radio:receive_frames",
+    "save_frame": "openjscc.recording:save_frames",
     "ssim": "openjscc.metrics:ssim",
     "transmit": "openjscc.link:transmit",
+    "transmit_frames": "openjscc.radio:transmit_frames",
     "write_image": "openjscc.data.images:write_png",
 }
 

@@ -4,9 +4,10 @@
 
     image --transmit_frames--> Burst --pass_channel--> Burst --receive_frames--> Reception
 
-`openjscc.link.transmit` with the same seed gives the same image bit for bit. The receiver knows the samples, the gain and the noise
-variance where the recording has them, and the weights at hand. It reads the header, finds the system that it names, and lets
-that decode.
+`openjscc.link.transmit` with the same seed gives the same image bit for bit. The receiver knows the samples, the gain and
+the noise variance where the recording has them, and the weights at hand. It reads the header, finds the system that it
+names, and lets that decode. A recording comes from a stranger: it chooses among the systems at hand by their names and
+loads no other file, and nothing is decoded before the header is known to fit the samples.
 """
 
 from __future__ import annotations
@@ -20,10 +21,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from .channels import Channel, generators_for_digests, image_digest, make_channel
+from .channels import EQUALIZERS, Channel, generators_for_digests, image_digest, make_channel
 from .codec import Codec, Frame, Received, Reconstruction, Side, resolved_name
-from .errors import IntegrityError, MissingError, OpenJSCCError, UsageError
-from .header import VERSION, Fields, HeaderFormat, identity_of, listen, measured_noise_var
+from .data.decoding import MAX_PIXELS
+from .errors import IntegrityError, MissingError, OpenJSCCError, UsageError, unknown_name
+from .header import LAYOUTS, REPEATS, VERSION, Fields, HeaderFormat, identity_of, listen, measured_noise_var
 from .link import SNR, encode, receive
 from .recording import Burst
 
@@ -87,14 +89,14 @@ def transmit_frames(
     if sent.frame.genie is not None:
         raise UsageError(f"{codec.name} cannot be sent", "it is a bound: choose a system")
     form = _header_of(codec)
-    short = form is not None and form.is_short(*sent.x.shape[-2:])
+    unnamed = form is None or form.is_short(*sent.x.shape[-2:])
     symbols = sent.frame.symbols.cpu().numpy()
     return [
         Burst(
             symbols[row, : int(length)],
             label=label,
             system=resolved_name(codec),
-            agreed=short,
+            agreed=unnamed,
             draw=image_digest(sent.x[row]),
         )
         for row, length in enumerate(sent.frame.length)
@@ -115,11 +117,12 @@ def pass_channel(
         tell_noise: the receiver is told the noise variance; else it estimates it.
 
     Raises:
-        UsageError: a burst that has been through a channel, or holds several frames.
+        UsageError: a burst that has been through a channel.
     """
     channel = make_channel(channel)
-    if burst.channel:
-        raise UsageError(f"{burst.label or 'a frame'} has been through {burst.channel.get('channel')}", "pass on what tx wrote")
+    if burst.channel or burst.gain is not None:
+        before = burst.channel.get("channel", "a channel")
+        raise UsageError(f"{burst.label or 'a frame'} has been through {before}", "pass on what tx wrote")
     symbols = torch.from_numpy(np.array(burst.symbols, dtype=np.complex64))[None]
     draw = burst.draw or hashlib.sha256(symbols.numpy().tobytes()).hexdigest()
     frame = Frame(symbols, torch.tensor([symbols.shape[1]]), Side(1, 1))
@@ -139,18 +142,25 @@ class Receiver:
         model: a system by name, for frames whose header names none or one that is not among the weights at hand.
         equalizer: one of `openjscc.channels.EQUALIZERS`.
         device: where networks compute.
+
+    Raises:
+        UsageError: an unknown equaliser.
     """
 
     def __init__(self, model: str | None = None, equalizer: str = "mmse", device: torch.device | str = "cpu") -> None:
+        if equalizer not in EQUALIZERS:
+            raise unknown_name("equalizer", equalizer, EQUALIZERS)
         self.model, self.equalizer, self.device = model, equalizer, device
         self._codecs: dict[str, Codec] = {}
+        self._known: dict[int, str] | None = None
 
     def receive(self, bursts: Iterable[Burst]) -> Iterator[Reception]:
         """What arrived, frame by frame.
 
         Raises:
-            MissingError: a frame of a system that is not at hand, or of a later version. UsageError: a system of that name that
-                cannot be loaded.
+            MissingError: a frame of a system that is not at hand, or of a later version.
+            IntegrityError: a damaged recording or weight. UsageError: a system that cannot be loaded, or whose frames have
+            no known length in a recording without annotations.
         """
         for burst in bursts:
             if burst.framed:
@@ -159,19 +169,28 @@ class Receiver:
                 yield from self._several(burst)
 
     def _one(self, burst: Burst) -> Reception:
-        received, estimated = _received(burst, self.device)
-        fields = listen(received)[0]
-        if fields is None:
-            named = self.model or (burst.system if burst.agreed else "")
-            if not named:
-                return Reception(False, Reconstruction(), None, None, float(received.noise_var[0]), estimated, burst)
-            codec = self._load(named)
-        else:
+        heard, estimated = _received(burst, self.device, HEADER_MOST)
+        fields = listen(heard)[0]
+        if fields is not None:
             _check_version(fields)
             codec = self._find(fields.identity, burst.system)
-        if estimated:
-            received = self._with_noise(received, codec)
-        return self._decoded(burst, received, codec, estimated)
+        elif self.model is not None:
+            codec = self._load(self.model)
+        elif burst.agreed and burst.system:
+            codec = self._agreed(burst.system)
+        else:
+            codec = None
+        form = _header_of(codec)
+        side = None if form is None else form.read(heard)[0]
+        if codec is None or (form is not None and (side is None or not _fits(codec, side, fields, len(burst.symbols)))):
+            return Reception(False, Reconstruction(), side, codec, float(heard.noise_var[0]), estimated, burst)
+        received, _ = _received(burst, self.device)
+        if estimated and form is not None and side is not None:
+            received = received.replace(noise_var=measured_noise_var(received, form, side).clamp(min=LEAST_NOISE))
+        with torch.no_grad():
+            result = receive(codec, received, self.equalizer)
+        arrived = result.ok is None or bool(result.ok[0])
+        return Reception(arrived, result, side, codec, float(received.noise_var[0]), estimated, burst)
 
     def _several(self, burst: Burst) -> Iterator[Reception]:
         """The frames of a recording that nobody cut, one after another; exact zeros between them are skipped."""
@@ -195,62 +214,45 @@ class Receiver:
             start += length
 
     def _length(self, burst: Burst) -> int | None:
-        """Channel uses of the frame that a recording starts with; None where no full header says it."""
+        """Channel uses of the frame that a recording starts with; None where no header says it."""
         received, _ = _received(burst, "cpu", HEADER_MOST)
         fields = listen(received)[0]
-        if fields is None:
-            codec = None if self.model is None else self._load(self.model)
-            agreed = getattr(_header_of(codec), "agreed_size", None) if codec is not None else None
-            if codec is None or agreed is None or not hasattr(codec, "payload_uses"):
-                return None
-            side, _ = _header_of(codec).read(received)  # pyright: ignore[reportOptionalMemberAccess]
-            if side is None or side.rate is None or side.head is None:
-                return None
-            return int(side.head[0]) + codec.payload_uses(side.height, side.width, int(side.rate[0]))  # pyright: ignore[reportAttributeAccessIssue]
-        _check_version(fields)
-        if fields.counts_uses:
-            return fields.value
-        codec = self._find(fields.identity, burst.system)
-        inner: Any = getattr(codec, "codec", codec)
-        if not hasattr(inner, "payload_uses"):
-            raise UsageError(f"frames of {codec.name} in a recording without annotations", "record them as .sigmf-meta")
-        return fields.head + inner.payload_uses(fields.height, fields.width, fields.rate)
-
-    def _decoded(self, burst: Burst, received: Received, codec: Codec, estimated: bool) -> Reception:
-        form = _header_of(codec)
-        with torch.no_grad():
-            side = None if form is None else form.read(received)[0]
-            result = receive(codec, received, self.equalizer)
-        arrived = result.ok is None or bool(result.ok[0])
-        return Reception(arrived, result, side, codec, float(received.noise_var[0]), estimated, burst)
-
-    @staticmethod
-    def _with_noise(received: Received, codec: Codec) -> Received:
+        if fields is not None:
+            _check_version(fields)
+            codec = self._find(fields.identity, burst.system)
+        elif self.model is not None:
+            codec = self._load(self.model)
+        else:
+            return None
         form = _header_of(codec)
         side = None if form is None else form.read(received)[0]
-        if side is None or form is None:
-            return received
-        return received.replace(noise_var=measured_noise_var(received, form, side))
+        if side is None:
+            return None
+        length = _uses(codec, side, fields)
+        if length is None:
+            raise UsageError(f"frames of {codec.name} in a recording without annotations", "record them as .sigmf-meta")
+        return length if side.head is not None and length > int(side.head[0]) else None
 
     def _load(self, name: str) -> Codec:
         from .systems import load  # slow, and a channel needs none of it
 
         if name not in self._codecs:
+            while len(self._codecs) >= MOST_CODECS:
+                del self._codecs[next(iter(self._codecs))]
             self._codecs[name] = load(name, device=self.device)
         return self._codecs[name]
 
     def _find(self, identity: int, hint: str) -> Codec:
         """The system that a header names. The recording's own word for it is a hint: the identity decides."""
-        for name in dict.fromkeys(name for name in (self.model, hint) if name):
+        if self.model is not None and _identity(codec := self._load(self.model)) == identity:
+            return codec
+        if hint and self._is_at_hand(hint):
             try:
-                codec = self._load(name)
-            except OpenJSCCError:
-                if name == self.model:
-                    raise
-                continue
-            if _identity(codec) == identity:
-                return codec
-        name = known_systems().get(identity)
+                if _identity(codec := self._load(hint)) == identity:
+                    return codec
+            except OpenJSCCError:  # options that there are not
+                pass
+        name = self.known.get(identity)
         if name is not None:
             return self._load(name)
         called = f" ({hint!r}, as the recording says)" if hint else ""
@@ -259,11 +261,48 @@ class Receiver:
             "get its weight and point OPENJSCC_WEIGHTS at its folder, or name it with --model",
         )
 
+    def _agreed(self, name: str) -> Codec:
+        """The system that both ends agreed on, as the recording says."""
+        if not self._is_at_hand(name):
+            raise MissingError(
+                f"the system {name!r}, which a recording says was agreed on, is not here",
+                "get its weight and point OPENJSCC_WEIGHTS at its folder, or name it with --model",
+            )
+        return self._load(name)
+
+    @property
+    def known(self) -> dict[int, str]:
+        """`known_systems`, looked up once."""
+        if self._known is None:
+            self._known = known_systems()
+        return self._known
+
+    def _is_at_hand(self, name: str) -> bool:
+        """Whether a recording may name that system: one by name, with options or a task network by name, and no file."""
+        from .models._weights import weight_files
+        from .systems import DIGITAL_SYSTEMS, composite_parts, other_systems
+        from .tasks import other_task_networks, released_names
+
+        codec, network = composite_parts(name) or (name, None)
+        systems = {*weight_files(), *DIGITAL_SYSTEMS, *other_systems()}
+        networks = {None, *released_names(), *other_task_networks()}
+        return codec.partition(":")[0] in systems and network in networks
+
 
 def receive_frames(
     bursts: Burst | Iterable[Burst], model: str | None = None, *, equalizer: str = "mmse", device: torch.device | str = "cpu"
 ) -> list[Reception]:
-    """All frames of a recording, decoded. See `Receiver`."""
+    """All frames of a recording, decoded; `Receiver.receive` gives one at a time.
+
+    Args:
+        bursts: of `openjscc.load_frame`, or one of them.
+        model: a system by name, for frames whose header names none or one that is not among the weights at hand.
+        equalizer: one of `openjscc.channels.EQUALIZERS`, for systems that do not use the gain themselves.
+        device: where networks compute.
+
+    Raises:
+        As `Receiver` and its `receive`. A frame that was lost is a `Reception` with ``ok`` False, and no error.
+    """
     return list(Receiver(model, equalizer, device).receive([bursts] if isinstance(bursts, Burst) else bursts))
 
 
@@ -287,8 +326,14 @@ def known_systems() -> dict[int, str]:
     return known
 
 
-HEADER_MOST = 1024
+HEADER_MOST = REPEATS * max(layout.uses for layout in LAYOUTS)
 """Samples in which a header ends."""
+LEAST_NOISE = 1e-6
+"""Estimated noise variance of a frame that met no channel."""
+MOST_PIXELS = 1000
+"""Pixels for each sample of a frame; ratios in use have fewer than 100."""
+MOST_CODECS = 8
+"""Systems that a receiver keeps."""
 
 
 def _received(burst: Burst, device: torch.device | str, most: int | None = None) -> tuple[Received, bool]:
@@ -325,6 +370,22 @@ def _from(gain: np.ndarray | None, start: int, count: int | None = None) -> np.n
 def _check_version(fields: Fields) -> None:
     if fields.version != VERSION:
         raise MissingError(f"a header of version {fields.version}", f"this openjscc reads version {VERSION}: get a later one")
+
+
+def _uses(codec: Codec, side: Side, fields: Fields | None) -> int | None:
+    """Channel uses of a frame, as its header says or implies; None where only the codec knows."""
+    inner: Any = getattr(codec, "codec", codec)
+    if fields is not None and fields.counts_uses:
+        return fields.value
+    if side.head is None or side.rate is None or not hasattr(inner, "payload_uses"):
+        return None
+    return int(side.head[0]) + inner.payload_uses(side.height, side.width, int(side.rate[0]))
+
+
+def _fits(codec: Codec, side: Side, fields: Fields | None, count: int) -> bool:
+    """Whether so many samples can be the frame that the header speaks of: it is whole, and its image no larger than any."""
+    pixels, uses = side.height * side.width, _uses(codec, side, fields)
+    return pixels <= min(MAX_PIXELS, MOST_PIXELS * count) and (uses is None or uses <= count)
 
 
 def _header_of(codec: Codec | None) -> HeaderFormat | None:

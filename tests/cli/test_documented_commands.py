@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 import torch
 
-from openjscc import systems
+from openjscc import plugins, systems
 from openjscc.tasks import CifarResNet
 from voc_data import voc_folder
 
@@ -124,8 +124,8 @@ def folder(tmp_path: Path, make_picture: Callable[..., Path], shades: None, monk
         (tmp_path / name).symlink_to(ROOT / name)
     monkeypatch.syspath_prepend(str(ROOT / "examples" / "own_codec"))  # as pip install -e examples/own_codec
     monkeypatch.delitem(sys.modules, "own_codec", raising=False)
-    entries = [EntryPoint("uncoded", "own_codec:Uncoded", systems.GROUP)]
-    monkeypatch.setattr(systems, "entry_points", lambda group: entries if group == systems.GROUP else [])
+    own, others = [EntryPoint("uncoded", "own_codec:Uncoded", systems.GROUP)], plugins.entry_points
+    monkeypatch.setattr(plugins, "entry_points", lambda group: own if group == systems.GROUP else others(group=group))
     return tmp_path
 
 
@@ -175,6 +175,14 @@ def test_every_documented_command_runs(openjscc, folder: Path, monkeypatch: pyte
 def run(command: str, openjscc, monkeypatch: pytest.MonkeyPatch) -> tuple[int, str] | None:
     """None, or the exit code and what was said."""
     words = shlex.split(command)
+    if "|" in words:
+        stream = b""
+        for part in command.split(" | "):
+            result = openjscc(*shlex.split(part)[1:], stdin=stream)
+            if result.code:
+                return result.code, result.err.strip()
+            stream = result.raw
+        return None
     with monkeypatch.context() as patch:
         while "=" in words[0]:
             name, _, value = words.pop(0).partition("=")

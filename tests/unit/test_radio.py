@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -172,3 +173,61 @@ def test_a_header_that_claims_a_huge_image():
         head = form.symbols(side, 1, torch.tensor([form.uses(65536, 65536)]))[0].numpy()
         (got,) = receive_frames(burst.replace(symbols=np.concatenate([head, burst.symbols[-300:]])))
         assert not got.ok
+
+
+@pytest.mark.parametrize("uses", [0, 1, 148])
+def test_a_frame_is_longer_than_its_header(uses: int):
+    """A header that claims fewer channel uses than it takes itself is a lost frame, and no endless search."""
+    codec = load("jpeg-ldpc")
+    form = codec.header  # pyright: ignore[reportAttributeAccessIssue]
+    side = header.Side(24, 24, rate=torch.zeros(1, dtype=torch.int64), uses=torch.tensor([uses]))
+    head = form.symbols(side, 1, torch.tensor([148]))[0].numpy()
+    for framed in (True, False):
+        (got,) = receive_frames(Burst(np.concatenate([head, head, head]), noise_var=0.1, framed=framed))
+        assert not got.ok
+
+
+def test_noise_is_not_read_to_its_end():
+    """Of 80 MB without a header the first 1504 samples are looked at."""
+    tracemalloc.start()
+    (got,) = receive_frames(Burst(np.ones(10**7, dtype=np.complex64), framed=False))
+    assert not got.ok
+    assert tracemalloc.get_traced_memory()[1] < 90e6  # the samples themselves
+    tracemalloc.stop()
+
+
+def test_a_recording_names_systems_and_no_files(tmp_path: Path):
+    receiver = radio.Receiver()
+    (tmp_path / "adjscc.photo.safetensors").touch()
+    for name in (str(tmp_path / "adjscc.photo.safetensors"), "x.safetensors", "jpeg-ldpc+x.pth", "jpeg-ldpc+", "", "a\0b", "+"):
+        assert not receiver._is_at_hand(name), name
+    for name in ("adjscc.photo", "mtgsc.photo:steps=3", "jpeg-ldpc:mcs=16qam-3/4-n1944", "jpeg-ldpc+fcn.voc"):
+        assert receiver._is_at_hand(name), name
+
+
+def test_a_receiver_keeps_few_systems(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(radio, "load", lambda name, device: load("jpeg-ldpc"))
+    receiver = radio.Receiver()
+    for number in range(50):
+        receiver._load(f"mtgsc.photo:seed={number}")
+    assert len(receiver._codecs) == radio.MOST_CODECS
+
+
+def test_frames_from_the_top_of_the_package(tmp_path: Path):
+    import openjscc
+
+    (sent,) = openjscc.transmit_frames(openjscc.load("adjscc.photo"), pictures(1, 24, 40)[0], snr_db=10, label="a.png")
+    path = tmp_path / f"a{META}"
+    assert openjscc.save_frame(path, sent) == 1
+    with pytest.raises(UsageError, match="exists"):
+        openjscc.save_frame(path, [sent])
+    assert openjscc.save_frame(path, [sent, sent], overwrite=True) == 2
+    loaded = openjscc.load_frame(path)
+    assert [burst.label for burst in loaded] == ["a.png"] * 2
+    got = openjscc.receive_frames([openjscc.pass_channel(burst, "awgn", 10) for burst in loaded])
+    assert [one.ok for one in got] == [True, True]
+    for name in ("transmit_frames", "pass_channel", "receive_frames", "save_frame", "load_frame"):
+        assert name in dir(openjscc)
+        assert getattr(openjscc, name).__doc__
+    with pytest.raises(UsageError, match="equalizer"):
+        openjscc.receive_frames(sent, equalizer="dfe")

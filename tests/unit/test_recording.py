@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from openjscc.errors import IntegrityError, MissingError, OpenJSCCError, UsageError
-from openjscc.recording import ARCHIVE, ARRAY, DATA, META, Burst, load_frames, save_frames
+from openjscc.recording import ARCHIVE, ARRAY, DATA, META, Burst, load_frame, load_frames, save_frames
 
 sigmf = pytest.importorskip("sigmf")
 
@@ -155,6 +155,14 @@ def test_no_recording(tmp_path: Path):
     [
         lambda content: content["annotations"][1].update({"core:sample_count": 51}),
         lambda content: content["annotations"][0].update({"core:sample_start": 10**30}),
+        lambda content: content["annotations"][0].update({"core:sample_start": 1.0}),
+        lambda content: content["annotations"][0].update({"core:sample_count": 49.0}),
+        lambda content: content["annotations"][0].update({"core:sample_count": True}),
+        lambda content: content["annotations"][1].update({"core:sample_start": 49}),
+        lambda content: content["annotations"][1].update({"core:sample_start": 0}),
+        lambda content: content["annotations"][0].update({"openjscc:gain": [True, 0.0]}),
+        lambda content: content["annotations"][0].update({"openjscc:framed": 0}),
+        lambda content: content["annotations"][0].update({"openjscc:draw": "a" * 5000}),
         lambda content: content["annotations"][0].update({"openjscc:noise_var": "loud"}),
         lambda content: content["annotations"][0].update({"openjscc:noise_var": -1.0}),
         lambda content: content["annotations"][0].update({"openjscc:noise_var": 10**400}),
@@ -256,3 +264,53 @@ def test_a_pipe_is_read_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
 
     monkeypatch.setattr("sys.stdin", Standard)
     assert [same(FULL, burst) for burst in load_frames("-")] == [True]
+
+
+def test_several_frames_in_one_stay_several(tmp_path: Path):
+    for suffix in (META, ARCHIVE):
+        path = tmp_path / f"x{suffix}"
+        save_frames(path, Burst(symbols(20), noise_var=0.5, framed=False))
+        (burst,) = load_frame(path)
+        assert (burst.framed, burst.noise_var) == (False, 0.5)
+
+
+def test_a_frame_has_symbols(tmp_path: Path):
+    for wrong in (np.zeros(0), np.zeros((2, 3))):
+        with pytest.raises(UsageError, match="a frame of shape"):
+            save_frames(tmp_path / f"x{META}", Burst(wrong))
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_damaged_archive_is_not_a_shorter_one(tmp_path: Path):
+    """The tarfile module takes a damaged header after the first for the end."""
+    path = tmp_path / f"x{ARCHIVE}"
+    save_frames(path, [FULL, FULL])
+    content = path.read_bytes()
+    half = (len(content) - 1024) // 2
+    for damaged in (content[: half + 10] + b"\xff" + content[half + 11 :], content[:half], content[: half + 100]):
+        path.write_bytes(damaged)
+        frames = load_frames(path)
+        assert same(next(frames), FULL)
+        with pytest.raises(IntegrityError, match=r"damaged|truncated"):
+            next(frames)
+
+
+def test_what_is_written_is_valid(tmp_path: Path):
+    """By the schema of the SigMF library, an archive too, which it writes with the samples first."""
+    path = tmp_path / f"x{META}"
+    save_frames(path, [FULL, FULL.replace(framed=False)])
+    sigmf.fromfile(str(path)).validate()
+    sigmf.fromfile(str(path)).archive(str(tmp_path / f"other{ARCHIVE}"))
+    assert len(load_frame(tmp_path / f"other{ARCHIVE}")) == 2
+    save_frames(tmp_path / f"y{ARCHIVE}", FULL)
+    assert len(sigmf.fromfile(str(tmp_path / f"y{ARCHIVE}")).get_annotations()) == 1
+
+
+def test_damaged_samples_are_read_once_they_are_needed(tmp_path: Path):
+    path = written(tmp_path)
+    frames = load_frames(path)
+    next(frames)
+    with path.with_suffix(DATA).open("r+b") as stream:
+        stream.truncate(400)
+    with pytest.raises(IntegrityError, match="truncated"):
+        next(frames)

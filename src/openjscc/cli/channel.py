@@ -35,10 +35,10 @@ def channel(
     """
     from ..channels import make_channel
     from ..radio import pass_channel
-    from ..recording import PIPE, check_recording, load_frames, save_frames
+    from ..recording import PIPE, check_recording, check_writable, load_frames, save_frames
 
     check_recording(recording)
-    check_recording(output)
+    check_writable(output, force)
     law, snr_db = make_channel(name), one_snr(snr)
     bursts = (pass_channel(burst, law, snr_db, seed=seed, trial=trial, tell_noise=tell_noise) for burst in load_frames(recording))
     count = save_frames(output, bursts, overwrite=force)

@@ -51,23 +51,25 @@ def tx(
 
     \b
     openjscc tx photo.jpg --model adjscc.photo --ratio 1/16 --snr 10 -o frame.sigmf-meta
-    openjscc tx photo.jpg --snr 10 -o - | openjscc channel - --snr 10 -o - | openjscc rx - -o received.png
+    openjscc tx photo.jpg --snr 10 | openjscc channel - --snr 10 | openjscc rx - -o received.png
     """
+    from ..channels import make_channel
     from ..codec import check_task
     from ..data.bundled import sample_photo
     from ..data.images import read_image
     from ..devices import exact_float32, find_device
     from ..radio import transmit_frames
-    from ..recording import PIPE, check_recording, save_frames
+    from ..recording import PIPE, check_writable, save_frames
     from ..systems import default_system, load
     from ..units import parse_ratio
 
-    check_recording(output)
+    check_writable(output, force)
     snr_db, asked = None if snr is None else one_snr(snr), None if ratio is None else parse_ratio(ratio)
     if uses is not None and asked is not None:
         raise UsageError(f"--uses {uses} and --ratio {ratio}", "give one of them")
     if as_json and str(output) == PIPE:
         raise UsageError("--json and a recording, both on standard output", "write the recording to a file with -o")
+    law = make_channel(channel)
     paths = [path for given in (images or [sample_photo()]) for path in _images(given)]
     wanted = task_of(task, request, sentence_model)
     name = model or default_system(wanted.task, requested=request is not None or task is not None)
@@ -83,7 +85,7 @@ def tx(
                     codec,
                     image.pixels[None],
                     snr_db=snr_db,
-                    channel=channel,
+                    channel=law,
                     ratio=asked,
                     task=wanted.task,
                     uses=uses,
