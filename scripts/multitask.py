@@ -185,7 +185,7 @@ def needed(codec: LearnedCodec, task: str) -> tuple[dict[str, int], dict[str, in
     side = frame.side if frame.side.scale is None else replace(frame.side, scale=frame.side.scale.detach())
     frame.symbols.abs().sum().backward()
     sent = touched(codec)
-    result = codec.decode(Received(frame.symbols.detach(), torch.tensor([0.1]), None, frame.length, side))
+    result = codec.decode_payload(Received(frame.symbols.detach(), torch.tensor([0.1]), None, frame.length), side)
     found = result.image if task == RECONSTRUCTION else result.segmentation
     assert found is not None
     found.sum().backward()

@@ -21,7 +21,7 @@ from typing import Any
 
 from openjscc.bench import Record, Sweep, evaluate
 from openjscc.bench.perception import DEFAULT_METRICS, RECONSTRUCTION, SEGMENTATION, open_networks
-from openjscc.bench.records import write_records
+from openjscc.bench.records import ACCOUNT, FIRST_ACCOUNT, write_records
 from openjscc.codec import adapts_rate, ratios_for
 from openjscc.data.datasets import PictureDataset, open_dataset
 from openjscc.models import WeightInfo, create, export, load
@@ -166,6 +166,11 @@ def table(records: list[Record], metric: str) -> str:
     return "\n".join(lines)
 
 
+def first_account(records: list[Record]) -> str:
+    """A paragraph where records are of the first account."""
+    return f"{FIRST_ACCOUNT}\n\n" if any(record.account < ACCOUNT for record in records) else ""
+
+
 def card(info: WeightInfo, state: TrainingState, records: list[Record]) -> str:
     """The page about a weight."""
     training, recipe = info.training, info.training["recipe"]
@@ -203,7 +208,7 @@ Recipe: `{training["recipe_name"]}` with the values stored in the weight's heade
 
 ## Measured
 
-{sections(records, info.name, recipe["step"])}
+{first_account(records)}{sections(records, info.name, recipe["step"])}
 
 ## Limits
 

@@ -46,7 +46,7 @@ def compute(func: Any, args: tuple, kwargs: dict) -> Any:
     far = any(isinstance(tensor, Far) for tensor in tensors)
     if far and packet not in (aten._to_copy, aten.copy_) and any(t.ndim and not isinstance(t, Far) for t in tensors):
         raise RuntimeError(f"{func}: tensors of two devices")
-    there = far if asked is None else torch.device(asked).type == FAR.type
+    there = far if asked is None else torch.device(asked) == FAR  # "meta" alone is that of PyTorch
     if there and kwargs.get("generator") is not None:
         raise RuntimeError(f"{func}: a generator of another device")
     if asked is not None and there:

@@ -56,7 +56,7 @@ class PixelCodec:
         energy = payload.abs().square().sum(1, keepdim=True)
         payload = torch.cat([payload, (payload.shape[1] + 1 - energy).sqrt()], dim=1)
         sent = torch.full((batch,), payload.shape[1])
-        return self.header.frame(payload, sent, Side(height, width, scale=scale), conditions.snr_db)
+        return self.header.frame(payload, sent, Side(height, width, scale=scale), conditions)
 
     def decode(self, received: Received) -> Reconstruction:
         side, ok = self.header.read(received)

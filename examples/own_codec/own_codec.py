@@ -20,7 +20,7 @@ class Uncoded:
         scale = quantize_scale(symbols.abs().square().mean(1).sqrt())
         length = torch.full((len(x),), symbols.shape[1], device=x.device)
         side = Side(*x.shape[-2:], scale=scale)
-        return self.header.frame(normalize_power(symbols, length), length, side, conditions.snr_db)
+        return self.header.frame(normalize_power(symbols, length), length, side, conditions)
 
     def decode(self, received: Received) -> Reconstruction:
         side, ok = self.header.read(received)  # all that the receiver knows is in the symbols

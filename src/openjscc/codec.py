@@ -50,6 +50,7 @@ class Conditions:
             None: the codec's default; a codec with a policy (`adapts_rate`) then chooses for every picture.
         task: what the receiver wants, one of `TASKS`.
         fading: the law of the gain, where the channel fades; None: it does not, or nobody knows.
+        fades: the channel is known to fade, whatever its law.
         uses: channel uses that each frame is given, header included. Only for a codec of any ratio (`takes_any_ratio`), and
             instead of ``ratio``.
     """
@@ -58,6 +59,7 @@ class Conditions:
     ratio: float | torch.Tensor | None = None
     task: str = "reconstruction"
     fading: Fading | None = None
+    fades: bool = False
     uses: int | None = None
 
 

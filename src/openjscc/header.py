@@ -3,11 +3,12 @@
 A header is a row of bits with a CRC, coded by a polar code and sent as QPSK symbols at the front of the frame::
 
     full:  [version 2][identity 16][H-1, W-1][rate 6][task 2][scale 10, or uses][CRC 16] --polar code--> QPSK
-    short: [rate and task, 6 bits] --block code of 40 bits--> 20 QPSK symbols
+    short: [rate and task] or [rate and task][scale] --block code--> 20 or 30 QPSK symbols
 
 There are four full layouts (`LAYOUTS`): sides up to 1024 pixels or larger, and a codec's scale or a digital link's channel uses
 as the last field. The short header is for images of an agreed size, sent with an agreed codec. A transmitter that knows an SNR
-below 0 dB sends a full header four times. The receiver tries these forms in turn, and the CRC decides.
+below 0 dB, or that the channel fades, sends a full header four times. The receiver tries these forms in turn, and the CRC
+decides.
 
 Nothing of the header is known to the receiver beforehand but the codec's own format (`HeaderFormat`). `HeaderFormat.read` makes
 `openjscc.codec.Side` from received symbols; `listen` reads full headers of any codec.
@@ -25,7 +26,7 @@ from functools import cached_property
 import numpy as np
 import torch
 
-from .codec import Frame, Received, Side
+from .codec import Conditions, Frame, Received, Side
 from .crc import crc
 from .errors import UsageError
 from .polar import PolarCode
@@ -39,7 +40,8 @@ SCALE_STEP_DB = 1 / 16
 MAX_SIDE = 2**16
 
 REPEATS = 4
-"""How often a full header is sent where the transmitter knows an SNR below `REPEAT_BELOW_DB`."""
+"""How often a full header is sent where the transmitter knows an SNR below `REPEAT_BELOW_DB`, or that the channel fades: there
+the payload of a learned codec degrades where a header that is sent once is lost."""
 REPEAT_BELOW_DB = 0.0
 MASKS = {1: 0x3C96, REPEATS: 0x5A5A}
 """Added to the CRC: silence is no header, and the first of several repetitions is none that is sent once."""
@@ -87,19 +89,68 @@ LAYOUTS = (
     )),
 )  # fmt: skip
 
-WORDS = 64
-WORD_BITS = 40
-WORD_COLUMNS = (
-    1, 2, 4, 7, 8, 9, 11, 12, 13, 14, 15, 16, 19, 21, 22, 25, 26, 28, 31, 32,
-    33, 35, 37, 38, 41, 42, 43, 44, 47, 49, 50, 51, 52, 53, 54, 55, 56, 59, 61, 62,
+
+@dataclass(frozen=True)
+class ShortCode:
+    """The code of a short header: a linear block code whose every word is compared with what was received.
+
+    Attributes:
+        bits: information bits.
+        words: all codewords, uint8 ``(2^bits, n)``.
+        scale_bits: of them, at the end, for the scale of the symbols.
+        fit: correlation with the likeliest word, as a share of the sum of all magnitudes, below which there is no short header.
+    """
+
+    bits: int
+    words: np.ndarray
+    scale_bits: int
+    fit: float
+
+    @property
+    def uses(self) -> int:
+        """Channel uses."""
+        return self.words.shape[1] // 2
+
+    @property
+    def choices(self) -> int:
+        """Pairs of rate and task that it can tell apart."""
+        return 2 ** (self.bits - self.scale_bits)
+
+
+def _linear(columns: Sequence[int], bits: int) -> np.ndarray:
+    """Codewords of a generator matrix whose columns are numbers of so many bits."""
+    return np.array([[(word & column).bit_count() & 1 for column in columns] for word in range(2**bits)], dtype=np.uint8)
+
+
+def _cyclic(generator: int, bits: int) -> np.ndarray:
+    """Codewords of a shortened cyclic code: all multiples of a generator polynomial."""
+    length = bits + generator.bit_length() - 1
+    rows = np.array([[generator << shift >> place & 1 for place in reversed(range(length))] for shift in range(bits)])
+    numbers = np.arange(2**bits)[:, None] >> np.arange(bits) & 1
+    return (numbers @ rows % 2).astype(np.uint8)
+
+
+PLAIN = ShortCode(
+    6,
+    _linear(
+        (
+            1, 2, 4, 7, 8, 9, 11, 12, 13, 14, 15, 16, 19, 21, 22, 25, 26, 28, 31, 32,
+            33, 35, 37, 38, 41, 42, 43, 44, 47, 49, 50, 51, 52, 53, 54, 55, 56, 59, 61, 62,
+        ),
+        6,
+    ),
+    0,
+    0.5,
 )  # fmt: skip
-"""Generator of the short header's linear (40, 6) code, a column as a number of 6 bits: least distance 18, found by a search that
-minimised the union bound at 0 dB."""
-WORD_POSTERIOR = 0.8
+"""(40, 6), least distance 18: found by a search that minimised the union bound at 0 dB. For codecs without a scale."""
+
+SCALED = ShortCode(12, _cyclic(0x156B51C674D7D, 12), 9, 0.55)
+"""(60, 12), least distance 24: the even words of the BCH code of length 63 with designed distance 23, shortened by 3."""
+
+SHORT_POSTERIOR = 0.8
 """A short header whose likeliest value has a smaller posterior probability is lost (an erasure)."""
-WORD_FIT, WORD_SURE = 0.5, 0.8
-"""Correlation with the likeliest word, as a share of the sum of all magnitudes, below which there is no short header; and from
-which no full one is looked for."""
+SHORT_SURE = 0.8
+"""Share of the magnitudes, as `ShortCode.fit`, from which no full header is looked for."""
 
 
 def index_bits(count: int) -> int:
@@ -118,9 +169,13 @@ def scale_of(index: torch.Tensor) -> torch.Tensor:
     return (10 ** ((SCALE_LOWEST_DB + SCALE_STEP_DB * index.double()) / 20)).float()
 
 
-def quantize_scale(scale: torch.Tensor) -> torch.Tensor:
-    """The scale ``(B,)`` that the receiver reads from the header; the gradient is that of the unrounded one."""
-    read = scale_of(scale_index(scale.detach()))
+def quantize_scale(scale: torch.Tensor, coarse: bool = False) -> torch.Tensor:
+    """The scale ``(B,)`` that the receiver reads from the header; the gradient is that of the unrounded one.
+
+    Short headers are ``coarse``: they have every other step.
+    """
+    index = scale_index(scale.detach())
+    read = scale_of(index // 2 * 2 if coarse else index)
     return scale + (read.to(scale.dtype) - scale).detach()
 
 
@@ -150,8 +205,8 @@ class HeaderFormat:
 
     Attributes:
         identity: the 16 bits that name the codec and its parameters (`identity_of`).
-        agreed_size: ``(H, W)`` that both ends know (a data set's fixed size): such an image has a short header, of a codec
-            without a scale and with at most 64 pairs of rate and task. None: headers are full.
+        agreed_size: ``(H, W)`` that both ends know (a data set's fixed size): such an image has a short header, where that
+            has room for the codec's pairs of rate and task (64, with a scale 8). None: headers are full.
         rates: number of rates that the codec chooses from, at most 64.
         tasks: the tasks that the codec chooses from, at most 4.
         scale: the scale of the symbols is sent.
@@ -177,41 +232,55 @@ class HeaderFormat:
         """The full layouts that the codec uses, by the size of the image."""
         return tuple(layout for layout in LAYOUTS if layout.counts_uses == self.counts_uses)
 
+    @cached_property
+    def short(self) -> ShortCode | None:
+        """The code of short headers; None where the codec has none."""
+        code = SCALED if self.scale else PLAIN
+        return code if self.agreed_size is not None and self.rates * len(self.tasks) <= code.choices else None
+
     def is_short(self, height: int, width: int) -> bool:
         """Whether an image of that size has a short header."""
-        agreed = self.agreed_size is not None and (height, width) == tuple(self.agreed_size)
-        return agreed and not self.scale and self.rates * len(self.tasks) <= WORDS
+        return self.short is not None and self.agreed_size is not None and (height, width) == tuple(self.agreed_size)
 
-    def uses(self, height: int, width: int, snr_db: float | None = None) -> int:
-        """Channel uses of the header of an ``height`` x ``width`` image, where the transmitter knows that SNR (None: none).
+    def quantize(self, scale: torch.Tensor, height: int, width: int) -> torch.Tensor:
+        """`quantize_scale` as the header of an image of that size has it."""
+        return quantize_scale(scale, coarse=self.is_short(height, width))
+
+    def uses(self, height: int, width: int, snr_db: float | None = None, fades: bool = False) -> int:
+        """Channel uses of the header of an ``height`` x ``width`` image.
+
+        Args:
+            height: H.
+            width: W.
+            snr_db: the SNR in dB that the transmitter knows; None: none.
+            fades: it knows that the channel fades.
 
         Raises:
             UsageError: for an image of more than 65536 pixels on a side.
         """
-        if self.is_short(height, width):
-            return WORD_BITS // 2
-        repeats = REPEATS if snr_db is not None and snr_db < REPEAT_BELOW_DB else 1
+        if self.short is not None and self.is_short(height, width):
+            return self.short.uses
+        repeats = REPEATS if fades or (snr_db is not None and snr_db < REPEAT_BELOW_DB) else 1
         return repeats * self._layout(height, width).uses
 
-    def lengths(self, height: int, width: int, snr_db: torch.Tensor | None, batch: int) -> torch.Tensor:
-        """`uses` of each of B images, int64 ``(B,)`` on the CPU; ``snr_db`` ``(B,)`` or None."""
+    def lengths(self, height: int, width: int, conditions: Conditions, batch: int) -> torch.Tensor:
+        """`uses` of each of B images under these conditions, int64 ``(B,)`` on the CPU."""
+        snr_db = conditions.snr_db
         known = [None] * batch if snr_db is None else snr_db.detach().cpu().expand(batch).tolist()
-        return torch.tensor([self.uses(height, width, snr) for snr in known])
+        return torch.tensor([self.uses(height, width, snr, conditions.fades) for snr in known])
 
-    def frame(
-        self, payload: torch.Tensor, sent: torch.Tensor, side: Side, snr_db: torch.Tensor | None, genie: object = None
-    ) -> Frame:
+    def frame(self, payload: torch.Tensor, sent: torch.Tensor, side: Side, conditions: Conditions, genie: object = None) -> Frame:
         """The payload with its header in front.
 
         Args:
             payload: complex64 ``(B, k)``, mean energy 1 over the first ``sent`` symbols, zero after them.
             sent: int64 ``(B,)``.
             side: what the header says. ``uses`` and ``head`` are filled in here.
-            snr_db: ``(B,)`` that the transmitter knows, or None.
+            conditions: what the transmitter knows of the channel decides how often the header is sent.
             genie: see `openjscc.codec.Frame`.
         """
         batch, device = len(payload), payload.device
-        head = self.lengths(side.height, side.width, snr_db, batch)
+        head = self.lengths(side.height, side.width, conditions, batch)
         length = sent + head.to(device)
         side = side.replace(head=head.to(device), uses=length)
         front = self.symbols(side, batch, head).to(device)
@@ -236,9 +305,8 @@ class HeaderFormat:
         batch, k = received.symbols.shape
         device = received.symbols.device
         found: list[Fields | None] = [None] * batch
-        most = WORD_BITS // 2 if self.agreed_size is not None else 0
-        llr = header_llr(received, min(max(most, REPEATS * self.layouts[-1].uses), k))
-        words = self._words(llr) if self.agreed_size is not None and self.is_short(*self.agreed_size) else {}
+        llr = header_llr(received, min(REPEATS * self.layouts[-1].uses, k))
+        words = self._words(llr, self.short) if self.short is not None else {}
         for row, (fields, sure) in words.items():
             if sure:
                 found[row] = fields
@@ -286,8 +354,12 @@ class HeaderFormat:
         head = head.cpu()
         rate = (side.rate if side.rate is not None else torch.zeros(batch, dtype=torch.int64)).cpu().expand(batch)
         task = self.tasks.index(side.task)
-        if self.is_short(side.height, side.width):
-            return _qpsk(_WORDS[(task * self.rates + rate).numpy()])
+        if self.short is not None and self.is_short(side.height, side.width):
+            number = task * self.rates + rate
+            if self.scale:
+                scale = torch.ones(batch) if side.scale is None else side.scale.detach().cpu()
+                number = number << self.short.scale_bits | scale_index(scale) >> SCALE_BITS - self.short.scale_bits
+            return _qpsk(self.short.words[number.numpy()])
         layout = self._layout(side.height, side.width)
         if layout.counts_uses:
             assert side.uses is not None
@@ -311,25 +383,24 @@ class HeaderFormat:
             rows.append(np.tile(coded, most))
         return _qpsk(np.stack(rows))
 
-    def _words(self, llr: np.ndarray) -> dict[int, tuple[Fields, bool]]:
+    def _words(self, llr: np.ndarray, code: ShortCode) -> dict[int, tuple[Fields, bool]]:
         """What the rows say as short headers, where that is likely: fields, and whether no other reading need be tried."""
         assert self.agreed_size is not None
-        if llr.shape[1] < WORD_BITS:
+        if llr.shape[1] < 2 * code.uses:
             return {}
-        known = self.rates * len(self.tasks)
-        part = llr[:, :WORD_BITS].astype(np.float64)
-        correlation = part @ (1.0 - 2.0 * _WORDS[:known].T)
-        best = correlation.argmax(axis=1)
-        top = correlation.max(axis=1)
+        known = self.rates * len(self.tasks) << code.scale_bits
+        part = llr[:, : 2 * code.uses].astype(np.float64)
+        correlation = part @ (1.0 - 2.0 * code.words[:known].T)
+        best, top = correlation.argmax(axis=1), correlation.max(axis=1)
         posterior = 1 / np.exp((correlation - top[:, None]) / 2).sum(axis=1)
-        magnitude = np.abs(part).sum(axis=1)
+        fit = top / np.maximum(np.abs(part).sum(axis=1), 1e-30)
         found = {}
-        for row in range(len(llr)):
-            if posterior[row] < WORD_POSTERIOR or top[row] < WORD_FIT * magnitude[row]:
-                continue
-            task, rate = divmod(int(best[row]), self.rates)
-            fields = Fields(VERSION, self.identity, *self.agreed_size, rate, task, 0, False, WORD_BITS // 2)
-            found[row] = (fields, bool(top[row] >= WORD_SURE * magnitude[row]))
+        for row in np.flatnonzero((posterior >= SHORT_POSTERIOR) & (fit >= code.fit)).tolist():
+            pair, scale = divmod(int(best[row]), 2**code.scale_bits)
+            task, rate = divmod(pair, self.rates)
+            value = scale << SCALE_BITS - code.scale_bits if self.scale else 0
+            fields = Fields(VERSION, self.identity, *self.agreed_size, rate, task, value, False, code.uses)
+            found[row] = fields, bool(fit[row] >= SHORT_SURE)
         return found
 
 
@@ -424,8 +495,3 @@ def _qpsk(bits: np.ndarray) -> torch.Tensor:
     """Bits ``(B, 2k)`` to unit-energy QPSK symbols complex64 ``(B, k)``."""
     level = torch.from_numpy((1.0 - 2.0 * bits.astype(np.float32)) / math.sqrt(2.0))
     return torch.view_as_complex(level.unflatten(1, (-1, 2)).contiguous())
-
-
-_WORDS = (
-    np.array([[bin(word & column).count("1") & 1 for column in WORD_COLUMNS] for word in range(WORDS)], dtype=np.uint8)
-)  # fmt: skip

@@ -159,7 +159,7 @@ def encode(
     fading = channel.fading if takes_any_ratio(codec) else None  # the learned ones have no use for it
     with torch.no_grad(), timing() as watch:
         start = _clock(x.device)
-        frame = codec.encode(x, Conditions(known, ratio, task, fading, uses))
+        frame = codec.encode(x, Conditions(known, ratio, task, fading, channel.fades, uses))
         encoded = _clock(x.device)
     power = mean_power(frame.symbols, frame.length)
     if bool((wrong := (power - 1).abs() > POWER_TOLERANCE).any()):  # a NaN passes: it shows in what arrives

@@ -29,7 +29,6 @@ from .errors import IntegrityError, MissingError, OpenJSCCError, UsageError, unk
 from .header import LAYOUTS, REPEATS, VERSION, Fields, HeaderFormat, identity_of, listen, measured_noise_var
 from .link import SNR, encode, receive
 from .recording import Burst
-from .systems import DIGITAL_SYSTEMS, composite_parts, load, other_systems
 
 
 @dataclass(frozen=True)
@@ -236,6 +235,8 @@ class Receiver:
         return length if side.head is not None and length > int(side.head[0]) else None
 
     def _load(self, name: str) -> Codec:
+        from .systems import load  # slow, and a channel needs none of it
+
         if name not in self._codecs:
             while len(self._codecs) >= MOST_CODECS:
                 del self._codecs[next(iter(self._codecs))]
@@ -279,6 +280,7 @@ class Receiver:
     def _is_at_hand(self, name: str) -> bool:
         """Whether a recording may name that system: one by name, with options or a task network by name, and no file."""
         from .models._weights import weight_files
+        from .systems import DIGITAL_SYSTEMS, composite_parts, other_systems
         from .tasks import other_task_networks, released_names
 
         if name in self._codecs:
@@ -309,6 +311,7 @@ def receive_frames(
 def known_systems() -> dict[int, str]:
     """Systems at hand by the identity in a header: released weights, digital systems by their default names, other packages'."""
     from .models._weights import read_info, weight_files
+    from .systems import DIGITAL_SYSTEMS, load, other_systems
 
     known: dict[int, str] = {}
     for name in other_systems():

@@ -148,4 +148,7 @@ def test_any_flags(options: list[tuple[str, ...]]) -> None:
 def test_every_sensible_value_sends(snr_db: float, channel: str, ratio: str) -> None:
     with _empty_folder() as folder:
         (folder / "p.png").write_bytes(PNG)
-        assert _check("p.png", "--snr", str(snr_db), "--channel", channel, "--ratio", ratio) == 0
+        code = _check("p.png", "--snr", str(snr_db), "--channel", channel, "--ratio", ratio)
+        assert code in (0, 1)  # 1: the header was lost
+        assert code == 0 or channel != "awgn" or snr_db < -5
+        assert len(_received()) == 2

@@ -62,7 +62,7 @@ def test_masks_beside_the_truth(openjscc, study: Path) -> None:
     good, lost = kept["jpeg-capacity+shades", "a.jpg"], kept["jpeg-ldpc:mcs=64qam-5/6-n1944+shades", "a.jpg"]
     assert (good.task, good.psnr, good.ok, lost.ok) == ("segmentation", None, True, False)
     assert good.miou is not None
-    assert lost.miou == 0.0
+    assert lost.miou == pytest.approx(64 / 127 / 2)  # background is right on 64 of 127 columns, the person is not found
     picture = kept["adjscc", "b.jpg"]
     assert (picture.task, picture.miou) == ("reconstruction", None)
     assert picture.uses is not None

@@ -26,7 +26,7 @@ def test_picture_report_and_path(openjscc, photo: Path) -> None:
     assert Image.open("photo-received.png").size == (40, 24)
     with Image.open("photo-received-side-by-side.png") as both:
         assert both.width > 80
-    uses = 33 + 8 * 10 * 6  # 32 bits of size and 1 of rate, 8 symbols a position
+    uses = 124 + 8 * 10 * 6  # the header, and 8 symbols a position
     assert f"k = {uses} channel uses, CBR 1/6 ({uses / 2880:.6f}" in result.err
     for word in ("40x24", "adjscc.photo", "PSNR", "SSIM", "encode", "decode", "awgn at 10 dB"):
         assert word in result.err
@@ -41,13 +41,13 @@ def test_bundled_photo_without_arguments(openjscc) -> None:
 
 def test_json_has_exactly_the_documented_keys(openjscc, photo: Path) -> None:
     result = openjscc(
-        "send", photo, "--json", "--snr", "-3.5", "--seed", 7, "--channel", "RAYLEIGH:block", "--ratio", "1/12", "-o", "x.png"
+        "send", photo, "--json", "--snr", "-3.5", "--seed", 8, "--channel", "RAYLEIGH:block", "--ratio", "1/12", "-o", "x.png"
     )
     result.assert_ok()
     report = json.loads(result.out)
     assert list(report) == KEYS
     assert {key: report[key] for key in KEYS[:-1]} == {
-        "image": str(photo), "channel": "rayleigh:block", "snr_db": -3.5, "seed": 7, "task": "reconstruction",
+        "image": str(photo), "channel": "rayleigh:block", "snr_db": -3.5, "seed": 8, "task": "reconstruction",
         "request": None, "task_network": None,
     }  # fmt: skip
     (system,) = report["systems"]
@@ -56,7 +56,7 @@ def test_json_has_exactly_the_documented_keys(openjscc, photo: Path) -> None:
     assert system["weight"] == "adjscc.photo"
     assert system["ok"] is True
     assert system["output"] == "x.png"
-    assert system["channel_uses"] == 33 + 4 * 10 * 6
+    assert system["channel_uses"] == 4 * 124 + 4 * 10 * 6  # told of an SNR below 0 dB, it sends the header four times
     assert system["bandwidth_ratio"] == pytest.approx(system["channel_uses"] / (3 * 40 * 24), rel=1e-12)
     assert system["encode_ms"] > 0
     assert system["decode_ms"] > 0
@@ -231,7 +231,7 @@ def test_a_lost_model_is_exit_code_1_with_a_picture(openjscc, make_picture) -> N
     (system,) = json.loads(result.out)["systems"]
     assert system["ok"] is False
     assert system["psnr"] is None
-    assert system["channel_uses"] == int(0.2 * 3 * 160 * 96) + 33
+    assert system["channel_uses"] == int(0.2 * 3 * 160 * 96) + 148
     assert (np.array(Image.open("large-received.png")) == 128).all()
 
 
@@ -247,7 +247,7 @@ def test_without_a_learned_system_the_first_one_sets_the_uses(openjscc, make_pic
     systems = ["--model", "jpeg-capacity", "--compare", "jpeg-ldpc,jpeg-capacity,webp-capacity"]
     report = json.loads(openjscc("send", photo, *systems, "--ratio", "1/8", "--json").out)["systems"]
     assert [system["system"] for system in report] == ["jpeg-capacity", "jpeg-ldpc", "webp-capacity"]
-    assert {system["channel_uses"] for system in report} == {160 * 96 * 3 // 8 + 33}
+    assert {system["channel_uses"] for system in report} == {160 * 96 * 3 // 8 + 148}
 
 
 def test_one_weight_under_two_names_is_sent_once(openjscc, photo: Path) -> None:

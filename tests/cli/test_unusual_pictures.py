@@ -70,7 +70,7 @@ def test_sizes(openjscc, make_picture: Callable[..., Path], tmp_path: Path, size
     system = json.loads(result.out)["systems"][0]
     width, height = size
     padded = -(-width // 4) * -(-height // 4)
-    assert system["channel_uses"] == 33 + 8 * padded
+    assert system["channel_uses"] == 124 + 8 * padded
     assert system["bandwidth_ratio"] == pytest.approx(system["channel_uses"] / (3 * width * height))
     with Image.open("p-received.png") as image:
         assert image.size == size

@@ -17,7 +17,7 @@ from openjscc.models.layers import tiling
 from openjscc.models.layers.policy import draw, fixed, temperature_at, thermometer
 from openjscc.units import channel_uses_per_pixel
 
-HEADER = 1 + 3  # flag of the agreed size; which of five rates
+SHORT, SCALED = 20, 30  # headers of the agreed size, without and with a scale
 NAN = float("nan")
 
 
@@ -112,9 +112,9 @@ def test_forced_rates() -> None:
     codec = small(send_scale=False)
     x = pictures(5)
     frame = codec.encode(x, Conditions(ratio=torch.tensor(codec.ratios)))
-    assert frame.length.tolist() == [256 + HEADER, 320 + HEADER, 384 + HEADER, 448 + HEADER, 512 + HEADER]
+    assert frame.length.tolist() == [256 + SHORT, 320 + SHORT, 384 + SHORT, 448 + SHORT, 512 + SHORT]
     assert frame.bandwidth_ratio.tolist() == pytest.approx([length / 3072 for length in frame.length.tolist()])
-    assert codec.encode(x, Conditions(ratio=1 / 8)).length.tolist() == [384 + HEADER] * 5
+    assert codec.encode(x, Conditions(ratio=1 / 8)).length.tolist() == [384 + SHORT] * 5
 
 
 def test_the_choice_is_told_and_counted(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -123,14 +123,14 @@ def test_the_choice_is_told_and_counted(monkeypatch: pytest.MonkeyPatch) -> None
     assert not adapts_rate(create("adjscc", "cifar10"))
     choosing(codec, [3, 0, 4], monkeypatch)
     result = transmit(codec, "awgn", pictures(3), 10.0)
-    frame = result.frame
-    assert frame.side.rate is not None
-    assert frame.side.rate.tolist() == [3, 0, 4]
-    scale = 10
-    assert frame.length.tolist() == [448 + HEADER + scale, 256 + HEADER + scale, 512 + HEADER + scale]
-    assert result.bandwidth_ratio.tolist() == pytest.approx([462 / 3072, 270 / 3072, 526 / 3072])
-    bits = codec.header.bits(frame.side, 3)
-    assert bits[:, 1:4].tolist() == [[0, 1, 1], [0, 0, 0], [1, 0, 0]]
+    assert result.frame.length.tolist() == [448 + SCALED, 256 + SCALED, 512 + SCALED]
+    assert result.bandwidth_ratio.tolist() == pytest.approx([478 / 3072, 286 / 3072, 542 / 3072])
+    side, ok = codec.header.read(result.received)
+    assert ok.all()
+    assert side is not None
+    assert side.rate is not None
+    assert side.rate.tolist() == [3, 0, 4]
+    assert torch.equal(side.scale, result.frame.side.scale)
 
 
 def test_the_policy_hears_the_picture_and_the_snr() -> None:

@@ -51,21 +51,27 @@ def test_the_network_looks_at_what_arrives() -> None:
     assert set(scores.argmax(1).unique().tolist()) > {0}
 
 
-def test_of_a_lost_picture_the_grey_one_is_segmented() -> None:
-    """Whatever the codec shows for it."""
+def test_of_a_lost_picture_all_is_background() -> None:
+    """Whatever the codec shows for it, and the network sees in that."""
 
     class Loses(PixelCodec):
         def decode(self, received) -> Reconstruction:
-            return Reconstruction(image=torch.zeros(2, 3, 16, 16), ok=torch.tensor([False, True]))
+            return Reconstruction(image=torch.full((2, 3, 16, 16), 0.5), ok=torch.tensor([False, True]))
 
     result = transmit(CompositeCodec(Loses(), Shades()), "awgn", pictures(2), snr_db=10, task="segmentation")
     scores = result.reconstruction.segmentation
     assert scores is not None
     first, second = scores.argmax(1)
-    assert first.unique().tolist() == [VOC.index("sheep")]
-    assert second.unique().tolist() == [VOC.index("background")]
+    assert first.unique().tolist() == [VOC.index("background")]
+    assert second.unique().tolist() == [VOC.index("sheep")]
     assert result.reconstruction.ok is not None
     assert result.reconstruction.ok.tolist() == [False, True]
+    silence = transmit(CompositeCodec(PixelCodec(), Shades()), "awgn", pictures(2), snr_db=-40, task="segmentation")
+    assert silence.reconstruction.ok is not None
+    assert not silence.reconstruction.ok.any()
+    assert silence.reconstruction.segmentation is not None
+    assert silence.reconstruction.segmentation.shape == (2, len(VOC), 16, 16)
+    assert silence.reconstruction.segmentation.argmax(1).unique().tolist() == [VOC.index("background")]
 
 
 def test_what_the_parts_must_be(make_codec) -> None:

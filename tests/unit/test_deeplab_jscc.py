@@ -97,14 +97,14 @@ def test_what_comes_out_is_checked() -> None:
             assert result is not None
             return replace(super().decode(received), segmentation=result + result.mean(0))
 
-    for cls, message in ((Silent, "nothing comes out"), (Small, "comes out as"), (Mixed, "between a batch and alone")):
+    for cls, message in ((Silent, "nothing comes out"), (Small, "comes out with shape"), (Mixed, "between a batch and alone")):
         with pytest.raises(CheckFailed, match=message):
             check_codec(cls(TINY).eval(), sizes=((16, 24),))
 
 
 def test_the_paper_budget_of_20_kbit_holds() -> None:
     result = transmit(create("deeplab_jscc", "photo").eval(), "awgn", pictures(1, 224, 224), 10.0, task="segmentation")
-    assert int(result.frame.length) == 4736  # 20,000 coded bits at 16-QAM are 5,000
+    assert int(result.frame.length) == 6 * 28 * 28 + 124  # 20,000 coded bits at 16-QAM are 5,000
     assert result.image is None
     assert result.reconstruction.segmentation is not None
     assert result.reconstruction.segmentation.shape == (1, 21, 224, 224)
@@ -121,10 +121,13 @@ def test_both_ends_hear_the_snr_and_the_rate() -> None:
     low, high = (codec.encode(x, Conditions(torch.tensor([snr]), task="segmentation")).symbols for snr in (0.0, 18.0))
     assert not torch.equal(low, high)
     frame = codec.encode(x, Conditions(torch.tensor([10.0]), ratio=codec.ratios[0], task="segmentation"))
-    latent = codec.arrived(received(codec, x)).latent
+    heard = received(codec, x)
+    side, _ = codec.header.read(heard)
+    assert side is not None
+    latent = codec.arrived(heard, side).latent
     quiet, loud = (codec.synthesise(latent, torch.tensor([snr]), torch.tensor([1]), torch.ones(1)) for snr in (0.0, 18.0))
     assert not torch.allclose(quiet, loud)
-    assert int(frame.length) == 2 * 16 + 33  # 2 symbols at 4 x 4 positions; 32 bits of size and 1 of rate
+    assert int(frame.length) == 2 * 16 + 124  # 2 symbols at 4 x 4 positions, and the header
 
 
 def test_atrous_blocks_see_far_and_keep_the_grid() -> None:

@@ -176,13 +176,13 @@ def test_the_encoders_time_does_not_depend_on_what_was_sent_before() -> None:
 
 def test_channel_uses_are_exactly_those_given() -> None:
     x = photo()
-    for uses in (100, 4321):
+    for uses in (200, 4321):
         frame = make_digital(QPSK).encode(x, Conditions(uses=uses))
         assert frame.length.tolist() == [uses]
     frame = make_digital(QPSK).encode(x, Conditions(ratio=1 / 6))
-    assert frame.length.tolist() == [x.numel() // 6 + 33]
+    assert frame.length.tolist() == [x.numel() // 6 + 148]
     frame = make_digital("jpeg-ldpc").encode(photo(1, 32, 32), Conditions(ratio=1 / 6, snr_db=torch.tensor([5.0])))
-    assert frame.length.tolist() == [512 + 1 + 5]  # size agreed, one of 20 schemes
+    assert frame.length.tolist() == [512 + 20]  # the short header, of the agreed size
 
 
 def test_a_lost_frame_is_grey_and_says_so() -> None:
@@ -196,14 +196,17 @@ def test_a_lost_frame_is_grey_and_says_so() -> None:
 
 def test_what_does_not_fit_is_an_outage() -> None:
     """Four symbols carry no file; neither does a picture of one pixel at its ratio. Nothing crashes, and it is reported."""
-    for x, conditions in ((photo(), Conditions(uses=42)), (torch.rand(1, 3, 1, 1), Conditions(ratio=1 / 6))):
+    for x, conditions in ((photo(), Conditions(uses=148 + 4)), (torch.rand(1, 3, 1, 1), Conditions(ratio=1 / 6))):
         codec = make_digital("jpeg-ldpc")
         frame = codec.encode(x, Conditions(torch.tensor([10.0]), conditions.ratio, uses=conditions.uses))
         result = codec.decode(Received(frame.symbols, torch.tensor([1e-3]), None, frame.length))
         assert result.ok is not None
         assert result.ok.tolist() == [False]
-    with pytest.raises(UsageError, match="30 channel uses"):
-        make_digital("jpeg-ldpc").encode(photo(), Conditions(uses=30))
+    with pytest.raises(UsageError, match="148 channel uses") as error:
+        make_digital("jpeg-ldpc").encode(photo(), Conditions(uses=148))
+    assert "its header alone takes 148" in str(error.value.hint)
+    with pytest.raises(UsageError, match="592 channel uses"):
+        make_digital("jpeg-ldpc").encode(photo(), Conditions(torch.tensor([-1.0]), uses=4 * 148))
 
 
 @pytest.mark.parametrize("ratio", [0.0, -1.0, math.nan, math.inf, 10.5, "1/6", [0.1, 0.2]])
@@ -217,7 +220,7 @@ def test_one_wrong_block_loses_the_picture() -> None:
     codec = make_digital(QPSK)
     frame = codec.encode(x, Conditions(ratio=0.25))
     symbols = frame.symbols.clone()
-    symbols[1, 33 + 972 : 33 + 2 * 972] *= -1  # the second block of the second picture, inverted
+    symbols[1, 148 + 972 : 148 + 2 * 972] *= -1  # the second block of the second picture, inverted
     result = codec.decode(Received(symbols, torch.full((2,), 1e-2), None, frame.length))
     assert result.ok is not None
     assert result.ok.tolist() == [True, False]
@@ -239,16 +242,16 @@ def test_packing_shares_blocks_and_their_loss() -> None:
     scheme = "jpeg-ldpc:mcs=16qam-5/6-n1944"
     alone, packed = make_digital(scheme), make_digital(f"{scheme}:pack=6")
     conditions = Conditions(ratio=1 / 6)
-    assert alone.encode(x, conditions).length.tolist() == packed.encode(x, conditions).length.tolist() == [513] * 6
+    assert alone.encode(x, conditions).length.tolist() == packed.encode(x, conditions).length.tolist() == [532] * 6
     frame = packed.encode(x, conditions)
     symbols = frame.symbols.clone()
     noise_var = torch.full((6,), 1e-3)
     good = packed.decode(Received(symbols, noise_var, None, frame.length))
     assert good.ok is not None
     assert good.ok.all()
-    # All symbols of the third picture: coded bits 4096 to 6143, in blocks 2 and 3 (information bits 3240 to 6479); each
+    # All payload symbols of the third picture: coded bits 4096 to 6143, in blocks 2 and 3 (information bits 3240 to 6479); each
     # picture has 1706 information bits.
-    symbols[2, 1:] *= -1
+    symbols[2, 20:] *= -1
     bad = packed.decode(Received(symbols, noise_var, None, frame.length))
     assert bad.ok is not None
     assert bad.ok.tolist() == [True, False, False, False, True, True]
@@ -424,13 +427,13 @@ def test_capacity_of_awgn() -> None:
     codec = make_digital("jpeg-capacity")
     frame = codec.encode(x, Conditions(torch.tensor([10.0]), 1 / 6))
     uses = x.numel() // 6
-    genie = frame.side.genie
-    assert genie is not None
+    assert isinstance(frame.genie, tuple)
+    _, (genie,) = frame.genie
     limit = int(uses * math.log2(11) / 8)
-    assert 0.8 * limit < len(genie[0].data) <= limit  # pyright: ignore[reportAttributeAccessIssue]
+    assert 0.8 * limit < len(genie.data) <= limit
     for noise_db, ok in ((10.0, True), (10.5, True), (8.0, False)):
         noise_var = torch.tensor([10 ** (-noise_db / 10)])
-        result = codec.decode(Received(frame.symbols, noise_var, None, frame.length))
+        result = codec.decode(Received(frame.symbols, noise_var, None, frame.length, frame.genie))
         assert result.ok is not None
         assert result.ok.tolist() == [ok]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -32,11 +33,13 @@ from openjscc.power import mean_power
 TASKS = ("reconstruction", "segmentation")
 
 
-def framed(form: HeaderFormat, side: Side, batch: int = 2, snr_db: float | None = None, payload: int = 40) -> Frame:
+def framed(
+    form: HeaderFormat, side: Side, batch: int = 2, snr_db: float | None = None, payload: int = 40, fades: bool = False
+) -> Frame:
     values = torch.randn(batch, payload, 2, generator=generator(9))
     symbols = torch.view_as_complex(values / values.square().sum(2).mean(1).sqrt()[:, None, None])
     known = None if snr_db is None else torch.full((batch,), snr_db)
-    return form.frame(symbols, torch.full((batch,), payload), side, known)
+    return form.frame(symbols, torch.full((batch,), payload), side, Conditions(known, fades=fades))
 
 
 def heard(frame: Frame, snr_db: float = 30.0, seed: int = 0) -> Received:
@@ -59,8 +62,8 @@ def test_every_field_comes_back(height, width, rates, tasks, agreed, last, snr_d
         height, width = agreed or (height, width)
     rate = torch.tensor(data.draw(st.lists(st.integers(0, rates - 1), min_size=2, max_size=2)))
     task = TASKS[data.draw(st.integers(0, tasks - 1))]
-    scale = quantize_scale(torch.tensor([0.02, 7.0])) if last == "scale" else None
     form = HeaderFormat(data.draw(st.integers(0, 65535)), agreed, rates, TASKS[:tasks], last == "scale", last == "uses")
+    scale = form.quantize(torch.tensor([0.02, 7.0]), height, width) if form.scale else None
     frame = framed(form, Side(height, width, rate=rate, task=task, scale=scale), snr_db=snr_db)
     assert frame.length.tolist() == [form.uses(height, width, snr_db) + 40] * 2
     side, ok = form.read(heard(frame))
@@ -88,10 +91,12 @@ def test_costs():
     assert HeaderFormat(counts_uses=True).uses(2048, 768) == 188
     assert HeaderFormat().uses(512, 768, -0.1) == REPEATS * 124
     assert HeaderFormat().uses(512, 768, 0.0) == 124
+    assert HeaderFormat().uses(512, 768, 20.0, fades=True) == REPEATS * 124
     agreed = HeaderFormat(agreed_size=(32, 32), rates=5, tasks=TASKS)
     assert agreed.uses(32, 32) == agreed.uses(32, 32, -5.0) == 20
     assert agreed.uses(32, 33) == 124
-    assert HeaderFormat(agreed_size=(32, 32), scale=True).uses(32, 32) == 124
+    assert HeaderFormat(agreed_size=(32, 32), rates=5, scale=True).uses(32, 32) == 30
+    assert HeaderFormat(agreed_size=(32, 32), rates=9, scale=True).uses(32, 32) == 124
     assert 124 <= 0.01 * 3 * 768 * 512 / 48  # one per cent of the least ratio
 
 
@@ -139,26 +144,34 @@ def test_losses_at_the_lowest_snr(form: HeaderFormat, size: tuple[int, int], tol
     assert int((~ok).sum()) <= 6
 
 
-def test_losses_of_the_short_header():
-    form = HeaderFormat(7, (32, 32), rates=32, tasks=TASKS)
-    rate = torch.arange(6000) % 32
-    frame = framed(form, Side(32, 32, rate=rate), 6000, payload=236)
+@pytest.mark.parametrize(
+    ("form", "distance"), [(HeaderFormat(7, (32, 32), 32, TASKS), 18), (HeaderFormat(7, (32, 32), 8, scale=True), 24)]
+)
+def test_losses_of_the_short_header(form: HeaderFormat, distance: int):
+    assert form.short is not None
+    assert np.unique(form.short.words, axis=0).shape == form.short.words.shape
+    assert form.short.words[1:].sum(1).min() == distance
+    rate = torch.arange(6000) % form.rates
+    scale = quantize_scale(torch.linspace(0.02, 7, 6000), coarse=True) if form.scale else None
+    frame = framed(form, Side(32, 32, rate=rate, scale=scale), 6000, payload=236)
     side, ok = form.read(heard(frame, 0.0))
     assert side is not None
     assert side.rate is not None
     assert int((~ok).sum()) <= 12
-    assert int((side.rate[ok] != rate[ok]).sum()) <= 4
+    wrong = (side.rate != rate) | (torch.zeros(6000) if scale is None or side.scale is None else side.scale != scale).bool()
+    assert int((wrong & ok).sum()) <= 4
 
 
 def test_fading_takes_the_header_with_the_frame():
     form = HeaderFormat(7, scale=True)
-    frame = framed(form, Side(64, 64, scale=torch.ones(400)), 400)
-    received = make_channel("rayleigh:block")(frame, 0.0, generator(1))
-    assert received.gain is not None
-    _, ok = form.read(received)
-    power = received.gain[:, 0].abs().square()
-    assert ok[power > 1.05].all()  # above 0 dB
-    assert not ok[power < 0.25].any()  # 6 dB below
+    for fades, gain in ((False, 1), (True, 4)):  # four times where the transmitter knows that it fades: 6 dB more
+        frame = framed(form, Side(64, 64, scale=torch.ones(400)), 400, fades=fades)
+        received = make_channel("rayleigh:block")(frame, 0.0, generator(1))
+        assert received.gain is not None
+        _, ok = form.read(received)
+        power = received.gain[:, 0].abs().square() * gain
+        assert ok[power > 1.05].all()  # above 0 dB
+        assert not ok[power < 0.25].any()  # 6 dB below
 
 
 @pytest.mark.parametrize("agreed", [None, (32, 32)])
@@ -216,7 +229,7 @@ def test_mixed_snrs_have_headers_of_their_own_length():
     form = HeaderFormat(1, scale=True)
     values = torch.view_as_complex(torch.randn(3, 50, 2, generator=generator(4)))
     scale = quantize_scale(torch.tensor([0.1, 1.0, 5.0]))
-    frame = form.frame(values, torch.full((3,), 50), Side(8, 8, scale=scale), torch.tensor([5.0, -1.0, 0.0]))
+    frame = form.frame(values, torch.full((3,), 50), Side(8, 8, scale=scale), Conditions(torch.tensor([5.0, -1.0, 0.0])))
     assert frame.length.tolist() == [174, 546, 174]
     side, ok = form.read(heard(frame))
     assert ok.all()

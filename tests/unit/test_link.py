@@ -40,7 +40,7 @@ def test_what_comes_back():
     assert sent.image is not None
     assert sent.image.shape == x.shape
     assert torch.allclose(sent.image[2], x[2], atol=1e-3)
-    assert sent.bandwidth_ratio.tolist() == pytest.approx([(48 + 53) / 105] * 3)
+    assert sent.bandwidth_ratio.tolist() == pytest.approx([(124 + 54) / 105] * 3)
     assert sent.snr_db.tolist() == [0.0, 10.0, 100.0]
     assert sent.encode_ms > 0
     assert sent.decode_ms > 0
@@ -176,6 +176,15 @@ def test_what_the_transmitter_is_told():
     assert told(told_snr_db=None) is None
     assert told(told_snr_db=12.0) == [12.0, 12.0]
     assert told(told_snr_db=torch.tensor([1.0, 2.0])) == [1.0, 2.0]
+
+
+@pytest.mark.parametrize(("channel", "fades"), [("awgn", False), ("rayleigh:block", True), ("rician:4:fast", True)])
+def test_the_transmitter_knows_whether_the_channel_fades(channel: str, fades: bool):
+    codec = PixelCodec()
+    length = transmit(codec, channel, pictures(1), 5.0).frame.length
+    assert codec.conditions is not None
+    assert codec.conditions.fades is fades
+    assert length.tolist() == [(4 if fades else 1) * 124 + 384 + 1]
 
 
 def test_mismatch_does_not_change_the_channel():

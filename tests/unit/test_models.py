@@ -6,7 +6,7 @@ import itertools
 import pytest
 import torch
 
-from openjscc.codec import Conditions, Received
+from openjscc.codec import LOST_GREY, Conditions, Received
 from openjscc.data.bundled import probe
 from openjscc.errors import UsageError
 from openjscc.link import transmit
@@ -107,12 +107,29 @@ def test_lower_rates_are_prefixes_in_the_layout() -> None:
 
 
 def test_side_information_is_counted() -> None:
-    """32 bits of size, 3 of rate and 10 of scale are in the length; an agreed size costs one bit."""
+    """A full header takes 124 symbols, one for an agreed size 20."""
     x = torch.rand(1, 3, 64, 64)
     frame = small("adjscc", "photo").encode(x, Conditions(ratio=1 / 6))
-    assert int(frame.length[0]) == 3 * 64 * 64 // 6 + 45
+    assert int(frame.length[0]) == 3 * 64 * 64 // 6 + 124
     frame = small("adjscc", "cifar10").encode(x[:, :, :32, :32], Conditions(ratio=1 / 6))
-    assert int(frame.length[0]) == 512 + 2
+    assert int(frame.length[0]) == 512 + 20
+
+
+def test_a_header_that_is_not_read_loses_the_picture() -> None:
+    codec = small("adjscc", "photo")
+    x = torch.rand(3, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    result = transmit(codec, "awgn", x, torch.tensor([10.0, -40.0, 10.0]))
+    assert result.reconstruction.ok is not None
+    assert result.reconstruction.ok.tolist() == [True, False, True]
+    assert result.image is not None
+    assert bool((result.image[1] == LOST_GREY).all())
+    assert not bool((result.image[2] == LOST_GREY).all())
+    frame = codec.encode(x, Conditions())
+    cut = Received(frame.symbols[:, :-1], torch.full((3,), 1e-3), None, frame.length - 1)
+    heard = codec.decode(cut)
+    assert heard.ok is not None
+    assert not heard.ok.any()
+    assert heard.image is None
 
 
 @pytest.mark.parametrize("snr_db", [-100.0, 100.0])
@@ -125,8 +142,8 @@ def test_any_allowed_snr_gives_a_picture(config: str, snr_db: float) -> None:
 
 def test_padding_is_counted() -> None:
     frame = small("adjscc", "photo").encode(torch.rand(1, 3, 1, 1), Conditions(ratio=1 / 6))
-    assert int(frame.length[0]) == 32 + 45
-    assert frame.bandwidth_ratio.item() == pytest.approx(77 / 3)
+    assert int(frame.length[0]) == 32 + 124
+    assert frame.bandwidth_ratio.item() == pytest.approx(156 / 3)
 
 
 def test_adjscc_hears_the_snr_and_deepjscc_does_not() -> None:
@@ -140,7 +157,7 @@ def test_adjscc_hears_the_snr_and_deepjscc_does_not() -> None:
 def test_ratio_per_image() -> None:
     codec = small("adjscc", "photo")
     frame = codec.encode(torch.rand(2, 3, 32, 32), Conditions(ratio=torch.tensor([1 / 48, 1 / 6])))
-    assert frame.length.tolist() == [64 + 45, 512 + 45]
+    assert frame.length.tolist() == [64 + 124, 512 + 124]
     with pytest.raises(UsageError, match=r"no bandwidth ratio 1/5") as caught:
         codec.encode(torch.rand(1, 3, 32, 32), Conditions(ratio=1 / 5))
     assert "1/48, 1/24, 1/16, 1/12, 1/6" in caught.value.hint
@@ -203,10 +220,9 @@ def test_the_snr_is_clamped_to_what_the_network_was_made_for() -> None:
         first, second = (codec.encode(x, Conditions(torch.tensor([snr_db]), codec.ratios[0])) for snr_db in (inside, outside))
         assert torch.equal(first.symbols, second.symbols)
         received = (
-            Received(first.symbols, torch.tensor([10 ** (-snr_db / 10)]), None, first.length, first.side)
-            for snr_db in (inside, outside)
+            Received(first.symbols, torch.tensor([10 ** (-snr_db / 10)]), None, first.length) for snr_db in (inside, outside)
         )
-        images = [codec.arrived(each).snr_db for each in received]
+        images = [codec.arrived(each, first.side).snr_db for each in received]
         assert torch.allclose(images[0], images[1])
         assert images[0].item() == pytest.approx(inside, abs=1e-4)
     between = codec.encode(x, Conditions(torch.tensor([(low + high) / 2]), codec.ratios[0]))
@@ -222,5 +238,5 @@ def test_the_effective_snr_is_of_the_symbols_that_are_sent() -> None:
     assert short < long
     noise_var = torch.full((2, long), 0.1)
     noise_var[0, short:] = 1e3
-    found = codec.arrived(Received(frame.symbols, noise_var, None, frame.length, frame.side)).snr_db
+    found = codec.arrived(Received(frame.symbols, noise_var, None, frame.length), frame.side).snr_db
     assert found.tolist() == pytest.approx([10.0, 10.0], abs=1e-4)

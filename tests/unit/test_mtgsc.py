@@ -136,7 +136,7 @@ def test_class_scores_do_not_depend_on_the_loudness_of_pictures() -> None:
     seen: list[torch.Tensor] = []
     codec.receiver.first.register_forward_hook(lambda module, arguments, result: seen.append(arguments[0]))
     scores = [
-        codec.decode(Received(frame.symbols, noise_var, None, frame.length, replace(side, scale=scale))).segmentation
+        codec.decode_payload(Received(frame.symbols, noise_var, None, frame.length), replace(side, scale=scale)).segmentation
         for scale in (side.scale, 3 * side.scale)
     ]
     assert scores[0] is not None

@@ -33,7 +33,7 @@ def test_the_counts_are_in_the_records_and_on_the_page(monkeypatch: pytest.Monke
     assert both["parameters"] == sum(parameter.numel() for parameter in codec.parameters())
     assert picture["parameters"] + segmentation["parameters"] > both["parameters"]
     assert picture["transmitter"] + picture["receiver"] == picture["parameters"]
-    assert segmentation["channel_uses"]["224x224"] == 4748
+    assert segmentation["channel_uses"]["224x224"] == 6 * 28 * 28 + 124
     twice = committed[5]
     assert twice["parameters"] == picture["parameters"] + segmentation["parameters"]
     assert twice["bytes"] == 2 * twice["parameters"]

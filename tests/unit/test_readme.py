@@ -54,6 +54,6 @@ def test_links_lead_somewhere() -> None:
 
 def test_the_commands_exist() -> None:
     verbs = set(re.findall(r"openjscc (\w+)", README))
-    assert verbs <= {"send", "eval", "bench", "plot", "study", "train", "models"}
+    assert verbs <= {"send", "tx", "channel", "rx", "eval", "bench", "plot", "study", "train", "models"}
     for target in re.findall(r"^make (\w+)", README, re.MULTILINE):
         assert f"\n{target}:" in (ROOT / "Makefile").read_text()

@@ -34,7 +34,7 @@ from ..link import Transmission
 from ..tasks import TaskNetwork
 from .perception import check_networks, open_masks, quantities, task_of
 from .points import Measured, Point, computed_on, measure, nominal_ratio, to_records
-from .records import Record, write_records
+from .records import ACCOUNT, Record, write_records
 from .statistics import student_t_975
 from .sweep import check_metrics, enumerate_batches, in_order, stacked, until
 
@@ -318,7 +318,7 @@ def _failed(cell: Cell, networks: Sequence[TaskNetwork], message: str) -> tuple[
             ratio=cell.ratio, mean=None, std=None, ci95=None, images=0, trials=0, bandwidth_ratio=cell.ratio or 0.0,
             parameters=None, macs_per_pixel=None, data=cell.data, seed=cell.seed, told_snr_db=cell.told_snr_db,
             weight_sha256=cell.weight_sha256, data_sha256=cell.data_sha256, masks_sha256=cell.masks_sha256, error=message,
-            task=cell.task,
+            task=cell.task, account=ACCOUNT,
             task_network=None if asked.network is None else asked.network.name,
             task_network_sha256=None if asked.network is None else asked.network.sha256,
         )

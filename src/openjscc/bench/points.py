@@ -27,7 +27,7 @@ from ..tasks import TaskNetwork, perceive
 from ..units import format_ratio
 from .perception import RECONSTRUCTION, SEGMENTATION, metric_of, open_masks, quantities, task_of
 from .provenance import commit, device_name, versions
-from .records import Record
+from .records import ACCOUNT, Record
 from .statistics import FEWEST_PICTURES, Summary, between_95, half_width_95, resampled, summarise
 
 
@@ -298,6 +298,7 @@ def to_records(
             mean_arrived = mean if arrived == images * trials else None
         records.append(
             Record(
+                account=ACCOUNT,
                 system=system,
                 weight=resolved_name(codec),
                 metric=quantity.metric,

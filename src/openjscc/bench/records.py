@@ -19,6 +19,17 @@ from .statistics import FEWEST_PICTURES
 GROUPS = (("system", "weight"), ("channel", "ratio", "snr_db", "task_network"))
 """What records are grouped by in files: those of a system, and of them those of a cell."""
 
+ACCOUNT = 2
+"""Of channel uses and draws, as a record says (`Record.account`): 2 since the header is coded and read (rule C4) and draws have
+seeds of 128 bits (rule C12). Records without the field are of 1."""
+
+FIRST_ACCOUNT = (
+    "**Measured with the first account.** A header took one channel use a bit, and no frame was lost with it; since then it is "
+    "coded and read, takes 20 to 188 uses, and has draws of its own (C4 and C12 of the conventions). These figures have not been "
+    "measured again yet."
+)
+"""What a page says of records of account 1."""
+
 FIGURE_LIMIT = 1e15
 """Largest figure in a record."""
 
@@ -68,6 +79,7 @@ class Record:
         error: what went wrong, where there is no figure.
         infinite: how many of the images x trials have an infinite value: the PSNR of identical images (rule C10).
         mean_finite: the mean without them; None where there are none of them, or nothing else.
+        account: how channel uses were counted and draws made, see `ACCOUNT`.
     """
 
     system: str
@@ -108,6 +120,7 @@ class Record:
     error: str | None = None
     infinite: int = 0
     mean_finite: float | None = None
+    account: int = 1
 
     @property
     def shown_ci95(self) -> float | None:

@@ -17,7 +17,7 @@ from .layout import MEASURED, Curve, Layout, arrange, in_words, metric_label, me
 from .looks import write_figure
 from .markdown import capital, heading, listed, sentence, table_row
 from .plots import NO_BANDS, Chart, draw, without_wide_bands
-from .records import NO_INTERVAL, Record, without_interval, write_records
+from .records import ACCOUNT, FIRST_ACCOUNT, NO_INTERVAL, Record, without_interval, write_records
 from .selection import in_order, select, shown
 from .statistics import RESAMPLES
 from .study import Study, published_points
@@ -201,6 +201,8 @@ def _page(
         parts.append(f"**A quick look at {pictures}, not the whole study.**")
     beside = ["summary.json", *(name for name, tables in ((GAINS, gains), (DIFFERENCES, differences)) if tables)]
     parts.append(f"Made by `{facts.command}` from the records in {' and '.join(f'[{name}]({name})' for name in beside)}.")
+    if any(record.account < ACCOUNT for record in records):
+        parts.append(FIRST_ACCOUNT)
     parts += ["## What was measured", "\n".join(f"- {line}" for line in _measured(records, facts))]
     tables = [_table(section, records, labels) for section in study.table if section.metric not in facts.missing]
     if tables:

@@ -19,7 +19,7 @@ from ..tasks import TaskNetwork
 from .grid import Cell, Plan, Precision, plan_cells
 from .layout import arrange
 from .perception import Quantity, open_classifier, open_networks, quantities
-from .records import Record
+from .records import ACCOUNT, Record
 from .selection import select
 from .study import Study
 from .study_differences import check_difference
@@ -279,7 +279,7 @@ def _expected(cell: Cell, quantity: Quantity, images: int, number: int) -> Recor
     }
     blank = Record(
         **facts, metric=quantity.metric, mean=0.0, std=0.0, ci95=0.0, images=images, trials=cell.precision.trials,
-        bandwidth_ratio=cell.ratio or 0.1, parameters=1, macs_per_pixel=1.0,
+        account=ACCOUNT, bandwidth_ratio=cell.ratio or 0.1, parameters=1, macs_per_pixel=1.0,
     )  # fmt: skip
     network = None if quantity.network is None else quantity.network.name
     return replace(

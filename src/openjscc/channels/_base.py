@@ -62,6 +62,11 @@ class Channel(ABC):
         """
 
     @cached_property
+    def fades(self) -> bool:
+        """Whether there is a gain at all."""
+        return self.realise(torch.zeros(1, self.normal_count(1)), 1).gain is not None
+
+    @cached_property
     def fading(self) -> Fading | None:
         """The law of the gain, as a transmitter may know it beforehand; None for a channel without.
 

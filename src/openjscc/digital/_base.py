@@ -73,14 +73,14 @@ class SeparateCodec(ABC):
         """
         check_image(x)
         batch, _, height, width = x.shape
-        head = self.header.lengths(height, width, conditions.snr_db, batch).tolist()
+        head = self.header.lengths(height, width, conditions, batch).tolist()
         payload = self._payload_uses(conditions, height, width, head)
         pictures = list((x.detach().clamp(0, 1) * 255).round().to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy())
         snr_db = None if conditions.snr_db is None else conditions.snr_db.detach().double().cpu().tolist()
         symbols, rate, genie = self._send(pictures, payload, snr_db, conditions)
         length = torch.tensor(payload).to(x.device)
         side = Side(height, width, rate.to(x.device))
-        frame = self.header.frame(normalize_power(symbols.to(x.device), length), length, side, conditions.snr_db)
+        frame = self.header.frame(normalize_power(symbols.to(x.device), length), length, side, conditions)
         return frame if genie is None else dataclasses.replace(frame, genie=(frame.side, genie))
 
     def decode(self, received: Received) -> Reconstruction:

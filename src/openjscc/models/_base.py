@@ -16,7 +16,7 @@ from torch.nn import functional as F
 from ..codec import Conditions, Frame, Received, Reconstruction, Side, check_image
 from ..configuration import name_options
 from ..errors import UsageError
-from ..header import HeaderFormat, identity_of, payload_of, quantize_scale
+from ..header import HeaderFormat, identity_of, payload_of
 from ..power import mean_power, normalize_power, sent_mask
 from ..units import format_ratio, snr_from_noise_var
 
@@ -188,10 +188,11 @@ class LearnedCodec(nn.Module):
         symbols = torch.view_as_complex(payload)
         sent = self._channels(rate) // 2 * (latent.shape[2] * latent.shape[3])
         k = int(sent.max())
-        scale = quantize_scale(mean_power(symbols[:, :k], sent).clamp(min=1e-12).sqrt()) if self.config.send_scale else None
+        rms = mean_power(symbols[:, :k], sent).clamp(min=1e-12).sqrt()
+        scale = self.header.quantize(rms, height, width) if self.config.send_scale else None
         symbols = normalize_power(symbols[:, :k], sent)
         side = Side(height, width, rate=rate, task=conditions.task, scale=scale)
-        return self.header.frame(symbols, sent, side, conditions.snr_db)
+        return self.header.frame(symbols, sent, side, conditions)
 
     def decode(self, received: Received) -> Reconstruction:
         """Received symbols to an image: the header is read, then the payload. See `openjscc.codec.Codec.decode`."""

@@ -35,7 +35,7 @@ def macs_per_pixel(codec: LearnedCodec, task: str = "") -> float:
         else:
             _, rate = model.choose(x, snr_db, None, task)
             most = model.header.uses(SIDE, SIDE) + codec.config.rates[-1] // 2 * math.ceil(SIDE / codec.stride) ** 2
-            head = torch.tensor([model.header.uses(SIDE, SIDE)])
+            head = torch.tensor([model.header.uses(SIDE, SIDE)], device="cpu")
             side = Side(SIDE, SIDE, rate, task, torch.ones(1) if codec.config.send_scale else None, head)
             symbols = torch.zeros(1, most, dtype=torch.complex64)
             model.decode_payload(Received(symbols, torch.ones(1), None, torch.full((1,), most)), side)

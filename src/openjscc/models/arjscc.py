@@ -110,7 +110,7 @@ class ARJSCC(LearnedCodec):
 
     Differences from the paper:
 
-    * The number of groups reaches the receiver in the header, 3 channel uses of at most 516, which are counted.
+    * The number of groups reaches the receiver in the header, which is counted.
     * The receiver is told its own SNR (its noise variance), the transmitter the average one.
     * Zero padding in the convolutions. Where the paper is silent: docs/models/arjscc.md.
     * ``cifar10`` and ``small`` are made for a CPU: a sixteenth of the parameters or fewer, no batch statistics, residual

@@ -151,8 +151,8 @@ class MTGSC(LearnedCodec):
 
     >>> codec = MTGSC(PHOTO).eval()
     >>> frame = codec.encode(torch.rand(1, 3, 224, 224), Conditions(torch.tensor([10.0]), task="segmentation"))
-    >>> int(frame.length[0])  # 6 symbols for each of 28 x 28 positions, and a header of 44
-    4748
+    >>> int(frame.length[0])  # 6 symbols for each of 28 x 28 positions, and a header of 124
+    4828
 
     Attributes:
         steps: how often the diffusion decoder runs for a picture; the first result is the best in squared error.

@@ -153,7 +153,7 @@ class MultitaskStep(ReconstructionStep):
 
     def _uses(self, x: torch.Tensor) -> int:
         height, width = x.shape[-2:]
-        return self.codec.header.uses(height, width) + self.codec.payload_uses(
+        return self.codec.header.uses(height, width, self.recipe.channel.snr_db[0]) + self.codec.payload_uses(
             height, width, self.two_tasks.config.segmentation_rate
         )
 

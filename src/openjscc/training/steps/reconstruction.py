@@ -122,6 +122,6 @@ def draw_conditions(
     picks = uniforms(seed, STREAM_RATE, index, 1)[:, 0].contiguous()
     chosen = torch.searchsorted(rates.to(device), picks, right=True).clamp(max=len(ratios) - 1)
     height, width = x.shape[-2:]
-    uses = codec.header.uses(height, width) + codec.payload_uses(height, width, len(ratios) - 1)
+    uses = codec.header.uses(height, width, low) + codec.payload_uses(height, width, len(ratios) - 1)
     realisation = channel.realise(normals(seed, STREAM_CHANNEL, index, channel.normal_count(uses)), uses)
     return snr_db, ratios[chosen], realisation
