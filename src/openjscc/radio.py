@@ -12,6 +12,7 @@ loads no other file, and nothing is decoded before the header is known to fit th
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 from collections.abc import Iterable, Iterator
@@ -247,11 +248,9 @@ class Receiver:
         if self.model is not None and _identity(codec := self._load(self.model)) == identity:
             return codec
         if hint and self._is_at_hand(hint):
-            try:
+            with contextlib.suppress(OpenJSCCError):  # options that there are not
                 if _identity(codec := self._load(hint)) == identity:
                     return codec
-            except OpenJSCCError:  # options that there are not
-                pass
         name = self.known.get(identity)
         if name is not None:
             return self._load(name)
@@ -263,12 +262,13 @@ class Receiver:
 
     def _agreed(self, name: str) -> Codec:
         """The system that both ends agreed on, as the recording says."""
-        if not self._is_at_hand(name):
-            raise MissingError(
-                f"the system {name!r}, which a recording says was agreed on, is not here",
-                "get its weight and point OPENJSCC_WEIGHTS at its folder, or name it with --model",
-            )
-        return self._load(name)
+        if self._is_at_hand(name):
+            with contextlib.suppress(UsageError):  # options that there are not
+                return self._load(name)
+        raise MissingError(
+            f"the system {name!r}, which a recording says was agreed on, is not here",
+            "get its weight and point OPENJSCC_WEIGHTS at its folder, or name it with --model",
+        )
 
     @property
     def known(self) -> dict[int, str]:
@@ -283,6 +283,8 @@ class Receiver:
         from .systems import DIGITAL_SYSTEMS, composite_parts, other_systems
         from .tasks import other_task_networks, released_names
 
+        if name in self._codecs:
+            return True
         codec, network = composite_parts(name) or (name, None)
         systems = {*weight_files(), *DIGITAL_SYSTEMS, *other_systems()}
         networks = {None, *released_names(), *other_task_networks()}

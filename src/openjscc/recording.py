@@ -39,8 +39,8 @@ META, DATA, ARCHIVE, ARRAY, PIPE = ".sigmf-meta", ".sigmf-data", ".sigmf", ".npy
 DATATYPE = "cf32_le"
 SAMPLE = np.dtype("<c8")
 EXTENSION = {"name": "openjscc", "version": "1.0.0", "optional": True}
-LARGEST_META = 2**24
-"""Bytes of metadata: 75,000 frames."""
+LARGEST_META = 2**23
+"""Bytes of metadata: 37,000 frames."""
 LARGEST_FRAME = 2**29
 """Bytes of one frame: 67 million samples."""
 LONGEST_LABEL, LONGEST_TEXT = 255, 1000
@@ -57,7 +57,7 @@ class Burst:
         noise_var: noise variance per complex symbol; None: the receiver estimates it.
         label: name of the image.
         system: the system by name. A hint for people, and what both ends agreed on where `agreed`.
-        agreed: the header is short: it names no system.
+        agreed: the header names no system: it is short, or of a plug-in that has none.
         draw: SHA-256 of the sent image, by which simulated channels choose their draw (rule C12).
         channel: what a simulated channel did, as plain values.
         framed: the symbols are one frame; False: they may hold several, one after another, and exact zeros between them.

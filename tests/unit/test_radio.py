@@ -206,7 +206,8 @@ def test_a_recording_names_systems_and_no_files(tmp_path: Path):
 
 
 def test_a_receiver_keeps_few_systems(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(radio, "load", lambda name, device: load("jpeg-ldpc"))
+    one = load("jpeg-ldpc")
+    monkeypatch.setattr("openjscc.systems.load", lambda name, device: one)
     receiver = radio.Receiver()
     for number in range(50):
         receiver._load(f"mtgsc.photo:seed={number}")
