@@ -7,11 +7,13 @@ import os
 from pathlib import Path
 
 import pytest
+import torch
 
 from openjscc.bench import Sweep, evaluate
-from openjscc.bench.records import Record, read_records
+from openjscc.bench.records import ACCOUNT, Record, read_records
 from openjscc.data.datasets import open_dataset
 from openjscc.models import WeightInfo, create, list_models, load
+from openjscc.models._weights import _first_header_uses
 from openjscc.units import format_ratio
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -104,7 +106,11 @@ def test_the_record_comes_out_again(name: str) -> None:
     (record,) = [r for r in records_of(name) if r.metric == "psnr" and r.snr_db == 10.0 and r.ratio == pytest.approx(ratio)]
     (again,) = evaluate(codec, open_dataset("kodak"), Sweep(ratios=(ratio,), metrics=("psnr",)))
     assert again.mean == pytest.approx(record.mean, abs=0.01)
-    assert again.bandwidth_ratio == pytest.approx(record.bandwidth_ratio)
+    # Records of the first account had another header in front of the same payload, and other draws of the noise.
+    values = 3 * 512 * 768
+    heads = codec.header.uses(512, 768, 10.0) - _first_header_uses(codec, torch.zeros(1, 3, 512, 768))
+    more = heads / values if record.account < ACCOUNT else 0.0
+    assert again.bandwidth_ratio == pytest.approx(record.bandwidth_ratio + more)
 
 
 CLIFF = read_records(ROOT / "results" / "cliff.json")

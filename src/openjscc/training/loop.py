@@ -124,9 +124,16 @@ def train(recipe: Recipe, options: RunOptions, initial: nn.Module | None = None,
     with contextlib.ExitStack() as locks:
         for folder in dict.fromkeys((options.out, options.travel)):
             if folder is not None and os.environ.get("RANK", "0") == "0":
-                folder.mkdir(parents=True, exist_ok=True)
+                if not folder.exists():
+                    folder.mkdir(parents=True)
+                    locks.callback(_remove_if_empty, folder)  # of a run that ended before it began
                 locks.enter_context(exclusive(folder))
         return _train(recipe, options, initial, say)
+
+
+def _remove_if_empty(folder: Path) -> None:
+    with contextlib.suppress(OSError):
+        folder.rmdir()
 
 
 def _train(recipe: Recipe, options: RunOptions, initial: nn.Module | None, say: Callable[[str], None]) -> RunResult:
