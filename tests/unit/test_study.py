@@ -78,7 +78,8 @@ def small_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_segmentations_are_sent_in_the_papers_budget() -> None:
-    """5,000 channel uses, header included, for each system of the study at its size."""
+    """5,000 channel uses for each system of the study at its size, of which up to 40 were the header's in the account that its
+    records are of. With today's header of a digital link the study must ask for less when it is measured again."""
     study = load_study("multitask-segmentation")
     assert study.data == "voc-224"
     x = torch.rand(1, 3, 224, 224, generator=torch.Generator().manual_seed(0))
@@ -89,8 +90,9 @@ def test_segmentations_are_sent_in_the_papers_budget() -> None:
         task, asked = ("reconstruction", parse_ratio(ratio[0])) if ratio else ("segmentation", None)
         for snr_db in (0.0, 18.0):
             with torch.no_grad():
-                length = transmit(codec, "awgn", x, snr_db, ratio=asked, task=task).frame.length
-            assert 4500 < int(length) <= 5000, (name, snr_db)
+                frame = transmit(codec, "awgn", x, snr_db, ratio=asked, task=task).frame
+            assert frame.side.head is not None
+            assert 4500 < int(frame.length - frame.side.head) <= 4960, (name, snr_db)
 
 
 @pytest.mark.parametrize("name", packaged_studies())

@@ -101,8 +101,8 @@ class WITT(LearnedCodec):
     >>> from openjscc.codec import Conditions
     >>> codec = WITT(PHOTO).eval()
     >>> frame = codec.encode(torch.rand(1, 3, 100, 75), Conditions(torch.tensor([10.0]), ratio=1 / 16))
-    >>> int(frame.length[0])  # 12 symbols for each of 13 x 10 positions, and a header of 45
-    1605
+    >>> int(frame.length[0])  # 12 symbols for each of 13 x 10 positions, and a header of 124
+    1684
 
     Differences from the paper:
 
