@@ -51,8 +51,8 @@ class CompositeWeight:
 class CompositeCodec(nn.Module):
     """A codec that serves reconstruction, and a task network that segments the pictures at the receiver.
 
-    The network looks at pictures as they are stored (8 bits, `openjscc.tasks.perceive`), and at the mid-grey picture in place of
-    a lost one. Scores of a network with an input size of its own are brought to the picture's size, bilinear. In training mode
+    The network looks at images as they are stored (8 bits, `openjscc.tasks.perceive`). A lost one is class 0 everywhere (rule
+    C11). Scores of a network with an input size of its own are brought to the picture's size, bilinear. In training mode
     nothing is rounded, and gradients reach both parts.
 
     The frame is the codec's own, header included: channel uses, ratios and power are those of the codec.

@@ -387,7 +387,7 @@ def _say_comparison(reports: list[dict[str, Any]]) -> None:
     if reports[0]["classes"] is not None:
         say(f"  {'system':<{width}}  {'k':>8}  found")
         for report in reports:
-            lost = "" if report["ok"] else "frame lost (the grey picture: "
+            lost = "" if report["ok"] else "frame lost (in its place: "
             found = f"{lost}{shares(report['classes'], 5)}{')' if lost else ''}"
             say(f"  {report['weight']:<{width}}  {report['channel_uses']:>8}  {found}")
         return
