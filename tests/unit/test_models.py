@@ -28,6 +28,8 @@ PARAMETERS = {
     ("adjscc", "paper"): 10_758_191,
     ("adjscc", "cifar10"): 968_220,
     ("adjscc", "photo"): 1_730_156,
+    ("adjscc", "photo8"): 2_964_588,
+    ("adjscc", "photo16"): 3_164_204,
     ("ganjscc", "paper"): 11_422_213,  # see test_ganjscc.py
     ("ganjscc", "photo"): 3_339_440,
     ("ganjscc", "small"): 485_500,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass, field
 from typing import ClassVar
 
@@ -47,6 +48,23 @@ NETWORK_PHOTO = AutoencoderConfig(
 )
 
 
+NETWORK_PHOTO8 = dataclasses.replace(NETWORK_PHOTO, channels=(48, 128, 256), blocks=(0, 2, 4), lapped=True)
+NETWORK_PHOTO16 = AutoencoderConfig(
+    channels=(48, 128, 192, 256),
+    kernels=(5, 3, 3, 3, 1),
+    up_kernels=(5, 1, 1, 1, 1),
+    strides=(2, 2, 2, 2, 1),
+    blocks=(0, 2, 3, 1),
+    gdn=(True, True, True, False, False),
+    attention=(False, True, True, True),
+    prelu=False,
+    subpixel=True,
+    shortcut=True,
+    lapped=True,
+    output="linear",
+)
+
+
 @dataclass(frozen=True)
 class ADJSCCConfig(DeepJSCCConfig):
     """`DeepJSCCConfig` with attention modules."""
@@ -61,6 +79,8 @@ class ADJSCCConfig(DeepJSCCConfig):
         "paper": ADJSCCConfig(rates=(16,), agreed_size=(32, 32), network=NETWORK_PAPER),
         "cifar10": ADJSCCConfig(rates=(8, 16), agreed_size=(32, 32), network=NETWORK_CIFAR10),
         "photo": ADJSCCConfig(rates=(8, 16, 24, 32, 64), send_scale=True, network=NETWORK_PHOTO),
+        "photo8": ADJSCCConfig(rates=(8, 16, 24, 32, 64), send_scale=True, network=NETWORK_PHOTO8),
+        "photo16": ADJSCCConfig(rates=(32, 64, 96, 128, 256), send_scale=True, network=NETWORK_PHOTO16),
     },
 )
 class ADJSCC(DeepJSCC):
