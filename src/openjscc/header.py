@@ -186,7 +186,9 @@ def identity_of(text: str) -> int:
 
 @dataclass(frozen=True)
 class Fields:
-    """What one full header says. ``value`` is the last field, ``head`` the header's channel uses."""
+    """What one header says. ``value`` is the last field, ``head`` the header's channel uses. ``fit``: the correlation of what was
+    received with the header's symbols, as a share of the sum of all magnitudes; 0.86 in the mean at 0 dB, 1 without noise. What
+    passes the CRC by chance (about one frame of noise in a thousand) has about 0.7."""
 
     version: int
     identity: int
@@ -197,6 +199,7 @@ class Fields:
     value: int
     counts_uses: bool
     head: int
+    fit: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -453,9 +456,10 @@ def listen_llr(llr: np.ndarray, layouts: Sequence[Layout], rows: list[int]) -> d
                 return (check == paths[..., -CRC_BITS:]).all(axis=-1)
 
             bits, passed = layout.code.decode(folded, passes)
-            for row, word, good in zip(left, bits, passed, strict=True):
-                if good:
-                    found[row] = _fields(layout, word, layout.uses * repeats)
+            reached = (folded * (1.0 - 2.0 * layout.code.encode(bits))).sum(axis=1)
+            fit = reached / np.maximum(np.abs(folded).sum(axis=1), 1e-30)
+            for number in np.flatnonzero(passed).tolist():
+                found[left[number]] = _fields(layout, bits[number], layout.uses * repeats, float(fit[number]))
     return found
 
 
@@ -473,13 +477,13 @@ def header_llr(received: Received, k: int) -> np.ndarray:
     return np.nan_to_num(llr, nan=0.0, posinf=1e6, neginf=-1e6).clip(-1e6, 1e6)
 
 
-def _fields(layout: Layout, word: np.ndarray, head: int) -> Fields:
+def _fields(layout: Layout, word: np.ndarray, head: int, fit: float) -> Fields:
     values, start = [], 0
     for width in _widths(layout):
         values.append(int("".join(map(str, word[start : start + width])), 2))
         start += width
     version, identity, height, width, rate, task, value = values
-    return Fields(version, identity, height + 1, width + 1, rate, task, value, layout.counts_uses, head)
+    return Fields(version, identity, height + 1, width + 1, rate, task, value, layout.counts_uses, head, fit)
 
 
 def _widths(layout: Layout) -> tuple[int, ...]:

@@ -171,16 +171,7 @@ class Receiver:
 
     def _one(self, burst: Burst) -> Reception:
         heard, estimated = _received(burst, self.device, HEADER_MOST)
-        fields = listen(heard)[0]
-        if fields is not None:
-            _check_version(fields)
-            codec = self._find(fields.identity, burst.system)
-        elif self.model is not None:
-            codec = self._load(self.model)
-        elif burst.agreed and burst.system:
-            codec = self._agreed(burst.system)
-        else:
-            codec = None
+        codec, fields = self._named(burst, heard)
         form = _header_of(codec)
         side = None if form is None else form.read(heard)[0]
         if codec is None or (form is not None and (side is None or not _fits(codec, side, fields, len(burst.symbols)))):
@@ -216,14 +207,9 @@ class Receiver:
 
     def _length(self, burst: Burst) -> int | None:
         """Channel uses of the frame that a recording starts with; None where no header says it."""
-        received, _ = _received(burst, "cpu", HEADER_MOST)
-        fields = listen(received)[0]
-        if fields is not None:
-            _check_version(fields)
-            codec = self._find(fields.identity, burst.system)
-        elif self.model is not None:
-            codec = self._load(self.model)
-        else:
+        received, _ = _received(burst, self.device, HEADER_MOST)
+        codec, fields = self._named(burst, received)
+        if codec is None:
             return None
         form = _header_of(codec)
         side = None if form is None else form.read(received)[0]
@@ -233,6 +219,31 @@ class Receiver:
         if length is None:
             raise UsageError(f"frames of {codec.name} in a recording without annotations", "record them as .sigmf-meta")
         return length if side.head is not None and length > int(side.head[0]) else None
+
+    def _named(self, burst: Burst, received: Received) -> tuple[Codec | None, Fields | None]:
+        """The system that a frame is of, and its full header; None for what there is not."""
+        agreed = None if self.model is None else self._load(self.model)
+        if agreed is None and burst.agreed and burst.system:
+            agreed = self._agreed(burst.system)
+        form = _header_of(agreed)
+        if form is not None and form.short is not None and form.read(received)[0] is not None:
+            fields = listen(received)[0] if form.counts_uses else None
+            return agreed, fields if fields is not None and fields.identity == form.identity else None
+        fields = listen(received)[0]
+        if fields is not None and (fields.fit >= BELIEVED_FIT or self._is_known(fields, burst.system)):
+            _check_version(fields)
+            return self._find(fields.identity, burst.system), fields
+        return agreed, None
+
+    def _is_known(self, fields: Fields, hint: str) -> bool:
+        """Whether a header is of this version and of a system at hand. One that is not may be none: its CRC fits by chance."""
+        if fields.version != VERSION:
+            return False
+        try:
+            self._find(fields.identity, hint)
+        except MissingError:
+            return False
+        return True
 
     def _load(self, name: str) -> Codec:
         from .systems import load  # slow, and a channel needs none of it
@@ -327,6 +338,9 @@ def known_systems() -> dict[int, str]:
             continue
     return known
 
+
+BELIEVED_FIT = 0.9
+"""`Fields.fit` from which a header of another version, or of a system that is not at hand, is believed and reported."""
 
 HEADER_MOST = REPEATS * max(layout.uses for layout in LAYOUTS)
 """Samples in which a header ends."""

@@ -232,3 +232,28 @@ def test_frames_from_the_top_of_the_package(tmp_path: Path):
         assert getattr(openjscc, name).__doc__
     with pytest.raises(UsageError, match="equalizer"):
         openjscc.receive_frames(sent, equalizer="dfe")
+
+
+def test_a_crc_that_fits_by_chance_is_no_header(monkeypatch: pytest.MonkeyPatch):
+    """About one frame in a thousand: neither noise nor a frame with a short header is then taken for another system's."""
+    chance = header.Fields(2, 0x1234, 8, 8, 0, 0, 0, False, 124, fit=0.7)
+    monkeypatch.setattr(radio, "listen", lambda received: [chance])
+    (burst,) = transmit_frames(load("adjscc.cifar10"), pictures(1, 32, 32))
+    assert [got.ok for got in receive_frames(burst)] == [True]
+    noise = Burst(np.random.default_rng(1).normal(size=(500, 2)).astype(np.float32).view(np.complex64)[:, 0])
+    assert [got.side for got in receive_frames(noise)] == [None]
+    monkeypatch.setattr(radio, "listen", lambda received: [dataclasses.replace(chance, fit=0.95)])
+    with pytest.raises(MissingError, match="version 2"):
+        receive_frames(noise)
+
+
+def test_fit_of_headers_and_of_what_passes_by_chance():
+    (burst,) = transmit_frames(load("adjscc.photo"), pictures(1, 32, 32))
+    for snr_db, least in ((0.0, 0.75), (5.0, 0.95), (20.0, 0.999)):
+        noisy = pass_channel(burst, "awgn", snr_db)
+        received = header.Received(
+            torch.from_numpy(noisy.symbols)[None], torch.tensor([noisy.noise_var]), None, torch.tensor([len(noisy.symbols)])
+        )
+        (fields,) = header.listen(received)
+        assert fields is not None
+        assert fields.fit > least
