@@ -223,8 +223,12 @@ class Receiver:
     def _named(self, burst: Burst, received: Received) -> tuple[Codec | None, Fields | None]:
         """The system that a frame is of, and its full header; None for what there is not."""
         agreed = None if self.model is None else self._load(self.model)
+        missing: MissingError | None = None
         if agreed is None and burst.agreed and burst.system:
-            agreed = self._agreed(burst.system)
+            try:
+                agreed = self._agreed(burst.system)
+            except MissingError as error:  # a full header may still say another
+                missing = error
         form = _header_of(agreed)
         if form is not None and form.short is not None and form.read(received)[0] is not None:
             fields = listen(received)[0] if form.counts_uses else None
@@ -233,6 +237,8 @@ class Receiver:
         if fields is not None and (fields.fit >= BELIEVED_FIT or self._is_known(fields, burst.system)):
             _check_version(fields)
             return self._find(fields.identity, burst.system), fields
+        if missing is not None:
+            raise missing
         return agreed, None
 
     def _is_known(self, fields: Fields, hint: str) -> bool:
