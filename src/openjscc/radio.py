@@ -155,6 +155,14 @@ class Receiver:
         self._codecs: dict[str, Codec] = {}
         self._known: dict[int, str] | None = None
 
+    def prepare(self) -> None:
+        """Load what the first frame is likely to need, while it is on its way through a pipe."""
+        from .systems import DEFAULT_SYSTEM, load
+
+        with contextlib.suppress(OpenJSCCError):  # said when a frame asks for it
+            codec = load(self.model or DEFAULT_SYSTEM, device=self.device)
+            self._codecs[self.model or resolved_name(codec)] = codec
+
     def receive(self, bursts: Iterable[Burst]) -> Iterator[Reception]:
         """What arrived, frame by frame.
 

@@ -131,6 +131,8 @@ def save_frames(path: str | os.PathLike[str], bursts: Burst | Iterable[Burst], o
     """
     files = check_writable(path, overwrite)
     bursts = [bursts] if isinstance(bursts, Burst) else bursts
+    if not str(path).endswith(ARRAY):
+        _metadata([], 1)  # what the writing needs is missing, or loaded, before frames are made or come through a pipe
     if not files:
         return _write_archive(sys.stdout.buffer, bursts)
     temporary = [file.with_name(f".{file.name[:100]}.{secrets.token_hex(4)}.tmp") for file in files]

@@ -1,6 +1,8 @@
 """Weight files: they say what they are, test themselves, and no damage goes unnoticed."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -324,3 +326,16 @@ def test_one_bad_file_does_not_break_the_others(tiny_weights: Path, tmp_path: Pa
     (tmp_path / "adjscc.photo.safetensors").write_bytes(b"junk")
     with pytest.raises(IntegrityError, match=r"adjscc\.photo"):  # what is meant is not replaced by another one
         resolve("adjscc", ratio=1 / 6)
+
+
+@pytest.mark.parametrize("name", ["adjscc.photo", "arjscc.cifar10", "ganjscc.photo", "mtgsc.photo", "witt.photo", "jpeg-ldpc"])
+def test_sending_does_not_load_torchs_compiler(name):
+    """Arithmetic on the meta device, on which a network is planned, imports it: two seconds of every command."""
+    code = (
+        "import sys, torch, openjscc\n"
+        f"codec = openjscc.load({name!r})\n"
+        "size = codec.config.agreed_size or (64, 64) if hasattr(codec, 'config') else (64, 64)\n"
+        "openjscc.transmit(codec, 'awgn', torch.rand(1, 3, *size), snr_db=10)\n"
+        "sys.exit('torch._dynamo' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], timeout=300).returncode == 0

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import atexit
+import gc
 import os
 import sys
 import warnings
@@ -79,6 +81,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         The exit code, see `openjscc.errors`. Whatever a user can cause is reported on stderr, never raised.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
+    if argv is None:  # a process of its own
+        os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # threads that wait must not slow the other programs of a pipe
+        atexit.register(gc.freeze)  # all memory is given back at once, without half a second's search for what is unused
     for name in ("stdin", "stdout", "stderr"):  # closed by whoever started this, as for daemons: nobody reads, which is no error
         if getattr(sys, name) is None:
             setattr(sys, name, open(os.devnull, "r" if name == "stdin" else "w"))  # noqa: SIM115

@@ -68,6 +68,8 @@ def rx(
     if not folder and not to_stdout:
         check_output(where, force)
     receiver = Receiver(model, equalizer, find_device(device))
+    if str(recording) == PIPE:
+        receiver.prepare()
     reports: list[dict[str, Any]] = []
     waiting: Image.Image | None = None  # the first image, until its name is certain
     taken: set[str] = set()

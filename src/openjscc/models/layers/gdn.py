@@ -3,6 +3,8 @@ normalization transformation, ICLR 2016), the only implementation of it in the p
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import nn
 from torch.nn import functional as F
@@ -40,8 +42,9 @@ class GDN(nn.Module):
     def __init__(self, channels: int, inverse: bool = False) -> None:
         super().__init__()
         self.inverse = inverse
-        self.beta = nn.Parameter((torch.ones(channels) + self._PEDESTAL).sqrt())
-        self.gamma = nn.Parameter((0.1 * torch.eye(channels) + self._PEDESTAL).sqrt())
+        beta, gamma = torch.empty(channels), torch.empty(channels, channels)  # filled in place: see `weightfile.fitted`
+        self.beta = nn.Parameter(beta.fill_(math.sqrt(1 + self._PEDESTAL)))
+        self.gamma = nn.Parameter(gamma.fill_(self._PEDESTAL**0.5).fill_diagonal_(math.sqrt(0.1 + self._PEDESTAL)))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         beta = _LowerBound.apply(self.beta, (self._BETA_MIN + self._PEDESTAL) ** 0.5) ** 2 - self._PEDESTAL

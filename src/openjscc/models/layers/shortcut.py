@@ -9,32 +9,36 @@ it is learned further.
 from __future__ import annotations
 
 import math
+from typing import TypeVar
 
+import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional as F
+
+Layer = TypeVar("Layer", nn.Conv2d, nn.ConvTranspose2d)
 
 COLOUR_VARIANCE = (1.0, 0.06, 0.02)
 """Of brightness, red against blue, and green against both, relative; from photographs, to one digit."""
 
 
-def dct_basis(block: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Orthonormal basis of ``block`` x ``block`` RGB blocks and a model of its variances, highest first.
+def dct_basis(block: int, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Orthonormal basis of ``block`` x ``block`` RGB blocks and a model of its variances, the ``count`` highest first.
 
     Returns:
-        basis ``(3*block*block, 3, block, block)`` and variances ``(3*block*block,)``: a colour factor times
+        basis ``(count, 3, block, block)`` and variances ``(count,)``: a colour factor times
         ``(0.1 + u^2 + v^2) ** -1.1`` at frequencies u, v.
     """
-    index = torch.arange(block, dtype=torch.float64)
-    waves = torch.cos(math.pi * (2 * index + 1) * index[:, None] / (2 * block)) * math.sqrt(2 / block)
+    index = np.arange(block)
+    waves = np.cos(math.pi * (2 * index + 1) * index[:, None] / (2 * block)) * math.sqrt(2 / block)
     waves[0] /= math.sqrt(2)
-    colours = torch.tensor([[1.0, 1.0, 1.0], [1.0, 0.0, -1.0], [1.0, -2.0, 1.0]], dtype=torch.float64)
-    colours /= colours.norm(dim=1, keepdim=True)
-    basis = torch.einsum("kc,uy,vx->kuvcyx", colours, waves, waves).reshape(-1, 3, block, block)
+    colours = np.array([[1.0, 1.0, 1.0], [1.0, 0.0, -1.0], [1.0, -2.0, 1.0]])
+    colours /= np.linalg.norm(colours, axis=1, keepdims=True)
     decay = (0.1 + index[:, None] ** 2 + index**2) ** -1.1
-    variance = (torch.tensor(COLOUR_VARIANCE, dtype=torch.float64)[:, None, None] * decay).flatten()
-    order = variance.argsort(descending=True, stable=True)
-    return basis[order], variance[order]
+    variance = np.array(COLOUR_VARIANCE)[:, None, None] * decay
+    order = np.argsort(-variance, axis=None, kind="stable")[:count]
+    colour, u, v = np.unravel_index(order, variance.shape)
+    return np.einsum("nc,ny,nx->ncyx", colours[colour], waves[u], waves[v]), variance.flatten()[order]
 
 
 def lapped_filter(block: int) -> torch.Tensor:
@@ -42,14 +46,14 @@ def lapped_filter(block: int) -> torch.Tensor:
     orthogonal transform of it (T. D. Tran, J. Liang, C. Tu: Lapped transform via time-domain pre- and post-filtering, IEEE
     Trans. Signal Process. 51(6), 2003, eq. (12) with the orthogonal V of Malvar's fast LOT)."""
     half = block // 2
-    index = torch.arange(half, dtype=torch.float64)
-    dct2 = torch.cos(math.pi * (2 * index + 1) * index[:, None] / (2 * half)) * math.sqrt(2 / half)
+    index = np.arange(half)
+    dct2 = np.cos(math.pi * (2 * index + 1) * index[:, None] / (2 * half)) * math.sqrt(2 / half)
     dct2[0] /= math.sqrt(2)
-    dct4 = torch.cos(math.pi * (2 * index + 1) * (2 * index[:, None] + 1) / (4 * half)) * math.sqrt(2 / half)
-    eye = torch.eye(half, dtype=torch.float64)
-    flip = eye.flip(0)
-    butterfly = torch.cat([torch.cat([eye, flip], 1), torch.cat([flip, -eye], 1)]) / math.sqrt(2)
-    return butterfly @ torch.block_diag(eye, flip @ dct2.T @ dct4 @ flip) @ butterfly
+    dct4 = np.cos(math.pi * (2 * index + 1) * (2 * index[:, None] + 1) / (4 * half)) * math.sqrt(2 / half)
+    eye, zero = np.eye(half), np.zeros((half, half))
+    flip = eye[::-1]
+    butterfly = np.block([[eye, flip], [flip, -eye]]) / math.sqrt(2)
+    return torch.from_numpy(butterfly @ np.block([[eye, zero], [zero, flip @ dct2.T @ dct4 @ flip]]) @ butterfly)
 
 
 def filter_boundaries(x: torch.Tensor, matrix: torch.Tensor) -> torch.Tensor:
@@ -111,20 +115,20 @@ class LatentGain(nn.Module):
 
 def block_analysis(channels: int, block: int, lapped: bool = False) -> nn.Conv2d:
     """RGB to the ``channels`` leading coefficients of every block; most important first, so that prefixes are useful."""
-    basis, variance = dct_basis(block)
     layer = LappedAnalysis(channels, block) if lapped else nn.Conv2d(3, channels, block, stride=block, bias=False)
-    with torch.no_grad():
-        layer.weight.copy_(basis[:channels] * variance[:channels, None, None, None] ** -0.25)
-    return layer
+    return _scaled_basis(layer, channels, block, -0.25)
 
 
 def block_synthesis(channels: int, block: int, lapped: bool = False) -> nn.ConvTranspose2d:
     """The way back from `block_analysis`."""
-    basis, variance = dct_basis(block)
     if lapped:
-        layer = LappedSynthesis(channels, block)
-    else:
-        layer = nn.ConvTranspose2d(channels, 3, block, stride=block, bias=False)
+        return _scaled_basis(LappedSynthesis(channels, block), channels, block, 0.25)
+    return _scaled_basis(nn.ConvTranspose2d(channels, 3, block, stride=block, bias=False), channels, block, 0.25)
+
+
+def _scaled_basis(layer: Layer, channels: int, block: int, power: float) -> Layer:
+    """A layer whose filters are the basis, each times a power of its variance."""
+    basis, variance = dct_basis(block, channels)
     with torch.no_grad():
-        layer.weight.copy_(basis[:channels] * variance[:channels, None, None, None] ** 0.25)
+        layer.weight.copy_(torch.from_numpy(basis * variance[:, None, None, None] ** power))
     return layer

@@ -138,7 +138,7 @@ class WindowAttention(nn.Module):
         self.heads, self.window = heads, window
         self.qkv = nn.Linear(channels, 3 * channels)
         self.out = nn.Linear(channels, channels)
-        self.bias = nn.Parameter(0.02 * torch.randn((2 * window - 1) ** 2, heads))
+        self.bias = nn.Parameter(_fill(torch.empty((2 * window - 1) ** 2, heads)))
 
     def forward(self, x: torch.Tensor, size: tuple[int, int], mask: torch.Tensor | None) -> torch.Tensor:
         q, k, v = self.qkv(x).unflatten(-1, (3, self.heads, -1)).permute(3, 0, 1, 4, 2, 5).unbind(0)
@@ -243,6 +243,11 @@ class PatchDivision(nn.Module):
 def start(module: nn.Module) -> None:
     """Linear layers as Swin Transformers start: normal weights of standard deviation 0.02, no bias. Goes to `nn.Module.apply`."""
     if isinstance(module, nn.Linear):
-        nn.init.normal_(module.weight, std=0.02)
+        _fill(module.weight)
         if module.bias is not None:
             nn.init.zeros_(module.bias)
+
+
+def _fill(weight: torch.Tensor) -> torch.Tensor:
+    """With normal values of standard deviation 0.02; on the meta device, where that would load torch's compiler, nothing."""
+    return weight if weight.is_meta else nn.init.normal_(weight, std=0.02)
