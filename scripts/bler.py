@@ -1,11 +1,12 @@
 """Block error rates on AWGN of all modulation and coding schemes, by Monte Carlo: the table of link adaptation.
 
-    python scripts/bler.py                            # everything: half an hour of one core
-    python scripts/bler.py --full --blocks 100000     # the full blocks once more, to lower rates: they come by the hundred
-    python scripts/bler.py --mcs 16qam-3/4-n1944      # one scheme again (or a new one), the rest is kept
+    python scripts/bler.py                          # everything that is not yet in the table
+    python scripts/bler.py --blocks 30000           # once more, to lower rates
+    python scripts/bler.py --mcs 16qam-3/4-n1944    # one scheme (or a new one), the rest is kept
 
-Every point sends random information bits through encoder, modulation, noise, exact demapper and decoder until --errors block
-errors or --blocks blocks. Its random numbers depend on the scheme, the length, the SNR and --seed alone.
+It goes on where it was stopped. Every point sends random information bits through encoder, modulation, noise, exact demapper and
+decoder until --errors block errors or --blocks blocks. Its random numbers depend on the scheme, the length, the SNR and --seed
+alone.
 """
 
 from __future__ import annotations
@@ -22,59 +23,71 @@ from pathlib import Path
 
 import numpy as np
 
-from openjscc.digital.coding.block import ITERATIONS
-from openjscc.digital.mcs import IEEE80211N_LENGTH, MCS, MCS_SETS, parse_mcs
+from openjscc.digital.coding.block import ATTEMPTS
+from openjscc.digital.mcs import IEEE80211N_LENGTH, MCS, MCS_SETS, NR_MOST, largest_block, parse_mcs
 from openjscc.files import write_atomically
 
 TABLE = Path(__file__).resolve().parents[1] / "src" / "openjscc" / "digital" / "bler.json"
-LENGTHS = {True: (240, 360, 480, 720, 960, 1464), False: (192, 384, 768, 1536, 3072)}
-"""Coded bits of the shorter blocks, for IEEE 802.11n and for 5G NR; full ones are measured too."""
-STEP_DB = 0.25
-START_DB = -1.0
+LENGTHS = {True: (240, 480, 960), False: (192, 384, 768, 1536, 3072)}
+"""Coded bits of the shorter blocks, of IEEE 802.11n and of 5G NR with a full length; full ones are measured too."""
+INFORMATION = (64, 160, 400, 1000, 2400)
+"""Information bits of the blocks of the ladder; the largest are measured too."""
+STEP_DB = {True: 0.25, False: 0.125}
+"""Between points, for blocks up to `SHORT` coded bits and longer ones."""
+SHORT = 1500
+START_DB = -0.5
 """From the SNR at which the mutual information equals the efficiency; no code reaches a block error rate of 1/2 there."""
+FEW = 16
+"""Blocks that tell whether a point lies above the waterfall, and is not worth more."""
 LONGEST_DB = 12.0
+SURE = 0.9
+"""Points with a higher error rate say nothing of the waterfall; the last of them is kept."""
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--mcs", nargs="*", help="schemes to measure; default: all sets")
-    parser.add_argument("--full", action="store_true", help="only blocks of full length; shorter ones are kept")
-    parser.add_argument("--errors", type=int, default=100, help="block errors that end a point")
-    parser.add_argument("--blocks", type=int, default=20_000, help="blocks that end a point")
+    parser.add_argument("--errors", type=int, default=60, help="block errors that end a point")
+    parser.add_argument("--blocks", type=int, default=3000, help="blocks that end a point")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
     parser.add_argument("-o", "--output", type=Path, default=TABLE)
     args = parser.parse_args()
 
     schemes = [parse_mcs(name) for name in args.mcs] if args.mcs else [mcs for group in MCS_SETS.values() for mcs in group]
-    content = json.loads(args.output.read_text()) if args.output.exists() else {}
+    attempts = "; ".join(f"{count} iterations, scale {factor or 'of the code'}" for count, factor in ATTEMPTS)
     facts = {
         "note": "block error rates on AWGN by Monte Carlo; regenerate with scripts/bler.py",
-        "decoder": f"layered normalised min-sum, at most {ITERATIONS} iterations; exact demapper",
+        "decoder": f"layered normalised min-sum in attempts: {attempts}; exact demapper",
     }
-    curves = content.get("curves", {})
+    content = json.loads(args.output.read_text()) if args.output.exists() else {}
+    curves = content.get("curves", {}) if content.get("decoder") == facts["decoder"] else {}
+    stop = f"{args.errors} errors or {args.blocks} blocks"
     start = time.monotonic()
     with ProcessPoolExecutor(args.jobs) as pool:
         work = {
-            pool.submit(measure_curve, mcs, n, args.errors, args.blocks, args.seed): (mcs, n)
+            pool.submit(measure_curve, mcs, n, args.errors, args.blocks, args.seed): mcs
             for mcs in schemes
-            for n in (*(n for n in LENGTHS[mcs.n == IEEE80211N_LENGTH] if n < mcs.n and not args.full), mcs.n)
+            for n in lengths(mcs)
+            if (n, stop, args.seed) not in {(curve["n"], curve["stop"], curve["seed"]) for curve in curves.get(mcs.name, [])}
         }
-        fresh: dict[str, list[dict]] = {}
         for number, future in enumerate(as_completed(work), 1):
-            mcs, n = work[future]
-            fresh.setdefault(mcs.name, []).append(future.result())
-            print(
-                f"{number}/{len(work)}, {(time.monotonic() - start) / 60:.1f} min: {mcs.name}, {n} bits",
-                file=sys.stderr,
-                flush=True,
-            )
-            if len(fresh[mcs.name]) == sum(other.name == mcs.name for other, _ in work.values()):
-                lengths = {curve["n"] for curve in fresh[mcs.name]}
-                others = [curve for curve in curves.get(mcs.name, []) if curve["n"] not in lengths]
-                curves[mcs.name] = sorted([*others, *fresh[mcs.name]], key=lambda curve: curve["n"])
+            name, curve = work[future].name, future.result()
+            others = [other for other in curves.get(name, []) if other["n"] != curve["n"]]
+            curves[name] = sorted([*others, curve], key=lambda curve: curve["n"])
+            minutes = (time.monotonic() - start) / 60
+            print(f"{number}/{len(work)}, {minutes:.1f} min: {name}, {curve['n']} bits", file=sys.stderr, flush=True)
+            if number % 10 == 0 or number == len(work):
                 write_atomically(args.output, as_text({**facts, "curves": curves}).encode())
     return 0
+
+
+def lengths(mcs: MCS) -> list[int]:
+    """Coded bits of the blocks to measure, ascending."""
+    if mcs.n is not None:
+        return [*(n for n in LENGTHS[mcs.n == IEEE80211N_LENGTH] if n < mcs.n), mcs.n]
+    bits = mcs.scheme.bits_per_symbol
+    return [int(k / mcs.rate) // bits * bits for k in (*INFORMATION, *reversed(NR_MOST)) if k <= largest_block(mcs.rate)]
 
 
 def as_text(content: dict) -> str:
@@ -96,16 +109,19 @@ def measure_curve(mcs: MCS, n: int, errors: int, blocks: int, seed: int) -> dict
     torch.set_num_threads(1)
     limit = capacity_limit(mcs)
     points: list[tuple[float, int, int]] = []
-    snr_db = math.floor((limit + START_DB) / STEP_DB) * STEP_DB
+    step = STEP_DB[n <= SHORT]
+    snr_db = math.floor((limit + START_DB) / step) * step
     stop = snr_db + LONGEST_DB
+    while measure_point(mcs, n, snr_db + 4 * step, FEW, FEW, seed) == (FEW, FEW):
+        snr_db += 4 * step
     while snr_db <= stop:
         wrong, sent = measure_point(mcs, n, snr_db, errors, blocks, seed)
-        if wrong > 0.98 * sent:
+        if wrong > SURE * sent:
             points = []
         points.append((snr_db, wrong, sent))
-        if wrong < errors / 3:
+        if wrong < errors / 6:
             break
-        snr_db += STEP_DB
+        snr_db += step
     return {
         "n": n,
         "stop": f"{errors} errors or {blocks} blocks",
@@ -128,15 +144,15 @@ def measure_point(mcs: MCS, n: int, snr_db: float, errors: int, blocks: int, see
     noise_var = 10 ** (-snr_db / 10)
     draws = np.random.default_rng([seed, zlib.crc32(mcs.name.encode()), n, round(1000 * snr_db) & 0xFFFFFFFF])
     wrong = sent = 0
-    batch = 64
+    batch = min(blocks, 32)
     while wrong < errors and sent < blocks:
         bits = draws.integers(0, 2, (batch, code.k), dtype=np.uint8)
         symbols = scheme.map(code.encode(bits))
         noise = torch.from_numpy(draws.standard_normal((*symbols.shape, 2), dtype=np.float32)) * math.sqrt(noise_var / 2)
-        decoded, ok = code.decode(scheme.llr(symbols + torch.view_as_complex(noise), noise_var))
+        decoded, ok = code.decode_thoroughly(scheme.llr(symbols + torch.view_as_complex(noise), noise_var))
         wrong += int(((np.asarray(decoded) != bits).any(1) | ~np.asarray(ok)).sum())
         sent += batch
-        batch = min(2 * batch, 512)
+        batch = min(2 * batch, 256)
     return wrong, sent
 
 

@@ -21,13 +21,15 @@ DIGITAL_SYSTEMS = tuple(f"{source}-{link}" for source in SOURCES for link in LIN
 OPTIONS: dict[str, dict[str, str]] = {
     "bpg": {"chroma": "444 (default) or 420", "preset": "of x265; default veryslow"},
     "ldpc": {
-        "mcs": "80211n (default) or witt: the best of a set; or a fixed one such as 16qam-3/4-n1944",
+        "mcs": "80211n (default), nr or witt: the best of a set; or a fixed one such as 16qam-3/4-n1944",
+        "target": "how the best of a set is chosen: psnr (default), or the share of frames that may be lost, e.g. 0.01",
         "pack": "so many pictures share their blocks; default 1",
         "demapper": "exact (default) or max-log",
-        "iterations": "of the LDPC decoder at most",
+        "iterations": "of the LDPC decoder at most, in one attempt; default: three attempts",
     },
     "capacity": {
         "fading": "outage (default) or ergodic",
+        "finite": "share of frames that a code of the frame's own length may lose, e.g. 0.01; default: codes without end",
         "outage": "probability of loss (0.002 or more) that fixes the bits under block fading, e.g. 0.05",
     },
 }
@@ -59,6 +61,7 @@ def make_digital(spec: str) -> Codec:
 
     source = source_codec(coder, **{key: value for key, value in options.items() if key in OPTIONS.get(coder, {})})
     if link == "ldpc":
+        from .bler import FLOOR
         from .ldpc import LDPCCodec
         from .mcs import mcs_set
         from .modulation import DEMAPPERS
@@ -70,6 +73,9 @@ def make_digital(spec: str) -> Codec:
             canonical,
             source,
             mcs_set(options.get("mcs", "80211n")),
+            target=None
+            if options.get("target") == "psnr"
+            else _number(options, "target", None, float, lambda value: FLOOR < value < 1),
             pack=_number(options, "pack", 1, int, lambda value: 1 <= value <= 4096),
             demapper=demapper,
             iterations=_number(options, "iterations", 0, int, lambda value: 1 <= value <= 1000),
@@ -81,9 +87,12 @@ def make_digital(spec: str) -> Codec:
         raise unknown_name("kind of capacity under fading", kind, ("outage", "ergodic"))
     if kind == "ergodic" and "outage" in options:
         raise UsageError("an outage probability for the ergodic capacity", "leave out one of the two options")
+    if kind == "ergodic" and "finite" in options:
+        raise UsageError("frames of finite length and the ergodic capacity", "leave out one of the two options")
     return CapacityCodec(
         canonical,
         source,
+        finite=_number(options, "finite", None, float, lambda value: 1e-9 < value < 0.5),
         ergodic=kind == "ergodic",
         outage=_number(options, "outage", None, float, lambda value: 0.002 <= value < 1),
     )
@@ -97,5 +106,5 @@ def _number(options: dict[str, str], key: str, default: Any, kind: Callable[[str
     except ValueError:
         value = None
     if value is None or not allowed(value):
-        raise UsageError(f"option {key}={options[key]}", "a number in its range, e.g. pack=8, iterations=40, outage=0.05")
+        raise UsageError(f"option {key}={options[key]}", "a number in its range, e.g. pack=8, iterations=40, target=0.01, outage=0.05")
     return value

@@ -1,4 +1,4 @@
-"""Link adaptation: of several ways to use a frame, the one that promises the highest PSNR."""
+"""Link adaptation: of several ways to use a frame, the largest that is lost seldom enough, or the highest expected PSNR."""
 
 from __future__ import annotations
 
@@ -34,6 +34,19 @@ class Option:
     index: int
     budget: int
     success: float
+
+
+def largest_option(options: Sequence[Option], target: float, control: RateControl, pictures: Sequence[np.ndarray]) -> Option:
+    """The option with the most bytes of those that are lost with a probability of at most ``target``.
+
+    Where none is, or where no file is small enough for it, the one of `best_option`.
+    """
+    kept = [option for option in options if option.success >= 1 - target]
+    if kept:
+        largest = max(kept, key=lambda option: (option.budget, option.success))
+        if largest.budget > 0 and all(control.fit(picture, largest.budget) is not None for picture in pictures):
+            return largest
+    return best_option(options, control, pictures)
 
 
 def best_option(options: Sequence[Option], control: RateControl, pictures: Sequence[np.ndarray]) -> Option:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from statistics import NormalDist
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -40,22 +40,38 @@ class CapacityCodec(SeparateCodec):
       per frame it picks the bits of highest expected PSNR, or those of a stated outage probability (``outage=0.05``), and
       the frame is lost if ``k log2(1 + |h|^2 SNR)`` falls below. With one gain per symbol it takes the ergodic capacity
       less a few standard deviations of the sum over the frame's symbols, and the frame is lost if that sum falls below.
+    A code of the frame's own length cannot reach capacity (``finite=0.01``: loses one frame of a hundred). The normal approximation of
+    Y. Polyanskiy, H. V. Poor and S. Verdu (Channel coding rate in the finite blocklength regime, IEEE Trans. Inf. Theory 56(5),
+    2010) has ``k C - sqrt(k V) Q^-1(loss) + log2(k) / 2`` bits with the dispersion ``V = (1 - (1 + SNR)^-2) log2(e)^2`` of a complex
+    symbol. The frame is lost if its bits exceed the information density that its own noise leaves, whose mean is k C and whose
+    variance is k V.
+
     * ergodic capacity (``fading=ergodic``): ``k E[log2(1 + |h|^2 SNR)]`` bits, as if a frame met all gains.
     """
 
     bound = True
 
-    def __init__(self, name: str, source: SourceCodec, *, ergodic: bool = False, outage: float | None = None) -> None:
+    def __init__(
+        self,
+        name: str,
+        source: SourceCodec,
+        *,
+        ergodic: bool = False,
+        outage: float | None = None,
+        finite: float | None = None,
+    ) -> None:
         """
         Args:
             name: the spec that makes this system again.
             source: the source codec.
             ergodic: under fading the ergodic capacity counts, else what the frame's own gain allows.
             outage: probability of a frame's loss that fixes the bits under block fading; None: the best expected PSNR.
+            finite: probability of a frame's loss by its noise, for codes of the frame's length; None: codes without end.
         """
         super().__init__(name, source)
         self.ergodic = ergodic
         self.outage = outage
+        self.finite = finite
 
     def _send(
         self, pictures: list[np.ndarray], payload: list[int], snr_db: list[float] | None, conditions: Conditions
@@ -74,22 +90,31 @@ class CapacityCodec(SeparateCodec):
 
     def _options(self, uses: int, snr: float, fading: Fading | None) -> list[Option]:
         """Budgets in bytes with their probabilities, for ``uses`` symbols at an average SNR (a ratio)."""
-        if fading is None:
-            return [Option(0, int(uses * math.log2(1 + snr) / 8), 1.0)]
-        if self.ergodic:
+        if self.ergodic and fading is not None:
             return [Option(0, int(uses * ergodic_capacity(snr, fading) / 8), 1.0)]
+        if fading is None:
+            return [Option(0, self._bytes(uses, math.log2(1 + snr), dispersion(snr)), 1 - (self.finite or 0.0))]
         if fading.per_symbol:
-            bits = np.log2(1 + snr * np.array(fading.power))
-            budgets = [uses * bits.mean() - margin * math.sqrt(uses) * bits.std() for margin in MARGINS]
+            power = snr * np.array(fading.power)
+            bits = np.log2(1 + power)
+            spread = math.sqrt(uses * (bits.var() + (float(dispersion(power).mean()) if self.finite else 0.0)))
             return [
-                Option(number, int(max(budget, 0) / 8), NormalDist().cdf(margin))
-                for number, (budget, margin) in enumerate(zip(budgets, MARGINS, strict=True))
+                Option(number, int(max(uses * bits.mean() - margin * spread, 0) / 8), NormalDist().cdf(margin))
+                for number, margin in enumerate(MARGINS)
             ]
         outages = OUTAGES if self.outage is None else (self.outage,)
-        return [
-            Option(number, int(uses * outage_capacity(snr, fading, outage) / 8), 1 - outage)
-            for number, outage in enumerate(outages)
-        ]
+        options = []
+        for number, outage in enumerate(outages):
+            capacity = outage_capacity(snr, fading, outage)
+            options.append(Option(number, self._bytes(uses, capacity, dispersion(2**capacity - 1)), 1 - outage))
+        return options
+
+    def _bytes(self, uses: int, capacity: float, dispersion: float) -> int:
+        """Of a file in a frame of so many symbols, by capacity and dispersion of one."""
+        bits = uses * capacity
+        if self.finite is not None:
+            bits += NormalDist().inv_cdf(self.finite) * math.sqrt(uses * dispersion) + math.log2(uses) / 2
+        return int(max(bits, 0) / 8)
 
     def _read(self, received: Received) -> tuple[Side | None, torch.Tensor]:
         """As a bound, it has its header beside the channel too."""
@@ -109,24 +134,34 @@ class CapacityCodec(SeparateCodec):
             files.append(genie.data if bits <= self._capacity(received, row, head, uses, genie.ergodic) * (1 + 1e-6) else None)
         return files
 
-    @staticmethod
-    def _capacity(received: Received, row: int, head: int, uses: int, ergodic: Fading | None) -> float:
+    def _capacity(self, received: Received, row: int, head: int, uses: int, ergodic: Fading | None) -> float:
         """Bits that the payload of one frame can carry."""
         noise_var = received.noise_var[row].double().cpu()
         if ergodic is not None:
             return uses * ergodic_capacity(float(1 / noise_var.mean()), ergodic)
-        power = torch.ones(1, dtype=torch.float64)
-        if received.gain is not None:
-            power = received.gain[row].abs().double().square().cpu()
-        snr = power / noise_var
-        if snr.numel() > 1:
-            return float(torch.log2(1 + snr[head : head + uses]).sum())
-        return uses * float(torch.log2(1 + snr))
+        sent = slice(head, head + uses)
+        gain = torch.ones(1, 1) if received.gain is None else received.gain.cpu()
+        gain = gain[row if len(gain) > 1 else 0]
+        gain = (gain[sent] if len(gain) > 1 else gain.expand(uses)).to(torch.complex128)
+        noise_var = noise_var[sent] if noise_var.ndim else noise_var
+        snr = gain.abs().square() / noise_var
+        capacity = float(torch.log2(1 + snr).sum())
+        if self.finite is None:
+            return capacity
+        symbols = received.symbols[row, sent].cpu()
+        noise = symbols - gain  # every symbol that was sent is 1
+        density = symbols.abs().square() / (noise_var * (1 + snr)) - noise.abs().square() / noise_var
+        return capacity + float(density.sum()) / math.log(2) + math.log2(uses) / 2
 
 
 def ergodic_capacity(snr: float, fading: Fading) -> float:
     """``E[log2(1 + |h|^2 SNR)]`` in bits per symbol; SNR as a ratio."""
     return float(np.log2(1 + snr * np.array(fading.power)).mean())
+
+
+def dispersion(snr: Any) -> Any:
+    """Dispersion of a complex symbol over AWGN in bits squared, for codes of equal power in every word; SNR as a ratio or an array."""
+    return (1 - (1 + snr) ** -2.0) * math.log2(math.e) ** 2
 
 
 def outage_capacity(snr: float, fading: Fading, outage: float) -> float:

@@ -15,13 +15,15 @@ from ..crc import crc
 from ..errors import UsageError
 from . import bler
 from ._base import SeparateCodec
-from .adaptation import Option, best_option
+from .adaptation import Option, best_option, largest_option
 from .mcs import MCS, BlockPlan, plan_blocks
 from .source import SourceCodec
 
 CRC = "24A"
 CRC_BITS = 24
 BLOCKS_AT_ONCE = 128
+BLIND_SNR_DB = 0.0
+"""What a transmitter that knows no SNR reckons with: the lowest that headers and learned codecs are made for."""
 
 
 @dataclass(frozen=True)
@@ -50,9 +52,10 @@ class LDPCCodec(SeparateCodec):
     padding too. A picture is lost (``ok`` False) if one of its blocks has an unsatisfied parity check, if the CRC does not
     fit, or if no file was small enough.
 
-    The scheme is fixed, or the one of its set that promises the highest PSNR for the picture, the number of blocks, the
-    average SNR and the law of the fading that the transmitter knows (`openjscc.digital.adaptation`), by the stored block
-    error rates; it goes into the header. A transmitter that knows no SNR takes the most robust scheme.
+    The scheme is fixed, or chosen from a set for the picture, the number of blocks, the average SNR and the law of the fading
+    that the transmitter knows, by the stored block error rates: the one of highest rate whose frames are lost seldom enough, or
+    the one of highest expected PSNR (`openjscc.digital.adaptation`). It goes into the header. A transmitter that knows no SNR
+    reckons with `BLIND_SNR_DB`.
 
     The receiver knows the gain and the noise variance. It does not know the factor by which a frame's power was normalised
     (within one per cent of 1 for all but small pictures) and takes it as 1.
@@ -64,6 +67,7 @@ class LDPCCodec(SeparateCodec):
         source: SourceCodec,
         schemes: Sequence[MCS],
         *,
+        target: float | None = None,
         pack: int = 1,
         demapper: str = "exact",
         iterations: int = 0,
@@ -73,12 +77,15 @@ class LDPCCodec(SeparateCodec):
             name: the spec that makes this system again.
             source: the source codec.
             schemes: what link adaptation chooses from; one: fixed.
+            target: share of frames that may be lost, of which link adaptation makes the most; None, and where a whole frame
+                meets one fade: the highest expected PSNR.
             pack: so many neighbouring pictures of a batch share their blocks (and a block's loss).
             demapper: one of `openjscc.digital.modulation.DEMAPPERS`.
-            iterations: of the LDPC decoder at most; 0: its default.
+            iterations: of the LDPC decoder at most, in one attempt; 0: `BlockCode.decode_thoroughly`.
         """
         super().__init__(name, source, rates=len(schemes))
         self.schemes = tuple(schemes)
+        self.target = target
         self.pack = pack
         self.demapper = demapper
         self.iterations = iterations
@@ -146,13 +153,14 @@ class LDPCCodec(SeparateCodec):
     def _choose(
         self, pictures: list[np.ndarray], rows: range, uses: int, snr_db: float | None, conditions: Conditions
     ) -> tuple[int, _Group]:
-        if len(self.schemes) == 1:
-            index = 0
-        elif snr_db is None:
-            index = min(range(len(self.schemes)), key=lambda i: (self.schemes[i].efficiency, self.schemes[i].rate))
-        else:
-            options = _options(self.schemes, uses, len(rows), snr_db, conditions.fading)
-            index = best_option(options, self.control, pictures).index
+        index = 0
+        if len(self.schemes) > 1:
+            known = BLIND_SNR_DB if snr_db is None else snr_db
+            options, fading = _options(self.schemes, uses, len(rows), known, conditions.fading), conditions.fading
+            if self.target is None or (fading is not None and not fading.per_symbol):
+                index = best_option(options, self.control, pictures).index
+            else:
+                index = largest_option(options, self.target, self.control, pictures).index
         return index, _Group(rows, self.schemes[index], plan_blocks(self.schemes[index], uses * len(rows)))
 
     def _information(self, pictures: list[np.ndarray], group: _Group) -> np.ndarray:
@@ -192,7 +200,6 @@ class LDPCCodec(SeparateCodec):
     def _decode_blocks(self, groups: list[_Group], llrs: list[torch.Tensor]) -> list[tuple[np.ndarray, np.ndarray]]:
         """Information bits of every group, and for each of them whether its block arrived; blocks of one code together."""
         results = [(np.zeros(group.plan.information, np.uint8), np.zeros(group.plan.information, dtype=bool)) for group in groups]
-        options = {"iterations": self.iterations} if self.iterations else {}
         lost: set[int] = set()
         for (mcs, n), places in _by_code(groups).items():
             code = mcs.code(n)
@@ -200,7 +207,8 @@ class LDPCCodec(SeparateCodec):
             while left:  # the rest of a picture is not decoded once one of its blocks is lost
                 now, left = left[:BLOCKS_AT_ONCE], left[BLOCKS_AT_ONCE:]
                 values = torch.stack([llrs[number][start : start + n] for number, _, _, start in now])
-                bits, ok = (part.cpu().numpy() for part in code.decode(values, **options))
+                found = code.decode(values, self.iterations) if self.iterations else code.decode_thoroughly(values)
+                bits, ok = (part.cpu().numpy() for part in found)
                 for (number, _, start, _), row, good in zip(now, bits, ok, strict=True):
                     results[number][0][start : start + code.k] = row
                     results[number][1][start : start + code.k] = good

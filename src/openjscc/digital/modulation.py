@@ -64,9 +64,9 @@ class Modulation:
         if bits.shape[-1] % self.bits_per_symbol:
             raise UsageError(f"{bits.shape[-1]} bits for {self.name}", f"a symbol carries {self.bits_per_symbol} of them")
         per_dimension = self.bits_per_symbol // self.dimensions
-        grouped = bits.unflatten(-1, (-1, per_dimension, self.dimensions)).long()
-        weights = 2 ** torch.arange(per_dimension - 1, -1, -1, device=bits.device)
-        amplitude = self.levels.to(bits.device)[(grouped * weights[:, None]).sum(-2)]
+        grouped = bits.unflatten(-1, (-1, per_dimension, self.dimensions)).unbind(-2)
+        label = functools.reduce(lambda before, bit: 2 * before + bit, grouped)
+        amplitude = self.levels.to(bits.device)[label.int()]
         if self.dimensions == 1:
             amplitude = torch.cat([amplitude, torch.zeros_like(amplitude)], dim=-1)
         return torch.view_as_complex(amplitude.contiguous())

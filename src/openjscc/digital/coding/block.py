@@ -16,6 +16,10 @@ if TYPE_CHECKING:
 
 ITERATIONS = 30
 """Default of the most iterations for one block."""
+ATTEMPTS = ((ITERATIONS, None), (100, None), (100, 56))
+"""Iterations and scale of the messages (in 64ths; None: the code's own) of each attempt of `BlockCode.decode_thoroughly`. Long
+blocks need the iterations near the threshold. Above it some blocks are caught for good at the scale that is best there, and
+free at another."""
 ENCODE_AT_ONCE = 64
 
 
@@ -111,6 +115,20 @@ class BlockCode:
             bits, ok = self.decode(llr.detach().float().numpy(), iterations)
             return torch.from_numpy(bits), torch.from_numpy(ok)
         return self.decode_torch(llr, iterations)
+
+    def decode_thoroughly(self, llr: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """`decode`, and again whatever has not arrived, as `ATTEMPTS` say. Arguments and results as of `decode`."""
+        bits, ok = self.decode(llr)
+        for iterations, factor in ATTEMPTS[1:]:
+            left = (~ok).nonzero().flatten()
+            if len(left):
+                code = self if factor is None else self._with_factor(factor)
+                bits[left], ok[left] = code.decode(llr[left], iterations)
+        return bits, ok
+
+    def _with_factor(self, factor: int) -> BlockCode:
+        """The same code, decoded at another scale of the messages."""
+        return BlockCode(self.name, self.k, self.sent, self._graph, factor)
 
     def decode_torch(self, llr: torch.Tensor, iterations: int = ITERATIONS) -> tuple[torch.Tensor, torch.Tensor]:
         """`decode` with tensor operations, on the device of ``llr``: the same decisions."""
