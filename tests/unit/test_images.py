@@ -386,7 +386,7 @@ def test_side_by_side_shows_both_with_room_for_the_captions(size: tuple[int, int
         assert int((values == colour).all(axis=1).sum()) == size[0] * size[1] * factor**2
     assert int((values.sum(axis=1) < 200).sum()) > 100  # the captions' dark pixels
     assert sheet.width <= 2 * max(size[1] * factor, 240) + 50
-    assert sheet.height <= size[0] * factor + 60
+    assert sheet.height <= size[0] * factor + 80
 
 
 def test_side_by_side_of_large_and_unequal_pictures() -> None:
@@ -408,6 +408,22 @@ def test_rows_have_names_beside_them() -> None:
     shown = [np.argwhere((values == round(255 * shade)).all(2))[:, 0] for shade in (0.2, 0.6)]
     for rows in shown:
         assert ((rows.min() < dark) & (dark < rows.max())).any(), "in the middle of its row"
+
+
+def test_captions_are_not_cut_and_stand_nearest_to_their_own_row() -> None:
+    long = "BPG+LDPC, 16-QAM 3/4 and so on\nPSNR 30.00 dB\na-name-that-is-wider-than-its-picture"
+    cells = [(text, torch.full((3, 32, 32), 0.8)) for text in ("sent", long) * 2]
+    values = np.asarray(
+        side_by_side(cells, columns=2, beside=["one", "\n".join("a system with eleven lines beside one low row ".split())])
+    )
+    dark, picture = values.sum(2) < 300, (values == 204).all(2)
+    assert not dark[[0, -1]].any(), "nothing touches the upper or lower edge"
+    assert not dark[:, [0, -1]].any()
+    places = np.flatnonzero(picture.sum(1) > 200)
+    second = places[np.flatnonzero(np.diff(places) > 1)[0] + 1]
+    end = places[places < second].max()
+    written = np.flatnonzero(dark[end + 1 : second].any(1))
+    assert written[0] * 2 < second - end - written[-1], "twice as far from the next row"
 
 
 def test_heat_is_ever_lighter() -> None:

@@ -126,18 +126,16 @@ def write_heatmap(folder: Path, plan: HeatmapPlan) -> str:
         Their part of the page.
     """
     section, network = plan.section, plan.network
-    cells, below, beside = [], [], []
+    cells, beside = [], []
     for picture in plan.pictures:
         name, pixels = picture.ids[0], picture[0]
         cells.append(("sent", pixels))
-        below.append("")
         beside.append("\n".join(word for word in (name, plan.labels.get(name)) if word))
         for weighting in section.weighting:
             weights = semantic_weights(network, pixels[None].float() / 255, weighting, section.output)[0].mean(0)
             top = float(weights.flatten().quantile(SHARE))
-            cells.append((weighting, heat(weights / top)))
-            below.append(f"0 to {top:.2f}")
-    sheet = side_by_side(cells, columns=1 + len(section.weighting), below=below, beside=beside)
+            cells.append((f"{weighting}\n0 to {top:.2f}", heat(weights / top)))
+    sheet = side_by_side(cells, columns=1 + len(section.weighting), beside=beside)
     write_png(folder / section.file, sheet, overwrite=True, quality=QUALITY)
     what = ", ".join(section.pictures)
     words = [

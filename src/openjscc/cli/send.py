@@ -256,24 +256,24 @@ def _send_one(
 
 
 def _sheet(x: torch.Tensor, sent: list[_Sent], seen: dict[str, Any] | None) -> Image.Image:
-    """The sent picture ``(3, H, W)`` and what each system made of it, with what was found under them."""
+    """The sent picture ``(3, H, W)`` and what each system made of it, with what was found in them."""
     from ..classes import voc_palette
     from ..data.sheets import side_by_side, stamped, with_legend
 
-    pictures = [("sent", x)]
-    below = [""] if seen is None else [f"seen as {_share(seen['seen'][0])}"]
+    pictures = [("sent" if seen is None else f"sent\nseen as {_share(seen['seen'][0])}", x)]
     names: dict[int, str] = {}
     for one in sent:
         report, shown = one.report, one.outcome.shown
-        pictures.append((one.caption, shown if report["ok"] else stamped(shown, "frame lost")))
         classes = report["classes"] or []
         names |= {found["number"]: found["class"] for found in classes}
         if seen is not None:
-            below.append(("" if report["ok"] else "lost; grey ") + f"seen as {_share(report['seen'][0])}")
+            found = ("" if report["ok"] else "lost; grey ") + f"seen as {_share(report['seen'][0])}"
         else:
-            below.append(shares(classes, 3))
+            found = shares(classes, 3)
+        caption = one.caption + (f"\n{found}" if found else "")
+        pictures.append((caption, shown if report["ok"] else stamped(shown, "frame lost")))
     across = None if len(pictures) <= 3 else math.ceil(math.sqrt(len(pictures)))
-    sheet = side_by_side(pictures, across, below if any(below) else None)
+    sheet = side_by_side(pictures, across)
     colours = voc_palette()
     return with_legend(sheet, [(names[number], colours[number]) for number in sorted(names) if number])
 

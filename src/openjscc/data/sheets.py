@@ -15,52 +15,49 @@ from .images import to_pil, to_uint8
 
 
 def side_by_side(
-    pictures: Sequence[tuple[str, torch.Tensor]], columns: int | None = None, below: Sequence[str] | None = None,
-    beside: Sequence[str] | None = None,
-) -> Image.Image:  # fmt: skip
-    """Pictures in rows, each under its caption, e.g. ``sent | received``.
+    pictures: Sequence[tuple[str, torch.Tensor]], columns: int | None = None, beside: Sequence[str] | None = None
+) -> Image.Image:
+    """Pictures in rows, each over its caption, e.g. ``sent | received``. Between rows is more room than above a caption.
 
     Pictures under 128 pixels are shown enlarged by a whole factor (each pixel a square), those over 2048 reduced to 2048
     (long side of the largest picture, one factor for all): made for looking at, not for measuring.
 
     Args:
-        pictures: caption and ``(3, H, W)`` pixels each, float in [0, 1] or uint8; sizes may differ.
+        pictures: caption and ``(3, H, W)`` pixels each, float in [0, 1] or uint8; sizes may differ. A line that is wider than
+            its picture is broken; nothing is cut.
         columns: pictures in a row; None: all of them.
-        below: a second caption for each, under the picture.
         beside: a text for each row, to the left of it.
     """
     if not pictures:
         raise UsageError("no pictures to show", "give at least one")
-    second = [""] * len(pictures) if below is None else list(below)
     scale = _viewing_scale(max(max(pixels.shape[-2:]) for _, pixels in pictures))
     images = [_scaled(to_pil(pixels), scale) for _, pixels in pictures]
-    lines = max(caption.count("\n") for caption, _ in pictures)
-    captions = ["\n" * (lines - caption.count("\n")) + caption for caption, _ in pictures]  # just above the picture
-    sides = [image.width for image in images]
-    font, gap, boxes = _fitted(captions + second, sides * 2, max(max(image.size) for image in images))
+    font, captions = _fitted([caption for caption, _ in pictures], images)
+    gap = max(4, round(_box("x", font)[1] / 2))
     across = min(columns or len(images), len(images))
-    heads, feet = boxes[: len(images)], boxes[len(images) :]
-    cells = [max(side, head[0] + 1, foot[0] + 1) for side, head, foot in zip(sides, heads, feet, strict=True)]
+    boxes = [_box(caption, font) for caption in captions]
+    cells = [max(image.width, wide) for image, (wide, _) in zip(images, boxes, strict=True)]
     widths = [max(cells[column::across]) for column in range(across)]
-    top = max(height for _, height in heads) + 1 + gap
-    foot = 0 if below is None else gap + max(height for _, height in feet) + 1
-    heights = [
-        top + foot + max(image.height for image in images[start : start + across]) for start in range(0, len(images), across)
-    ]
-    heads_beside = [_box(text, font) for text in beside or ()]
-    margin = max((width for width, _ in heads_beside), default=-2 * gap) + 2 * gap
-    size = (margin + sum(widths) + gap * (across - 1), sum(heights) + gap * (len(heights) - 1))
+    down = [image.height + (gap + high if high else 0) for image, (_, high) in zip(images, boxes, strict=True)]
+    named = [_box(text, font) for text in beside or ()]
+    starts = range(0, len(images), across)
+    heights = [max(down[start : start + across]) for start in starts]
+    heights = [max(sizes) for sizes in zip(heights, (high for _, high in named), strict=True)] if named else heights
+    margin = gap + max((wide + 2 * gap for wide, _ in named), default=0)
+    between = 4 * gap if any(captions) else gap
+    size = (margin + sum(widths) + gap * across, sum(heights) + between * (len(heights) - 1) + 2 * gap)
     sheet = Image.new("RGB", size, "white")
     draw = ImageDraw.Draw(sheet)
-    for row, (text, (_, high)) in enumerate(zip(beside or (), heads_beside, strict=True)):
-        middle = sum(heights[:row]) + gap * row + top + (heights[row] - top - foot) // 2
-        draw.multiline_text((0, middle - high // 2), text, fill="black", font=font)
-    for number, (caption, image, text) in enumerate(zip(captions, images, second, strict=True)):
-        row, column = divmod(number, across)
-        left, above = margin + sum(widths[:column]) + gap * column, sum(heights[:row]) + gap * row
-        draw.multiline_text((left, above), caption, fill="black", font=font)
-        sheet.paste(image, (left, above + top))
-        draw.multiline_text((left, above + top + image.height + gap), text, fill="black", font=font)
+    for row, start in enumerate(starts):
+        above = gap + sum(heights[:row]) + between * row
+        if named:
+            tallest = max(image.height for image in images[start : start + across])
+            middle = above + max(0, (tallest - named[row][1]) // 2)
+            draw.multiline_text((gap, middle), (beside or ())[row], fill="black", font=font)
+        for column, number in enumerate(range(start, min(start + across, len(images)))):
+            left, image = margin + sum(widths[:column]) + gap * column, images[number]
+            sheet.paste(image, (left, above))
+            draw.multiline_text((left, above + image.height + gap), captions[number], fill="black", font=font)
     return sheet
 
 
@@ -147,20 +144,35 @@ Font = ImageFont.ImageFont | ImageFont.FreeTypeFont
 
 
 def _box(text: str, font: Font) -> tuple[int, int]:
-    """(width, height) of a text."""
+    """(width, height) of a text; (0, 0) of none."""
+    if not text:
+        return 0, 0
     box = ImageDraw.Draw(Image.new("L", (1, 1))).multiline_textbbox((0, 0), text, font=font)
-    return math.ceil(box[2]), math.ceil(box[3])
+    return math.ceil(box[2]) + 1, math.ceil(box[3]) + 1
 
 
-def _fitted(captions: list[str], widths: list[int], longest: int) -> tuple[Font, int, list[tuple[int, int]]]:
-    """The largest font with which every caption fits its picture, 12 pixels at least; the gap; each caption's (width, height)."""
-    size = max(14, round(longest / 32))
-    while True:
+def _fitted(captions: Sequence[str], images: Sequence[Image.Image]) -> tuple[Font, list[str]]:
+    """The largest font, 12 pixels at least, with which every word fits its picture; the captions in lines that do."""
+    for size in range(max(14, round(max(max(image.size) for image in images) / 32)), 11, -1):
         font = _font(size)
-        boxes = [_box(caption, font) for caption in captions]
-        if size <= 12 or all(across < width for (across, _), width in zip(boxes, widths, strict=True)):
-            return font, max(4, size // 2), boxes
-        size -= 1
+        lines = [_in_lines(caption, image.width, font) for caption, image in zip(captions, images, strict=True)]
+        if all(_box(text, font)[0] <= image.width for text, image in zip(lines, images, strict=True)):
+            break
+    return font, lines
+
+
+def _in_lines(text: str, width: int, font: Font) -> str:
+    """A text, its lines broken at spaces where they are wider."""
+    lines: list[str] = []
+    for line in text.split("\n"):
+        words = line.split(" ")
+        lines.append(words[0])
+        for word in words[1:]:
+            if _box(f"{lines[-1]} {word}", font)[0] <= width:
+                lines[-1] += f" {word}"
+            else:
+                lines.append(word)
+    return "\n".join(lines)
 
 
 def _font(size: int) -> Font:
