@@ -11,9 +11,10 @@ from PIL import Image
 
 from openjscc.bench import Record
 from openjscc.bench.anchors import Anchor
+from openjscc.bench.chart import Chart
 from openjscc.bench.fingerprint import carried, exif_with, fingerprint, rows_of
 from openjscc.bench.looks import write_figure
-from openjscc.bench.plots import Chart, draw
+from openjscc.bench.plots import draw
 from openjscc.errors import IntegrityError, UsageError
 
 PLAIN = Record("a", "a", "psnr", "awgn", 0.0, 1 / 16, 30.0, 1.0, 0.5, 24, 1, 0.0626, 1, 1.0, "kodak", 0)

@@ -412,10 +412,9 @@ def test_rows_have_names_beside_them() -> None:
 
 def test_captions_are_not_cut_and_stand_nearest_to_their_own_row() -> None:
     long = "BPG+LDPC, 16-QAM 3/4 and so on\nPSNR 30.00 dB\na-name-that-is-wider-than-its-picture"
+    high = "\n".join(str(number) for number in range(11))
     cells = [(text, torch.full((3, 32, 32), 0.8)) for text in ("sent", long) * 2]
-    values = np.asarray(
-        side_by_side(cells, columns=2, beside=["one", "\n".join("a system with eleven lines beside one low row ".split())])
-    )
+    values = np.asarray(side_by_side(cells, columns=2, beside=["one", high]))
     dark, picture = values.sum(2) < 300, (values == 204).all(2)
     assert not dark[[0, -1]].any(), "nothing touches the upper or lower edge"
     assert not dark[:, [0, -1]].any()

@@ -35,9 +35,10 @@ def records_of(system: str = "adjscc", snrs: Iterable[float] = (0.0, 10.0, 20.0)
 @pytest.fixture
 def draw():
     pytest.importorskip("matplotlib")
-    from openjscc.bench.plots import Chart, draw
+    from openjscc.bench.chart import Chart
+    from openjscc.bench.plots import draw
 
-    return lambda records, anchors=(), **options: draw(records, Chart(**options), anchors)
+    return lambda records, anchors=(), bands=(), **options: draw(records, Chart(**options), anchors, bands)
 
 
 def test_where() -> None:
@@ -153,7 +154,7 @@ def test_columns_are_drawn_once_and_without_bands(draw) -> None:
         *records_of("b", cpp=0.5, encode_ms=2.0),
     ]
     (panel,) = arrange(cells, "snr_db", "cpp").panels
-    assert [(curve.label, curve.y) for curve in panel.curves] == [("adjscc", (0.25,) * 3), ("b", (0.5,) * 3)]
+    assert [(curve.label, curve.y) for curve in panel.curves] == [("ADJSCC", (0.25,) * 3), ("b", (0.5,) * 3)]
     assert all(math.isnan(half) for curve in panel.curves for half in curve.half)
     (panel,) = arrange(records_of(), "snr_db", "cpp").panels
     assert panel.curves[0].y == pytest.approx((3 * 0.0626,) * 3), "older records"
@@ -168,7 +169,7 @@ def test_columns_are_drawn_once_and_without_bands(draw) -> None:
     layout = arrange(
         [*cells, failed, dataclasses.replace(failed, snr_db=7.0), dataclasses.replace(failed, snr_db=7.0)], "snr_db", "cpp"
     )
-    assert layout.notes == ["adjscc: 1 failed, not drawn"], "only where nothing else was measured"
+    assert layout.notes == ["ADJSCC: 1 failed, not drawn"], "only where nothing else was measured"
     with pytest.raises(UsageError, match="several values of encode_ms") as caught:
         arrange([*records_of(encode_ms=1.0), *records_of(metric="ssim", encode_ms=1.1)], "snr_db", "encode_ms")
     assert "metric=psnr" in caught.value.hint
@@ -214,12 +215,11 @@ def test_bounds_bands_and_gaps(draw) -> None:
     records = [*records_of("a"), *records_of("b", ci95=None, ci95_noise=0.2), *records_of("limit", bound=True)]
     records += records_of("a", [30], mean=None)
     figure, notes = draw(records)
-    (axes,) = figure.axes
+    axes, _ = figure.axes
     lines = {line.get_label(): line for line in axes.get_lines()}
     assert lines["limit"].get_color() == "black"
     assert lines["limit"].get_marker() == "None"
     assert len({lines[name].get_color() for name in "ab"}) == len({lines[name].get_marker() for name in "ab"}) == 2
-    assert len({str(line._dash_pattern) for line in lines.values()}) == 3
     assert len(axes.collections) == 1
     assert math.isnan(lines["a"].get_ydata()[-1])
     assert notes == ["a: 1 infinite, not drawn"]
@@ -243,7 +243,7 @@ def test_a_band_of_a_share_stays_within_0_and_1(draw) -> None:
 
 
 def test_no_bands_of_few_pictures(draw) -> None:
-    from openjscc.bench.plots import Chart, without_wide_bands
+    from openjscc.bench.chart import Chart, without_wide_bands
 
     few, enough = records_of(images=7), records_of(images=8)
     assert without_wide_bands(Chart(), few).interval == "none"
@@ -257,7 +257,7 @@ def test_lost_pictures(draw) -> None:
     upper, lower = figure.axes
     assert lower.get_lines()[0].get_ydata() == pytest.approx([25.0] * 3)
     assert "lost = grey" in upper.get_ylabel()
-    (axes,) = draw(records, arrived=True)[0].axes
+    axes, _ = draw(records, arrived=True)[0].axes
     assert axes.get_lines()[0].get_ydata() == pytest.approx([31.0] * 3)
     assert "arrived" in axes.get_ylabel()
     assert not axes.collections

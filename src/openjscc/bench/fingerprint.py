@@ -18,10 +18,11 @@ from PIL import Image
 from ..errors import IntegrityError, UsageError
 from .anchors import Anchor, placed
 from .layout import arrange
+from .paired import Paired, differences
 from .records import Record
 
 if TYPE_CHECKING:
-    from .plots import Chart
+    from .chart import Chart
 
 _MARK = re.compile(r"rows sha256 ([0-9a-f]{64})")
 _EXIF_DESCRIPTION = 0x010E
@@ -33,8 +34,12 @@ def fingerprint(content: Any) -> str:
     return f"rows sha256 {hashlib.sha256(text.encode()).hexdigest()}"
 
 
-def rows_of(records: Sequence[Record], chart: Chart, anchors: Iterable[Anchor] = ()) -> str:
+def rows_of(
+    records: Sequence[Record], chart: Chart, anchors: Iterable[Anchor] = (), bands: Iterable[Paired] = ()
+) -> str:  # fmt: skip
     """`fingerprint` of what `openjscc.bench.plots.draw` shows of these.
+
+    Differences follow from the means, their intervals do not.
 
     Raises:
         UsageError: see `openjscc.bench.layout.arrange`.
@@ -50,7 +55,14 @@ def rows_of(records: Sequence[Record], chart: Chart, anchors: Iterable[Anchor] =
         for panel in layout.panels
     ]
     look = [chart.x, chart.y, chart.title, chart.style, chart.width, chart.lost, chart.log_x, chart.arrived]
-    return fingerprint({"panels": panels, "all": layout.constant, "look": look, "notes": layout.notes})
+    content = {"panels": panels, "all": layout.constant, "look": look, "notes": layout.notes}
+    over, bands = chart.reference(records), list(bands)
+    if chart.over is not None:
+        content["over"] = over
+    apart = [differences(panel, over, bands) for panel in layout.panels] if over and chart.interval == "pictures" else []
+    if halves := [[c.label, c.x, c.half] for curves in apart for c in curves if any(map(math.isfinite, c.half))]:
+        content["differences"] = halves
+    return fingerprint(content)
 
 
 def carried(path: Path) -> str | None:

@@ -1,9 +1,30 @@
-"""Words and numbers on the axes of figures. No drawing."""
+"""Words and numbers on the axes of figures, and names of systems. No drawing."""
 
 from __future__ import annotations
 
 import math
+import re
 import textwrap
+from collections.abc import Mapping
+
+SYSTEM_NAMES = {
+    "adjscc": "ADJSCC",
+    "arjscc": "AR-JSCC",
+    "deeplab_jscc": "DeepLab JSCC",
+    "deepjscc": "Deep JSCC",
+    "ganjscc": "perceptual JSCC",
+    "mtgsc": "MTGSC",
+    "spjscc": "SP-JSCC",
+    "witt": "WITT",
+    **{
+        f"{source}-{link}": f"{name}+{kind}"
+        for source, name in (("bpg", "BPG"), ("jpeg", "JPEG"), ("webp", "WebP"))
+        for link, kind in (("ldpc", "LDPC"), ("capacity", "capacity"))
+    },
+}
+"""By architecture, or source codec and kind of link."""
+
+_FIXED_SCHEME = re.compile(r"mcs=(\d*)(qam|[a-z]?psk)-(\d+(?:\.5)?/\d+)(?:-(n\d+))?")
 
 COLUMN_LABELS = {
     "told_snr_db": "SNR that the transmitter believes in (dB)",
@@ -15,6 +36,31 @@ COLUMN_LABELS = {
     "decode_ms": "time of the decoder per picture (ms)",
     "macs_per_pixel": "multiply-accumulates per pixel",
 }
+
+
+def family(system: str) -> str:
+    """Architecture, or source codec and kind of link, of a system's name: without tag, options and task network."""
+    return re.split(r"[.:+]", system, maxsplit=1)[0] or system
+
+
+def system_name(system: str, names: Mapping[str, str] | None = None) -> str:
+    """What people call a system: the name given, or ``BPG+LDPC, 16-QAM 3/4 (n1944)``. An unknown one keeps its name."""
+    known = SYSTEM_NAMES.get(family(system))
+    if (given := (names or {}).get(system)) or known is None:
+        return given or system
+    codec, _, network = system.partition("+")
+    codec, *options = codec.split(":")
+    words = [known, codec.partition(".")[2], *map(_option, options), network]
+    return ", ".join(word for word in words if word)
+
+
+def _option(text: str) -> str:
+    """``key=value`` in words."""
+    if found := _FIXED_SCHEME.fullmatch(text):
+        points, kind, rate, length = found.groups()
+        return f"{points}{'-' if points else ''}{kind.upper()} {rate}" + (f" ({length})" if length else "")
+    key, _, value = text.partition("=")
+    return f"{value} steps" if key == "steps" else f"{key} {value}"
 
 
 def log_ticks(low: float, high: float) -> list[float]:

@@ -12,7 +12,7 @@ from pathlib import Path
 from ..errors import UsageError
 from ..metrics import METRICS
 from ..units import channel_uses_per_pixel, format_ratio
-from .labels import COLUMN_LABELS
+from .labels import COLUMN_LABELS, system_name
 from .records import Record
 from .selection import Value, check_column, columns, in_order, listed, shown
 
@@ -20,6 +20,8 @@ INTERVALS = {"pictures": "shown_ci95", "noise": "ci95_noise", "none": None}
 """Which column of a record holds the half width."""
 
 MOST_PANELS = 36
+
+MOST_LOST = 0.5
 
 MEASURED = ("cpp", "bandwidth_ratio", "channel_uses", "encode_ms", "decode_ms")
 """Columns that can be drawn like a metric. They belong to a cell (one system at one point): all its records say the same."""
@@ -55,6 +57,7 @@ class Curve:
         y: means.
         half: half widths of the 95 % interval.
         lost: shares of lost transmissions.
+        points: what that is from.
     """
 
     label: str
@@ -65,6 +68,7 @@ class Curve:
     y: tuple[float, ...]
     half: tuple[float, ...]
     lost: tuple[float, ...]
+    points: tuple[Record, ...] = field(repr=False)
 
 
 @dataclass(frozen=True)
@@ -162,7 +166,7 @@ def arrange(
             group = [record if record.error is None else dataclasses.replace(record, images=whole) for record in group]
             split = [*labelled, *(name for name in _RUN if _differs(group, name) and name not in facets)]
             for variant, points in _split(group, split, along, x):
-                label = ", ".join([(names or {}).get(system) or str(system), *variant])
+                label = ", ".join([system_name(system, names), *variant])
                 curves.append(_curve(points, x, label, ", ".join(variant), interval, arrived))
                 notes += _missing(points, label, y, arrived)
         panels.append(Panel(place, curves, groups[values]))
@@ -256,6 +260,7 @@ def _curve(points: list[Record], x: str, label: str, variant: str, interval: str
         tuple(_number(record.mean_arrived if arrived else record.mean) for record in points),
         tuple(_number(getattr(record, half) if half else None) for record in points),
         tuple(record.outage_rate for record in points),
+        tuple(points),
     )
 
 
@@ -278,6 +283,16 @@ def _missing(points: Sequence[Record], label: str, y: str, arrived: bool) -> lis
         means = f" (means: {', '.join(rest)} images)" if rest else ""
         notes.append(f"{label}: {len(silent)} {what}, not drawn{means}")
     return notes
+
+
+def matters(curves: Iterable[Curve]) -> list[float]:
+    """How far an axis has to reach: the means of points that lost `MOST_LOST` at most, with intervals where nothing was lost."""
+    ends = []
+    for curve in curves:
+        for y, half, lost in zip(curve.y, curve.half, curve.lost, strict=True):
+            around = 0.0 if math.isnan(half) or lost > 0 else half
+            ends += [y - around, y + around] if math.isfinite(y) and lost <= MOST_LOST else []
+    return ends
 
 
 def in_words(name: str, value: Value) -> str:

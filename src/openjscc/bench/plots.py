@@ -1,78 +1,46 @@
 """Figures drawn from records, for print and for the screen. Needs matplotlib (``pip install "openjscc[plot]"``).
 
-A system keeps its colour and its marker in all panels. The legend is below the axes, where it covers nothing.
+A system keeps its colour and its marker in all figures. The legend is below the axes, where it covers nothing. Under PSNR against
+SNR are what each system is above one of them, and the share of lost pictures, where there were any.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..errors import UsageError, unknown_name
+from ..errors import UsageError
 from ..metrics import METRICS
 from ..units import format_ratio
 from .anchors import Anchor, of_other_images, placed
-from .labels import COLUMN_LABELS, log_ticks, short_number, wrapped
-from .layout import INTERVALS, MEASURED, Curve, Layout, Panel, arrange, grid, in_words, metric_label
-from .looks import ANCHOR_GREY, ANCHOR_MARKERS, BOUND_DASHES, COLOURS, DASHES, LOOKS, MARKERS, Look, matplotlib, settings
+from .chart import Chart
+from .labels import COLUMN_LABELS, family, log_ticks, short_number, system_name, wrapped
+from .layout import MEASURED, Curve, Layout, Panel, arrange, grid, in_words, matters, metric_label
+from .looks import ANCHOR_GREY, ANCHOR_MARKERS, BOUND_DASHES, CARETS, DASHES, LOOKS, Look, looks_of, matplotlib, settings
+from .paired import METRIC, Paired, differences
 from .records import Record
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-FEWEST_PICTURES = 8
-"""For bands. Of fewer the interval over other pictures says nothing, and would hide the curves."""
-NO_BANDS = f"no bands: there are fewer than {FEWEST_PICTURES} pictures"
+MOST_APART = 2.0
+"""Differences in dB that are drawn at most, so that tenths can be seen."""
+HEIGHTS = {"mean": 3.0, "over": 1.7, "lost": 1.1}
+"""Of the parts of a panel, over one another."""
 
 
-@dataclass(frozen=True)
-class Chart:
-    """What is drawn.
-
-    Attributes:
-        x, y, facets, interval, arrived, names: see `openjscc.bench.layout.arrange`.
-        style: a key of `LOOKS`.
-        title: over the figure; None: the conditions that all records share; empty: none.
-        lost: below each panel another one with the share of lost transmissions.
-        log_x: logarithmic x axis.
-        width: of the figure in inches, instead of the style's.
-    """
-
-    x: str = "snr_db"
-    y: str = "psnr"
-    facets: Sequence[str] | None = None
-    interval: str = "pictures"
-    arrived: bool = False
-    names: Mapping[str, str] = field(default_factory=dict)
-    style: str = "paper"
-    title: str | None = None
-    lost: bool = False
-    log_x: bool = False
-    width: float | None = None
-
-    def __post_init__(self) -> None:
-        if self.style not in LOOKS:
-            raise unknown_name("style", self.style, LOOKS)
-        if self.interval not in INTERVALS:
-            raise unknown_name("interval", self.interval, INTERVALS)
-
-
-def without_wide_bands(chart: Chart, records: Sequence[Record]) -> Chart:
-    """The chart, without bands where they would be over other pictures and there are fewer than `FEWEST_PICTURES`."""
-    few = chart.interval == "pictures" and max((record.images for record in records), default=0) < FEWEST_PICTURES
-    return replace(chart, interval="none") if few else chart
-
-
-def draw(records: Sequence[Record], chart: Chart | None = None, anchors: Iterable[Anchor] = ()) -> tuple[Figure, list[str]]:
+def draw(
+    records: Sequence[Record], chart: Chart | None = None, anchors: Iterable[Anchor] = (), bands: Iterable[Paired] = ()
+) -> tuple[Figure, list[str]]:
     """A figure, and notes on what it does not show.
 
     Published points are drawn where their data set, channel, metric and the condition that x does not run along are those of a
-    panel: open grey markers with the error of reading, never joined to anything. Bounds are dotted black, without interval.
+    panel: open grey markers with the error of reading, never joined to anything. Bounds are dotted black, without interval. The
+    differences have the intervals that ``bands`` hold.
 
     Raises:
         UsageError: see `openjscc.bench.layout.arrange`; nothing positive on a logarithmic axis.
@@ -85,13 +53,15 @@ def draw(records: Sequence[Record], chart: Chart | None = None, anchors: Iterabl
         raise UsageError(f"{chart.x} has values that are not positive", "leave out --log-x")
     look = LOOKS[chart.style]
     with mpl.rc_context(settings(look)):
-        return _Drawing(layout, chart, look, list(anchors)).figure(), layout.notes
+        return _Drawing(layout, chart, look, list(anchors), chart.reference(records), list(bands)).figure(), layout.notes
 
 
 class _Drawing:
     """One figure in the making."""
 
-    def __init__(self, layout: Layout, chart: Chart, look: Look, anchors: list[Anchor]) -> None:
+    def __init__(
+        self, layout: Layout, chart: Chart, look: Look, anchors: list[Anchor], over: str | None, bands: list[Paired]
+    ) -> None:
         self.layout, self.chart, self.look = layout, chart, look
         self.rows, self.by_rows = grid(layout, look.widest)
         self.across = len(self.rows[0])
@@ -99,16 +69,23 @@ class _Drawing:
         self.height = min(4.2, max(1.2, look.aspect * (self.width / self.across - 0.4)))
         self.anchors = self._fitting(anchors)
         curves = [curve for panel in layout.panels for curve in panel.curves]
-        real = dict.fromkeys(curve.system for curve in curves if not curve.bound)
-        self.systems = {system: number for number, system in enumerate(real)}
+        real = [curve for curve in curves if not curve.bound]
         self.bounds = {label: n for n, label in enumerate(dict.fromkeys(c.label for c in curves if c.bound))}
-        self.variants: dict[str, list[str]] = {}
-        for curve in curves:
-            known = self.variants.setdefault(curve.system, [])
-            if curve.variant not in known:
-                known.append(curve.variant)
-        for known in self.variants.values():
-            known.sort(key=lambda variant: variant != "")  # what has no more to say is the plain one
+        self.looks = looks_of(curve.system for curve in real)
+        self.variants: dict[str, list[tuple]] = {}
+        for curve in sorted(real, key=_variant):  # of a family, the plain one first
+            known = self.variants.setdefault(family(curve.system), [])
+            if _variant(curve) not in known:
+                known.append(_variant(curve))
+        self.over, few = over, chart.interval != "pictures"
+        self.apart = {id(panel): differences(panel, over, () if few else bands) if over else [] for panel in layout.panels}
+        losses = any(share > 0 for curve in real for share in curve.lost)
+        wanted = {
+            "mean": True, "over": any(self.apart.values()),
+            "lost": losses and chart.shows_lost,
+        }  # fmt: skip
+        self.parts = [part for part in HEIGHTS if wanted[part]]
+        self.drawn: dict[str, list[tuple[Axes, Curve]]] = {part: [] for part in self.parts}
         self.handles: dict[str, Any] = {}
 
     def _fitting(self, anchors: list[Anchor]) -> dict[int, list[tuple[float, Anchor]]]:
@@ -130,69 +107,74 @@ class _Drawing:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
 
-        look, chart = self.look, self.chart
+        look, parts = self.look, self.parts
         figure = Figure(layout="constrained")
         FigureCanvasAgg(figure)
         figure.set_size_inches(self.width, 4)
-        parts = 2 if chart.lost else 1
-        heights = [3, 1.1][:parts] * len(self.rows)
+        heights = [HEIGHTS[part] for part in parts] * len(self.rows)
         axes = figure.subplots(len(heights), self.across, sharex=True, squeeze=False, gridspec_kw={"height_ratios": heights})  # pyright: ignore[reportArgumentType]
-        upper = None
+        upper: dict[str, Axes] = {}
         for number, row in enumerate(self.rows):
             for column, panel in enumerate(row):
-                pair = [axes[number * parts + part][column] for part in range(parts)]
+                pair = {part: axes[number * len(parts) + place][column] for place, part in enumerate(parts)}
                 if panel is None:
-                    for axis in pair:
+                    for axis in pair.values():
                         axis.remove()
                     continue
-                upper = upper or pair[0]
-                pair[0].sharey(upper)
+                for part, axis in pair.items():
+                    axis.sharey(upper.setdefault(part, axis))
                 self._panel(panel, pair)
                 last = all(below[column] is None for below in self.rows[number + 1 :])
                 self._dress(panel, pair, first=column == 0, last=last, top=number == 0, end=column == self.across - 1)
-        if upper is not None:
-            self._x_axis(upper)
+        self._x_axis(upper["mean"])
+        self._y_axes()
         several = len(self.layout.panels) > 1
         title = self._title()
         if title and several:
             figure.suptitle(wrapped(title, self.width, look.text), fontsize=look.text)
-        elif title and upper is not None:
-            upper.set_title(wrapped(title, self.width, look.text), fontsize=look.text)
+        elif title:
+            upper["mean"].set_title(wrapped(title, self.width, look.text), fontsize=look.text)
         self._legend(figure)
         figure.align_ylabels()
         figure.set_size_inches(self.width, 1.5 * self.height * len(heights) + 2)
         figure.draw_without_rendering()  # now all but the axes have their room, whatever the height
-        if upper is not None:
-            spare = sum(heights) / heights[0] * (upper.get_position().height * figure.get_figheight() - self.height)
-            figure.set_figheight(figure.get_figheight() - spare)
+        spare = sum(heights) / heights[0] * (upper["mean"].get_position().height * figure.get_figheight() - self.height)
+        figure.set_figheight(figure.get_figheight() - spare)
         return figure
 
-    def _panel(self, panel: Panel, pair: list[Axes]) -> None:
+    def _panel(self, panel: Panel, pair: dict[str, Axes]) -> None:
         for curve in panel.curves:
-            line = self._line(curve)
-            (handle,) = pair[0].plot(curve.x, curve.y, label=curve.label, **line)
-            self.handles.setdefault(curve.label, handle)
-            half, y = np.array(curve.half), np.array(curve.y)
-            if np.isfinite(half).any() and not curve.bound:
-                low, high = y - half, y + half
-                if self.chart.y in METRICS and METRICS[self.chart.y].kind == "task":
-                    low, high = np.clip(low, 0, 1), np.clip(high, 0, 1)
-                if len(curve.x) > 1:
-                    pair[0].fill_between(curve.x, low, high, color=line["color"], alpha=0.13, linewidth=0)
-                else:
-                    ends = np.stack([y - low, high - y])
-                    pair[0].errorbar(curve.x, y, ends, color=line["color"], elinewidth=0.8, capsize=2, capthick=0.8, zorder=2)
-            if len(pair) > 1 and not curve.bound:
-                pair[1].plot(curve.x, [100 * share for share in curve.lost], **line)
+            self.handles.setdefault(curve.label, self._curve("mean", pair["mean"], curve))
+            if "lost" in pair and not curve.bound:
+                pair["lost"].plot(curve.x, [100 * share for share in curve.lost], **self._line(curve))
+        for curve in self.apart[id(panel)]:
+            self._curve("over", pair["over"], curve)
         for x, anchor in self.anchors[id(panel)]:
             label = f"{anchor.system} [{anchor.source}]"
             handle = self.handles.get(label)
             marker = handle.lines[0].get_marker() if handle else ANCHOR_MARKERS[self._anchor_count() % len(ANCHOR_MARKERS)]
-            drawn = pair[0].errorbar(
+            drawn = pair["mean"].errorbar(
                 x, anchor.value, yerr=anchor.error or None, fmt=marker, color=ANCHOR_GREY, markerfacecolor="none", label=label,
                 markersize=self.look.marker * 1.2, markeredgewidth=0.7, elinewidth=0.6, capsize=1.5, capthick=0.6, zorder=4,
             )  # fmt: skip
             self.handles.setdefault(label, drawn)
+
+    def _curve(self, part: str, axis: Axes, curve: Curve) -> Any:
+        """Line and band of one curve; its handle for the legend."""
+        line = self._line(curve)
+        (handle,) = axis.plot(curve.x, curve.y, label=curve.label, **line)
+        self.drawn[part].append((axis, curve))
+        half, y = np.array(curve.half), np.array(curve.y)
+        if np.isfinite(half).any() and not curve.bound:
+            low, high = y - half, y + half
+            if part == "mean" and self.chart.y in METRICS and METRICS[self.chart.y].kind == "task":
+                low, high = np.clip(low, 0, 1), np.clip(high, 0, 1)
+            if len(curve.x) > 1:
+                axis.fill_between(curve.x, low, high, color=line["color"], alpha=0.13, linewidth=0)
+            else:
+                ends = np.stack([y - low, high - y])
+                axis.errorbar(curve.x, y, ends, color=line["color"], elinewidth=0.8, capsize=2, capthick=0.8, zorder=2)
+        return handle
 
     def _anchor_count(self) -> int:
         return sum(hasattr(handle, "has_yerr") for handle in self.handles.values())
@@ -203,12 +185,12 @@ class _Drawing:
             dash = BOUND_DASHES[self.bounds[curve.label] % len(BOUND_DASHES)]
             lone = {"marker": "_", "markersize": 3 * marker} if len(curve.x) == 1 else {}
             return {"color": "black", "linestyle": dash, "linewidth": line, "zorder": 2.5, **lone}
-        number, variant = self.systems[curve.system], self.variants[curve.system].index(curve.variant)
-        colour = COLOURS[number % len(COLOURS)]
+        colour, mark = self.looks[family(curve.system)]
+        variant = self.variants[family(curve.system)].index(_variant(curve))
         return {
             "color": colour,
-            "marker": MARKERS[number % len(MARKERS)],
-            "linestyle": DASHES[(number + 2 * variant) % len(DASHES)],
+            "marker": mark,
+            "linestyle": DASHES[variant % len(DASHES)],
             "linewidth": line,
             "markersize": marker,
             "markerfacecolor": "white" if variant else colour,
@@ -216,31 +198,66 @@ class _Drawing:
             "zorder": 3,
         }
 
-    def _dress(self, panel: Panel, pair: list[Axes], first: bool, last: bool, top: bool, end: bool) -> None:
+    def _y_axes(self) -> None:
+        """How far they reach: to what matters. Means and differences beyond have a caret at the edge."""
+        for part in ("mean", "over"):
+            some = self.drawn.get(part, [])
+            kept = matters([curve for _, curve in some])
+            if part == "mean":
+                kept += [anchor.value for found in self.anchors.values() for _, anchor in found] if kept else []
+            elif self.chart.y == METRIC:
+                kept = [min(MOST_APART, max(-MOST_APART, end)) for end in kept]
+            low, high = min(kept, default=0.0), max(kept, default=0.0)
+            margin = 0.06 * (high - low) or 0.5
+            low, high = low - margin, high + margin
+            beyond = [(*one, x, y) for one in some for x, y in zip(one[1].x, one[1].y, strict=True) if y < low or y > high]
+            if kept and (beyond or part == "over"):
+                some[0][0].set_ylim(low, high)
+                carets = dict.fromkeys((axis, x, y > high, self._line(curve)["color"]) for axis, curve, x, y in beyond)
+                self._carets(list(carets), (low, high))
+
+    def _carets(self, carets: list[tuple[Axes, float, bool, str]], edges: tuple[float, float]) -> None:
+        """Marks at an edge; those at one place stand side by side."""
+        from matplotlib.transforms import ScaledTranslation
+
+        size = 1.2 * self.look.marker
+        for number, (axis, x, above, colour) in enumerate(carets):
+            place = sum(other[:3] == (axis, x, above) for other in carets[:number])
+            aside = ScaledTranslation(size * place / 72, 0, axis.get_figure(root=True).dpi_scale_trans)  # pyright: ignore[reportOptionalMemberAccess]
+            look = {"color": colour, "markersize": size, "markeredgewidth": 0, "linestyle": "none", "zorder": 5}
+            axis.plot(x, edges[above], marker=CARETS[above], clip_on=False, transform=axis.transData + aside, **look)
+
+    def _dress(self, panel: Panel, pair: dict[str, Axes], first: bool, last: bool, top: bool, end: bool) -> None:
         """Titles, labels, ticks and grid of one panel."""
         look, facets = self.look, self.layout.facets
-        for axis in pair:
+        lowest = pair[self.parts[-1]]
+        for axis in pair.values():
             axis.grid(True, color="#d9d9d9", linewidth=0.5)
             axis.set_axisbelow(True)
             for side in axis.spines.values():
                 side.set_linewidth(0.6)
-            axis.tick_params(labelsize=look.small, width=0.6, length=2.5, labelleft=first, labelbottom=last and axis is pair[-1])
+            axis.tick_params(labelsize=look.small, width=0.6, length=2.5, labelleft=first, labelbottom=last and axis is lowest)
+        labels = {"mean": self._y_label(), "lost": "lost (%)"}
+        if "over" in pair and self.over:
+            unit = METRICS[self.chart.y].unit
+            words = f"Δ to {system_name(self.over, self.chart.names)}" + (f" ({unit})" if unit else "")
+            labels["over"] = wrapped(words, self.height * HEIGHTS["over"] / HEIGHTS["mean"], look.text)
+            pair["over"].axhline(0, color=self.looks.get(family(self.over), ["black"])[0], linewidth=look.line, zorder=2)
+            pair["over"].yaxis.set_major_locator(_few_ticks())
         if last:
-            pair[-1].set_xlabel(self._x_label(panel), fontsize=look.text)
-        if first:
-            pair[0].set_ylabel(self._y_label(), fontsize=look.text)
-        if len(pair) > 1:
-            pair[1].set_ylim(-7, 107)
-            pair[1].set_yticks([0, 50, 100])
-            if first:
-                pair[1].set_ylabel("lost (%)", fontsize=look.text)
+            lowest.set_xlabel(self._x_label(panel), fontsize=look.text)
+        for part in self.parts if first else ():
+            pair[part].set_ylabel(labels[part], fontsize=look.text)
+        if "lost" in pair:
+            pair["lost"].set_ylim(-7, 107)
+            pair["lost"].set_yticks([0, 50, 100])
         width = 0.85 * self.width / self.across
         if (top or not self.by_rows) and (head := self._head(panel)):
             lines = [wrapped(", ".join(words), width, look.text) for words in map(self._head, self.layout.panels)]
             short = not any("\n" in text for text in lines)  # one line for all panels, or each word on its own
-            pair[0].set_title(", ".join(head) if short else wrapped("\n".join(head), width, look.text), fontsize=look.text)
+            pair["mean"].set_title(", ".join(head) if short else wrapped("\n".join(head), width, look.text), fontsize=look.text)
         if self.by_rows and end:
-            pair[0].annotate(
+            pair["mean"].annotate(
                 wrapped(_facet(panel, facets[-1]), self.height, look.text), (1, 0.5), xytext=(4, 0), xycoords="axes fraction",
                 textcoords="offset points", rotation=270, va="center", ha="left", fontsize=look.text,
             )  # fmt: skip
@@ -314,6 +331,17 @@ class _Drawing:
 
 def _facet(panel: Panel, name: str) -> str:
     return in_words(name, panel.place[name]) or ("SNR known" if name == "told_snr_db" else "")
+
+
+def _variant(curve: Curve) -> tuple:
+    """What tells the curves of a family apart; the plain one is the least."""
+    return (curve.system != family(curve.system), curve.system, curve.variant != "", curve.variant)
+
+
+def _few_ticks() -> Any:
+    from matplotlib.ticker import MaxNLocator
+
+    return MaxNLocator(4, steps=[1, 2, 5, 10])
 
 
 def _short(notes: list[str]) -> list[str]:

@@ -14,6 +14,7 @@ from ..data.images import read_image
 from ..data.sheets import side_by_side, stamped
 from ..errors import IntegrityError, UsageError, unknown_name
 from ..units import parse_numbers
+from .labels import system_name
 from .layout import in_words
 from .perception import SEGMENTATION
 from .pictures import KeptPicture, read_kept
@@ -84,7 +85,7 @@ def strip(
         if truth is not None:
             cells.append(_sent(TRUTH, picture, truth, crop, None))
         for sender in kept.senders:
-            cells.append(kept.cell(place, sender, f"{(names or {}).get(sender[0], sender[0])}{condition}\n", crop, seen, uses))
+            cells.append(kept.cell(place, sender, f"{system_name(sender[0], names)}{condition}\n", crop, seen, uses))
     return side_by_side(cells, columns=len(kept.senders) + (source is not None) + (truth is not None))
 
 
@@ -123,7 +124,7 @@ def strip_of_several(
     beside = ["sent", TRUTH.replace(" ", "\n")] if truths else ["sent"]
     for place in first.places:
         for sender in first.senders:
-            words = [(names or {}).get(sender[0], sender[0]).replace(", ", ",\n"), first.condition(place).replace(", ", "\n")]
+            words = [system_name(sender[0], names).replace(", ", ",\n"), first.condition(place).replace(", ", "\n")]
             beside.append("\n".join(word for word in words if word))
             cells += [one.cell(place, sender, "", crop, seen, uses) for one in kept]
     return side_by_side(cells, columns=len(pictures), beside=beside)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -12,11 +12,15 @@ from ..files import write_atomically
 from ..metrics import METRICS, SetMetric
 from ..weightfile import WeightFacts
 from .anchors import Anchor, read_anchors
+from .chart import NO_BANDS, Chart, without_wide_bands
 from .fingerprint import carried, rows_of
+from .grid import CellResult
+from .labels import system_name
 from .layout import MEASURED, Curve, Layout, arrange, in_words, metric_label, metric_name
 from .looks import write_figure
 from .markdown import capital, heading, listed, sentence, table_row
-from .plots import NO_BANDS, Chart, draw, without_wide_bands
+from .paired import Paired, paired
+from .plots import draw
 from .records import ACCOUNT, FIRST_ACCOUNT, NO_INTERVAL, Record, without_interval, write_records
 from .selection import in_order, select, shown
 from .statistics import RESAMPLES
@@ -28,14 +32,14 @@ from .study_gains import GainTable
 from .study_gains_page import INTRODUCTION as ON_GAINS
 from .study_gains_page import gain_page
 from .study_pictures import write_heatmap, write_strip
-from .study_places import read_tables, write_tables
+from .study_places import PAIRED, read_bands, read_tables, write_tables
 from .study_plan import HeatmapPlan, StripPlan
 from .study_sections import ComparedSection, FigureSection, TableSection
 
 GAINS = "gains.json"
 DIFFERENCES = "differences.json"
 
-Table = TypeVar("Table", GainTable, DifferenceTable)
+Table = TypeVar("Table", GainTable, DifferenceTable, Paired)
 
 AXIS_WORDS = {"snr_db": "SNR", "ratio": "bandwidth ratio", "bandwidth_ratio": "bandwidth ratio", "cpp": "channel uses per pixel"}
 
@@ -75,9 +79,10 @@ def write_study(
     facts: Facts,
     gains: Sequence[GainTable] = (),
     differences: Sequence[DifferenceTable] = (),
+    results: Sequence[CellResult] = (),
 ) -> list[Path]:
-    """Figures, strips and heat maps (``shown``), gains.json and differences.json (where asked for), NAME.md and, last of all,
-    summary.json.
+    """Figures, strips and heat maps (``shown``), gains.json and differences.json (where asked for), paired.json (where figures
+    show differences, of the cells in ``results``), NAME.md and, last of all, summary.json.
 
     Returns what was written.
 
@@ -87,14 +92,15 @@ def write_study(
     written: list[Path] = []
     sections: list[str] = []
     labels = _labels(study)
-    for figure in study.figure:
-        if figure.y in facts.missing:
-            continue
-        sections.append(_figure(folder, figure, records, labels))
+    drawn = [figure for figure in study.figure if figure.y not in facts.missing]
+    bands = _kept(folder / PAIRED, list(dict.fromkeys(_bands(drawn, records, labels, results))), Paired)
+    written += [folder / PAIRED] if bands else []
+    for figure in drawn:
+        sections.append(_figure(folder, figure, records, labels, bands))
         written.append(folder / figure.file)
     for pictures in shown:
-        drawn = write_strip(folder, pictures, labels) if isinstance(pictures, StripPlan) else write_heatmap(folder, pictures)
-        sections.append(drawn)
+        is_strip = isinstance(pictures, StripPlan)
+        sections.append(write_strip(folder, pictures, labels) if is_strip else write_heatmap(folder, pictures))
         written.append(folder / pictures.section.file)
     gains = _kept(folder / GAINS, gains, GainTable)
     differences = _kept(folder / DIFFERENCES, differences, DifferenceTable)
@@ -129,9 +135,10 @@ def stale_parts(folder: Path, study: Study, records: Sequence[Record], page: str
     stale = []
     measured = {*(record.metric for record in records), *MEASURED}
     labels = _labels(study)
+    bands = read_bands([folder])
     for figure in study.figure:
         path = folder / figure.file
-        if figure.y in measured and (not path.exists() or carried(path) != rows_of(*_drawn(figure, records, labels))):
+        if figure.y in measured and (not path.exists() or carried(path) != rows_of(*_drawn(figure, records, labels), bands)):
             stale.append(figure.file)
     text = (folder / page).read_text("utf-8") if (folder / page).exists() else ""
     for table in study.table:
@@ -156,8 +163,19 @@ def _stale_tables(
     return stale + [f"{path.stem} of {table.section.metric} in {page}" for table in found if not is_shown(table)]
 
 
+def _bands(
+    figures: Iterable[FigureSection], records: Sequence[Record], labels: dict[str, str], results: Sequence[CellResult]
+) -> Iterator[Paired]:
+    for figure in figures:
+        chosen, chart, _ = _drawn(figure, records, labels)
+        if over := chart.reference(chosen):
+            yield from paired([record for record in chosen if record.metric == figure.y], over, results)
+
+
 def _labels(study: Study) -> dict[str, str]:
-    return {system: str(label) for system, label in study.names.items()}
+    """Of all systems: those that the study gives, else their common names."""
+    systems = [*(system for bench in study.bench for system in bench.systems), *study.names]
+    return {system: system_name(system, study.names) for system in systems}
 
 
 def _drawn(section: FigureSection, records: Sequence[Record], labels: dict[str, str]) -> tuple[list[Record], Chart, list[Anchor]]:
@@ -167,17 +185,22 @@ def _drawn(section: FigureSection, records: Sequence[Record], labels: dict[str, 
     return chosen, chart, read_anchors(published_points()) if section.anchors else []
 
 
-def _figure(folder: Path, section: FigureSection, records: Sequence[Record], labels: dict[str, str]) -> str:
+def _figure(
+    folder: Path, section: FigureSection, records: Sequence[Record], labels: dict[str, str], bands: Sequence[Paired]
+) -> str:
     """Draws it; its part of the page."""
     chosen, chart, anchors = _drawn(section, records, labels)
-    figure, notes = draw(chosen, chart, anchors)
-    write_figure(figure, folder / section.file, section.style, rows_of(chosen, chart, anchors))
+    figure, notes = draw(chosen, chart, anchors, bands)
+    write_figure(figure, folder / section.file, section.style, rows_of(chosen, chart, anchors, bands))
     title = f"{metric_label(section.y)} against {AXIS_WORDS.get(section.x, section.x.replace('_', ' '))}"
     words = [section.caption or sentence(title), *(sentence(note) for note in notes)]
     if chart.interval != section.interval and section.y not in MEASURED:
         words.append(sentence(NO_BANDS))
     elif _has_intervals(arrange(chosen, chart.x, chart.y, chart.facets, chart.interval, chart.arrived)):
         words.append(f"Bands: 95 % interval of the mean over other {section.interval}.")
+    if over := chart.reference(chosen):
+        what = f"{metric_name(section.y)} less that of {labels.get(over, over)} over the same pictures and draws"
+        words.append(f"Below: {what}; a caret at an edge is a point beyond it.")
     if section.anchors and not any("no published point" in note for note in notes):
         words.append("Open grey markers are published points, with the error of reading them; the legend has their source.")
     return f"![{title}]({section.file})\n\n{' '.join(words)}"

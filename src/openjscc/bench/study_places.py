@@ -14,11 +14,15 @@ from ..errors import IntegrityError, OpenJSCCError, UsageError
 from ..files import write_atomically
 from .layout import in_words
 from .packing import pack, unpack
+from .paired import Paired
 from .records import Record
 from .selection import select, shown
 from .study_sections import ComparedSection
 
 Table = TypeVar("Table")
+
+PAIRED = "paired.json"
+"""How sure the differences are that a study's figures show."""
 
 _UNSAID = ("data", "images", "seed")
 """Not said of a place where they are the same everywhere."""
@@ -121,3 +125,9 @@ def read_tables(path: Path, kind: type[Table]) -> list[Table]:
         raise IntegrityError(error.message, "run the study again") from None
     except (OSError, ValueError) as error:
         raise IntegrityError(f"{path} does not hold such tables: {error}", "run the study again") from None
+
+
+def read_bands(folders: Iterable[Path]) -> list[Paired]:
+    """What studies kept for their figures in these folders (of other sources nothing)."""
+    files = [folder / PAIRED for folder in folders]
+    return [band for file in files if file.exists() for band in read_tables(file, Paired)]

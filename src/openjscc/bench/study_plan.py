@@ -253,6 +253,7 @@ def _check_pages(study: Study, plan: StudyPlan) -> None:
     for section in study.figure:
         if section.y not in plan.missing:
             _check_page(section.file, records, section.systems, section.conditions, section.x, section.y, section.facet)
+            section.chart({}).reference(select(records, section.conditions, section.systems or None))
     for section in study.table:
         if section.metric not in plan.missing:
             what = f"table of {section.metric}"

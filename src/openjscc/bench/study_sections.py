@@ -10,10 +10,10 @@ from ..channels import make_channel
 from ..errors import UsageError, unknown_name
 from ..metrics import METRICS, Metric, SetMetric, get_metric
 from ..units import AUTO, SNR_LIMIT_DB, parse_ratio
+from .chart import Chart
 from .layout import INTERVALS, MEASURED
 from .looks import SUFFIXES
 from .perception import task_of
-from .plots import Chart
 from .selection import Value, check_column, columns, parse_where
 
 
@@ -70,7 +70,7 @@ class BenchSection:
 
 @dataclass(frozen=True)
 class FigureSection:
-    """Curves, see `openjscc.bench.plots.Chart`.
+    """Curves, see `openjscc.bench.chart.Chart`.
 
     Attributes:
         file: name within the results' folder, ``.svg``, ``.png`` or ``.pdf``.
@@ -80,7 +80,9 @@ class FigureSection:
         systems: only these, in this order.
         facet: columns that make panels; left out: those that differ.
         interval: over other ``pictures``, over other ``noise``, or ``none``.
-        lost: the share of lost pictures in a panel below.
+        lost: the share of lost pictures in a panel below, where there are any; always so for PSNR against SNR.
+        over: the system that the others are held against in a panel below; left out: for PSNR against SNR the first learned one;
+            ``none``: no such panel.
         arrived: means without the lost pictures.
         log_x: logarithmic x axis.
         anchors: draw the published points that fit.
@@ -104,6 +106,7 @@ class FigureSection:
     style: str = "paper"
     title: str | None = None
     width: float | None = None
+    over: str | None = None
     caption: str = ""
 
     def __post_init__(self) -> None:
@@ -131,6 +134,7 @@ class FigureSection:
             self.lost,
             self.log_x,
             self.width,
+            self.over,
         )
 
     @property

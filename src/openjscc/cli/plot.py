@@ -51,7 +51,15 @@ def plot(
         str, typer.Option("--interval", metavar="KIND", help="95 % interval over other pictures, over other noise, or none.")
     ] = "pictures",
     arrived: Annotated[bool, typer.Option("--arrived", help="Means without the lost pictures.")] = False,
-    lost: Annotated[bool, typer.Option("--lost", help="The share that was lost, in a panel below.")] = False,
+    lost: Annotated[
+        bool, typer.Option("--lost", help="The share that was lost, in a panel below (PSNR against SNR has it).")
+    ] = False,
+    over: Annotated[
+        str | None,
+        typer.Option(
+            "--over", metavar="SYSTEM", help="Differences from it in a panel below; none: no such panel. [first learned]"
+        ),
+    ] = None,
     log_x: Annotated[bool, typer.Option("--log-x", help="Logarithmic x axis.")] = False,
     anchors: Annotated[
         Path | None, typer.Option("--anchors", metavar="FILE.csv", help="Published points to draw beside the curves.")
@@ -84,7 +92,7 @@ def plot(
         curves = {
             "x": x != "snr_db", "y": y != "psnr", "facet": facet, "style": style != "paper", "title": title is not None,
             "interval": interval != "pictures", "arrived": arrived, "lost": lost, "log-x": log_x, "anchors": anchors,
-            "width": width,
+            "width": width, "over": over,
         }  # fmt: skip
         if given := [name for name, value in curves.items() if value]:
             raise UsageError(f"--{given[0]} belongs to curves", "leave it out for a strip")
@@ -98,11 +106,13 @@ def plot(
         if given := [name for name, value in (("picture", picture), ("crop", crop), ("source", source)) if value is not None]:
             raise UsageError(f"--{given[0]} belongs to strips", "add --kind strip")
         from ..bench.anchors import read_anchors
+        from ..bench.chart import NO_BANDS, Chart, without_wide_bands
         from ..bench.fingerprint import rows_of
         from ..bench.layout import MEASURED
         from ..bench.looks import write_figure
-        from ..bench.plots import NO_BANDS, Chart, draw, without_wide_bands
+        from ..bench.plots import draw
         from ..bench.selection import check_column, load_records, select
+        from ..bench.study_places import read_bands
         from ..metrics import METRICS
 
         for column in (x, *([] if facet is None else names(facet, "list of facets"))):
@@ -110,17 +120,18 @@ def plot(
         if y not in METRICS and y not in MEASURED:
             raise unknown_name("metric", y, {*METRICS, *MEASURED})
         facets = None if facet is None else names(facet, "list of facets")
-        chart = Chart(x, y, facets, interval, arrived, {}, style, title, lost, log_x, _inches(width))
+        chart = Chart(x, y, facets, interval, arrived, {}, style, title, lost, log_x, _inches(width), over)
         _check(output, force, CURVE_SUFFIXES)
         published = [] if anchors is None else read_anchors(anchors)
         chosen = select(load_records(sources), conditions, asked)
+        bands = read_bands(sources)
         asked_chart, chart = chart, without_wide_bands(chart, chosen)
-        figure, notes = draw(chosen, chart, published)
+        figure, notes = draw(chosen, chart, published, bands)
         if chart != asked_chart and y not in MEASURED:
             notes = [*notes, NO_BANDS]
         for note in notes:
             say(f"note: {note}")
-        write_figure(figure, output, style, rows_of(chosen, chart, published))
+        write_figure(figure, output, style, rows_of(chosen, chart, published, bands))
     say(f"written: {output}")
 
 

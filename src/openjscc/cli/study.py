@@ -71,8 +71,9 @@ def study(
     """Measure, draw and write down a named figure of a paper.
 
     Writes DIR/NAME.md, its figures, DIR/summary.json (the records), DIR/gains.json (what systems save against one another),
-    DIR/differences.json (how much better they are) and DIR/cells (the values of every picture). The same command again goes on
-    where it was stopped, and writes the page anew. Under torchrun the processes share the work.
+    DIR/differences.json (how much better they are), DIR/paired.json (how sure the differences in figures are) and DIR/cells (the
+    values of every picture). The same command again goes on where it was stopped, and writes the page anew. Under torchrun the
+    processes share the work.
 
     --check measures some cells again and exits with 1 where a figure is not the recorded one: with the same seed it must be
     equal to 0.02 dB (0.002 where it is not in dB); of digital links over several trials, to the record's interval over noise.
@@ -190,7 +191,7 @@ def _measure(
     facts = _facts(study, name, limit, looked_by, plan, records)
     gains = [gain_table(section, results) for section in study.gain if section.metric not in plan.missing]
     differences = [difference_table(section, results) for section in study.difference if section.metric not in plan.missing]
-    written = write_study(folder, study, records, [*plan.strips, *plan.heatmaps], facts, gains, differences)
+    written = write_study(folder, study, records, [*plan.strips, *plan.heatmaps], facts, gains, differences, results)
     for path in written:
         say(f"written: {path}")
     if as_json:
