@@ -136,9 +136,7 @@ def parse_mcs(text: str) -> MCS:
     """
     match = re.fullmatch(r"([a-z0-9]+)-(\d{1,5}(?:\.5)?)/(\d{1,5})(?:-n(\d{1,5}))?", text.strip().lower())
     if match is None or int(match[3]) == 0:
-        raise UsageError(
-            f"modulation and coding scheme {text!r}", "write it as 16qam-3/4-n1944, 16qam-2/3-n6144 or 16qam-490/1024"
-        )
+        raise UsageError(f"modulation and coding scheme {text!r}", "write it as 16qam-3/4-n1944, 16qam-2/3-n6144 or 16qam-490/1024")
     scheme, rate = get_modulation(match[1]), Fraction(match[2]) / int(match[3])
     n = None if match[4] is None else int(match[4])
     if n == IEEE80211N_LENGTH and str(rate) not in IEEE80211N_RATES:
