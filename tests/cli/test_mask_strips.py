@@ -110,7 +110,7 @@ def test_captions(openjscc, study: Path, said: list[str]) -> None:
     asked = {"ratio": [1 / 6], "snr_db": [20]}
     strip(folder, "a", where=asked, source=folder / "a.png", truth=folder / "a-mask.png", uses=True)
     assert said[:2] == ["sent", "ground truth"]
-    assert said[2].startswith("jpeg-capacity+shades\nmIoU ")
+    assert said[2].startswith("JPEG+capacity, shades\nmIoU ")
     assert "\nk = " in said[2]
 
 
@@ -127,7 +127,7 @@ def test_masks_at_ratios_of_their_own(openjscc, study: Path, said: list[str]) ->
     systems = ["jpeg-capacity+shades"] * 2
     strip(Path("out/pictures"), "a", systems=systems, ratios=[1 / 6, 1 / 3], where={"snr_db": [20]}, uses=True)
     first, second = (caption.split("\n") for caption in said)
-    assert first[0] == second[0] == "jpeg-capacity+shades"
+    assert first[0] == second[0] == "JPEG+capacity, shades"
     assert [line.split()[0] for line in first[1:]] == [line.split()[0] for line in second[1:]] == ["CBR", "mIoU", "k"]
     assert "%)" in second[1]
     (used,) = {item.uses for item in read_kept(Path("out/pictures")) if item.ratio == 1 / 3}

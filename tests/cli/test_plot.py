@@ -24,8 +24,9 @@ def run(tmp_path: Path) -> Path:
     folder.mkdir()
     records = [
         dataclasses.replace(
-            PLAIN, system=system, metric=metric, ratio=ratio, bandwidth_ratio=ratio, snr_db=snr, mean=mean + snr / 5
-        )
+            PLAIN, system=system, metric=metric, ratio=ratio, bandwidth_ratio=ratio, snr_db=snr, mean=mean + snr / 5,
+            outage_rate=0.1 if system == "bpg-ldpc" else 0.0,
+        )  # fmt: skip
         for system, metric, mean in (("adjscc", "psnr", 29.0), ("bpg-ldpc", "psnr", 30.0), ("adjscc", "ssim", 0.9))
         for ratio in (1 / 16, 1 / 6)
         for snr in (0.0, 10.0, 20.0)
@@ -82,7 +83,7 @@ def test_everything_at_once(openjscc, run: Path) -> None:
     text = Path("rate.svg").read_text()
     for word in (">Rate<", ">SNR 10 dB<", ">SNR 20 dB<", ">Other [paper]<", ">lost (%)<", ">1/16<", ">bandwidth ratio k/n<"):
         assert word in text
-    assert text.index(">bpg-ldpc<") < text.index(">adjscc<")
+    assert text.index(">BPG+LDPC<") < text.index(">ADJSCC<")
 
 
 def test_files_and_folders_together(openjscc, run: Path) -> None:

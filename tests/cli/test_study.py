@@ -15,10 +15,11 @@ from openjscc.bench.study_differences import DifferenceTable
 from openjscc.bench.study_differences_page import difference_page
 from openjscc.bench.study_gains import GainTable
 from openjscc.bench.study_gains_page import gain_page
-from openjscc.bench.study_places import read_tables
+from openjscc.bench.study_places import read_bands, read_tables
 from openjscc.errors import MissingError
 
 DIGITAL = "jpeg-ldpc:mcs=qpsk-1/2-n1944"
+LABELS = {"adjscc": "ADJSCC", DIGITAL: "JPEG+LDPC, QPSK 1/2 (n1944)"}
 STUDY = f"""
 title = "Small pictures"
 paper = "A. Author: A paper, 2020."
@@ -101,7 +102,8 @@ def test_a_study_is_written_down_and_goes_on(openjscc, small: Path) -> None:
     result.assert_ok()
     folder = Path("results/studies/small")
     first = written(folder)
-    assert set(first) == {".gitignore", "small.md", "psnr.svg", "strip.png", "summary.json", "gains.json", "differences.json"}
+    tables = {"gains.json", "differences.json", "paired.json"}
+    assert set(first) == {".gitignore", "small.md", "psnr.svg", "strip.png", "summary.json", *tables}
     records = read_records(folder / "summary.json")
     assert len(records) == 2 * (2 * 2 + 1)
     assert json.loads(result.out)["records"] == [record.to_dict() for record in records]
@@ -122,7 +124,7 @@ def test_a_study_is_written_down_and_goes_on(openjscc, small: Path) -> None:
     assert "quick look" not in page
     (table,) = read_tables(folder / "gains.json", GainTable)
     assert [(row.system, row.at, row.place.images) for row in table.rows] == [("adjscc", 4.0, 3), ("adjscc", 10.0, 3)]
-    assert gain_page(table, {"adjscc": "ADJSCC"}) in page
+    assert gain_page(table, LABELS) in page
     (paired,) = read_tables(folder / "differences.json", DifferenceTable)
     assert [(line.system, line.at, line.difference.pictures) for line in paired.rows if line.difference] == [
         ("adjscc", 4.0, 3), ("adjscc", 10.0, 3),
@@ -131,10 +133,14 @@ def test_a_study_is_written_down_and_goes_on(openjscc, small: Path) -> None:
     assert [line.difference.value for line in paired.rows if line.difference] == pytest.approx(
         [(r.mean or 0) - mean for r, mean in zip(row, other, strict=True)]
     )
-    assert difference_page(paired, {"adjscc": "ADJSCC"}) in page
+    assert difference_page(paired, LABELS) in page
     assert "[gains.json](gains.json) and [differences.json](differences.json)" in page
-    assert f"| {DIGITAL} has | " in page
-    assert "ADJSCC" in first["psnr.svg"].decode()
+    assert f"| {LABELS[DIGITAL]} has | " in page
+    assert all(word in first["psnr.svg"].decode() for word in ("ADJSCC", ">Δ to ADJSCC (dB)<", LABELS[DIGITAL]))
+    (one, two) = read_bands([folder])
+    assert (one.over, one.system, one.snr_db, two.snr_db) == ("adjscc", DIGITAL, 4.0, 10.0)
+    assert one.half > 0
+    assert "Below: PSNR less that of ADJSCC over the same pictures and draws" in page
 
     cells = {path: path.stat().st_mtime_ns for path in (folder / "cells").iterdir()}
     again = openjscc("study", small, "--resume")

@@ -65,8 +65,12 @@ def test_the_reference_is_the_first_learned_system() -> None:
 
 def test_differences_are_of_the_same_pictures_and_draws() -> None:
     gap = curve_of("witt", (None, 28.5, 30.5))
-    strangers = [record for number, changes in enumerate(({"seed": 1}, {"trials": 3}, {"data_sha256": "x"}, {"account": 2}))
-                 for record in curve_of(f"s{number}", (1, 2, 3), **changes)]  # fmt: skip
+    others: tuple[dict[str, object], ...] = ({"seed": 1}, {"trials": 3}, {"data_sha256": "x"}, {"account": 2})
+    strangers = [
+        dataclasses.replace(record, **changes)  # pyright: ignore[reportArgumentType]
+        for number, changes in enumerate(others)
+        for record in curve_of(f"s{number}", (1, 2, 3))
+    ]
     (panel,) = arrange([*LEARNED, *OTHER, *FIXED, *gap, *strangers], "snr_db", "psnr").panels
     found = {curve.system: curve for curve in differences(panel, "adjscc", BANDS)}
     assert list(found) == ["deepjscc", FIXED[0].system, "witt"]

@@ -39,7 +39,8 @@ from .study_sections import ComparedSection, FigureSection, TableSection
 GAINS = "gains.json"
 DIFFERENCES = "differences.json"
 
-Table = TypeVar("Table", GainTable, DifferenceTable, Paired)
+Table = TypeVar("Table", GainTable, DifferenceTable)
+Kept = TypeVar("Kept", GainTable, DifferenceTable, Paired)
 
 AXIS_WORDS = {"snr_db": "SNR", "ratio": "bandwidth ratio", "bandwidth_ratio": "bandwidth ratio", "cpp": "channel uses per pixel"}
 
@@ -111,7 +112,7 @@ def write_study(
     return [*written, page, folder / "summary.json"]
 
 
-def _kept(path: Path, tables: Sequence[Table], kind: type[Table]) -> Sequence[Table]:
+def _kept(path: Path, tables: Sequence[Kept], kind: type[Kept]) -> Sequence[Kept]:
     """Written, and read again: the page says what the file says. No file where there is no table."""
     if tables:
         write_tables(path, tables)
