@@ -10,7 +10,8 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from openjscc.bench.fingerprint import carried, fingerprint
-from openjscc.bench.looks import COLOURS, DASHES, LOOKS, MARKERS, matplotlib, settings, write_figure
+from openjscc.bench.labels import family
+from openjscc.bench.looks import DASHES, LOOKS, looks_of, matplotlib, settings, write_figure
 
 BOTH, ALONE = 16 * 112**2, 8 * 112**2
 """Pixels of an update of MTGSC."""
@@ -26,31 +27,29 @@ class Run:
         weight: its name.
         label: in the legend.
         pixels: that an update sees for the task of the panel.
-        look: number of its colour, marker and dashes.
         then: log of a run that went on from its weight.
     """
 
     weight: str
     label: str
     pixels: float
-    look: int
     then: str = ""
 
 
 PICTURES = (
-    Run("mtgsc.photo", "MTGSC, two tasks", BOTH * PHOTOGRAPHS, 0, "mtgsc.more"),
-    Run("mtgsc.picture", "MTGSC, pictures alone", ALONE, 1),
-    Run("adjscc.photo", "ADJSCC", 8 * 128**2, 2),
-    Run("witt.photo", "WITT", 8 * 128**2, 3),
-    Run("deepjscc.photo", "Deep JSCC", 8 * 128**2, 4),
+    Run("mtgsc.photo", "MTGSC, two tasks", BOTH * PHOTOGRAPHS, "mtgsc.more"),
+    Run("mtgsc.picture", "MTGSC, pictures alone", ALONE),
+    Run("adjscc.photo", "ADJSCC", 8 * 128**2),
+    Run("witt.photo", "WITT", 8 * 128**2),
+    Run("deepjscc.photo", "Deep JSCC", 8 * 128**2),
 )
 SEGMENTATIONS = (
-    Run("mtgsc.photo", "MTGSC, two tasks", BOTH * (1 - PHOTOGRAPHS), 0, "mtgsc.more"),
-    Run("mtgsc.segmentation", "MTGSC, segmentations alone", ALONE, 1),
-    Run("deeplab_jscc.photo", "DeepLab JSCC", 8 * 224**2, 2),
-    Run("fcn.voc", "FCN, pictures as they are", 8 * 224**2, 3),
-    Run("deeplab_jscc.crops", "DeepLab JSCC, small crops", ALONE, 4, "deeplab_jscc.more"),
-    Run("fcn.crops", "FCN, small crops", ALONE, 5, "fcn.more"),
+    Run("mtgsc.photo", "MTGSC, two tasks", BOTH * (1 - PHOTOGRAPHS), "mtgsc.more"),
+    Run("mtgsc.segmentation", "MTGSC, segmentations alone", ALONE),
+    Run("deeplab_jscc.photo", "DeepLab JSCC", 8 * 224**2),
+    Run("fcn.voc", "FCN, pictures as they are", 8 * 224**2),
+    Run("deeplab_jscc.crops", "DeepLab JSCC, small crops", ALONE, "deeplab_jscc.more"),
+    Run("fcn.crops", "FCN, small crops", ALONE, "fcn.more"),
 )
 PANELS = (
     ("PSNR (dB), CBR 1/16, 10 dB", r"CBR 1/16 ([\d.]+) dB", PICTURES),
@@ -88,8 +87,15 @@ def draw(logs: Path, target: Path) -> None:
         figure = Figure(figsize=(look.width[1], 3.5))
         for place, (title, _, runs) in enumerate(PANELS, 1):
             axis = figure.add_subplot(1, 2, place)
-            for run in (run for run in runs if run.weight in shown.get(title, {})):
-                style = {"color": COLOURS[run.look], "marker": MARKERS[run.look], "linestyle": DASHES[run.look % len(DASHES)]}
+            looks, names = looks_of(run.weight for run in runs), [family(run.weight) for run in runs]
+            for number, run in ((number, run) for number, run in enumerate(runs) if run.weight in shown.get(title, {})):
+                (colour, mark), variant = looks[names[number]], names[:number].count(names[number])
+                style = {
+                    "color": colour,
+                    "marker": mark,
+                    "linestyle": DASHES[variant],
+                    "markerfacecolor": "white" if variant else colour,
+                }
                 points = zip(*shown[title][run.weight], strict=True)
                 axis.plot(*points, **style, markersize=look.marker, linewidth=look.line, label=run.label)
             axis.set_xlabel("trained on (gigapixels)", fontsize=look.text)

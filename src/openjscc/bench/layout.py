@@ -22,6 +22,7 @@ INTERVALS = {"pictures": "shown_ci95", "noise": "ci95_noise", "none": None}
 MOST_PANELS = 36
 
 MOST_LOST = 0.5
+"""Share of lost transmissions above which a mean says little more than that."""
 
 MEASURED = ("cpp", "bandwidth_ratio", "channel_uses", "encode_ms", "decode_ms")
 """Columns that can be drawn like a metric. They belong to a cell (one system at one point): all its records say the same."""

@@ -18,7 +18,7 @@ from ..units import format_ratio
 from .anchors import Anchor, of_other_images, placed
 from .chart import Chart
 from .labels import COLUMN_LABELS, family, log_ticks, short_number, system_name, wrapped
-from .layout import MEASURED, Curve, Layout, Panel, arrange, grid, in_words, matters, metric_label
+from .layout import MEASURED, MOST_LOST, Curve, Layout, Panel, arrange, grid, in_words, matters, metric_label
 from .looks import ANCHOR_GREY, ANCHOR_MARKERS, BOUND_DASHES, CARETS, DASHES, LOOKS, Look, looks_of, matplotlib, settings
 from .paired import METRIC, Paired, differences
 from .records import Record
@@ -199,7 +199,7 @@ class _Drawing:
         }
 
     def _y_axes(self) -> None:
-        """How far they reach: to what matters. Means and differences beyond have a caret at the edge."""
+        """How far they reach: to what matters. Means beyond have a caret at the edge, and differences where that mattered."""
         for part in ("mean", "over"):
             some = self.drawn.get(part, [])
             kept = matters([curve for _, curve in some])
@@ -210,7 +210,12 @@ class _Drawing:
             low, high = min(kept, default=0.0), max(kept, default=0.0)
             margin = 0.06 * (high - low) or 0.5
             low, high = low - margin, high + margin
-            beyond = [(*one, x, y) for one in some for x, y in zip(one[1].x, one[1].y, strict=True) if y < low or y > high]
+            beyond = [
+                (axis, curve, x, y)
+                for axis, curve in some
+                for x, y, lost in zip(curve.x, curve.y, curve.lost, strict=True)
+                if (y < low or y > high) and (part == "mean" or lost <= MOST_LOST)
+            ]
             if kept and (beyond or part == "over"):
                 some[0][0].set_ylim(low, high)
                 carets = dict.fromkeys((axis, x, y > high, self._line(curve)["color"]) for axis, curve, x, y in beyond)
