@@ -24,7 +24,13 @@ def run(tmp_path: Path) -> Path:
     folder.mkdir()
     records = [
         dataclasses.replace(
-            PLAIN, system=system, metric=metric, ratio=ratio, bandwidth_ratio=ratio, snr_db=snr, mean=mean + snr / 5,
+            PLAIN,
+            system=system,
+            metric=metric,
+            ratio=ratio,
+            bandwidth_ratio=ratio,
+            snr_db=snr,
+            mean=mean + snr / 5,
             outage_rate=0.1 if system == "bpg-ldpc" else 0.0,
         )  # fmt: skip
         for system, metric, mean in (("adjscc", "psnr", 29.0), ("bpg-ldpc", "psnr", 30.0), ("adjscc", "ssim", 0.9))
