@@ -32,7 +32,7 @@ def run(tmp_path: Path) -> Path:
             snr_db=snr,
             mean=mean + snr / 5,
             outage_rate=0.1 if system == "bpg-ldpc" else 0.0,
-        )  # fmt: skip
+        )
         for system, metric, mean in (("adjscc", "psnr", 29.0), ("bpg-ldpc", "psnr", 30.0), ("adjscc", "ssim", 0.9))
         for ratio in (1 / 16, 1 / 6)
         for snr in (0.0, 10.0, 20.0)
