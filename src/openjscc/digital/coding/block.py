@@ -120,7 +120,7 @@ class BlockCode:
         return self.decode_torch(llr, iterations)
 
     def _combined(self, llr: torch.Tensor) -> torch.Tensor:
-        """The sum of all LLRs of a bit that is sent several times; in front of the decoder, whose numbers have a bounded range."""
+        """The sum of all LLRs of a bit that is sent several times, taken before the decoder bounds their range."""
         if not self._repeats:
             return llr
         import torch
