@@ -43,7 +43,8 @@ class CapacityCodec(SeparateCodec):
     A code of the frame's own length cannot reach capacity (``finite=0.01``: loses one frame of a hundred). The normal
     approximation of Y. Polyanskiy, H. V. Poor and S. Verdu (Channel coding rate in the finite blocklength regime, IEEE Trans.
     Inf. Theory 56(5), 2010) has ``k C - sqrt(k V) Q^-1(loss) + log2(k) / 2`` bits with the dispersion
-    ``V = (1 - (1 + SNR)^-2) log2(e)^2`` of a complex symbol. The frame is lost if its bits exceed the information density that its own noise leaves, whose mean is k C and whose
+    ``V = (1 - (1 + SNR)^-2) log2(e)^2`` of a complex symbol. The frame is lost if its bits exceed the information
+    density that its own noise leaves, whose mean is k C and whose
     variance is k V.
 
     * ergodic capacity (``fading=ergodic``): ``k E[log2(1 + |h|^2 SNR)]`` bits, as if a frame met all gains.
