@@ -33,8 +33,8 @@ LENGTHS = {True: (240, 480, 960), False: (192, 384, 768, 1536, 3072)}
 INFORMATION = (64, 160, 400, 1000, 2400)
 """Information bits of the blocks of the ladder; the largest are measured too."""
 STEP_DB = {True: 0.25, False: 0.125}
-"""Between points, for blocks up to `SHORT` coded bits and longer ones."""
-SHORT = 1500
+"""Between points, for blocks up to `SHORT` information bits and longer ones."""
+SHORT = 700
 START_DB = -0.5
 """From the SNR at which the mutual information equals the efficiency; no code reaches a block error rate of 1/2 there."""
 FEW = 16
@@ -109,7 +109,7 @@ def measure_curve(mcs: MCS, n: int, errors: int, blocks: int, seed: int) -> dict
     torch.set_num_threads(1)
     limit = capacity_limit(mcs)
     points: list[tuple[float, int, int]] = []
-    step = STEP_DB[n <= SHORT]
+    step = STEP_DB[n * mcs.rate <= SHORT]
     snr_db = math.floor((limit + START_DB) / step) * step
     stop = snr_db + LONGEST_DB
     while measure_point(mcs, n, snr_db + 4 * step, FEW, FEW, seed) == (FEW, FEW):

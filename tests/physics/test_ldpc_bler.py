@@ -151,3 +151,21 @@ def test_a_short_block_is_better_as_5g_nr_than_as_punctured_80211n(k: int, n: in
         errors, blocks = block_errors(code, "16qam", snr_db, 2000)
         rates.append(errors / blocks)
     assert rates[0] < 0.6 * rates[1]
+
+
+@pytest.mark.parametrize("times", [4, 32])
+def test_repetition_gains_what_its_energy_is_worth(times: int) -> None:
+    """Each bit sent so many times is the code at an SNR so many times as high; the sum of the LLRs keeps its range."""
+    draws = np.random.default_rng(0)
+    once = nr(64, 200)
+    assert len(set(once.sent.tolist())) == 200
+    often = BlockCode("repeated", 64, np.tile(once.sent, times), once._graph, once._factor)
+    bits = draws.integers(0, 2, (400, 64), dtype=np.uint8)
+    lost = []
+    for code, snr in ((once, 0.4), (often, 0.4 / times)):
+        noise = draws.standard_normal((400, code.n)) * (1 / (2 * snr)) ** 0.5
+        llr = 4 * snr * (1.0 - 2.0 * code.encode(bits) + noise)
+        decoded, ok = code.decode(llr)
+        lost.append(int((~ok | (decoded != bits).any(1)).sum()))
+    assert 10 < lost[0] < 200
+    assert abs(lost[0] - lost[1]) < 4 * lost[0] ** 0.5

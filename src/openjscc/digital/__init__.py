@@ -106,5 +106,7 @@ def _number(options: dict[str, str], key: str, default: Any, kind: Callable[[str
     except ValueError:
         value = None
     if value is None or not allowed(value):
-        raise UsageError(f"option {key}={options[key]}", "a number in its range, e.g. pack=8, iterations=40, target=0.01, outage=0.05")
+        raise UsageError(
+            f"option {key}={options[key]}", "a number in its range, e.g. pack=8, iterations=40, target=0.01, outage=0.05"
+        )
     return value

@@ -20,8 +20,7 @@ from ..errors import MissingError
 from .mcs import MCS
 
 FLOOR = 1e-7
-"""No block error rate below this is ever assumed. Failed blocks are decoded again in other ways, which lifts the error floor of
-one decoder; what is left was not seen in the longest measurement (results/bler_floor.json)."""
+"""No block error rate below this is ever assumed. It is a convention: no measurement of the table goes so low."""
 
 
 @dataclass(frozen=True)

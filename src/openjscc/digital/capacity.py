@@ -40,10 +40,11 @@ class CapacityCodec(SeparateCodec):
       per frame it picks the bits of highest expected PSNR, or those of a stated outage probability (``outage=0.05``), and
       the frame is lost if ``k log2(1 + |h|^2 SNR)`` falls below. With one gain per symbol it takes the ergodic capacity
       less a few standard deviations of the sum over the frame's symbols, and the frame is lost if that sum falls below.
-    A code of the frame's own length cannot reach capacity (``finite=0.01``: loses one frame of a hundred). The normal approximation of
-    Y. Polyanskiy, H. V. Poor and S. Verdu (Channel coding rate in the finite blocklength regime, IEEE Trans. Inf. Theory 56(5),
-    2010) has ``k C - sqrt(k V) Q^-1(loss) + log2(k) / 2`` bits with the dispersion ``V = (1 - (1 + SNR)^-2) log2(e)^2`` of a complex
-    symbol. The frame is lost if its bits exceed the information density that its own noise leaves, whose mean is k C and whose
+    A code of the frame's own length cannot reach capacity (``finite=0.01``: loses one frame of a hundred). The normal
+    approximation of Y. Polyanskiy, H. V. Poor and S. Verdu (Channel coding rate in the finite blocklength regime, IEEE Trans.
+    Inf. Theory 56(5), 2010) has ``k C - sqrt(k V) Q^-1(loss) + log2(k) / 2`` bits with the dispersion
+    ``V = (1 - (1 + SNR)^-2) log2(e)^2`` of a complex symbol. The frame is lost if its bits exceed the information
+    density that its own noise leaves, whose mean is k C and whose
     variance is k V.
 
     * ergodic capacity (``fading=ergodic``): ``k E[log2(1 + |h|^2 SNR)]`` bits, as if a frame met all gains.
@@ -160,7 +161,7 @@ def ergodic_capacity(snr: float, fading: Fading) -> float:
 
 
 def dispersion(snr: Any) -> Any:
-    """Dispersion of a complex symbol over AWGN in bits squared, for codes of equal power in every word; SNR as a ratio or an array."""
+    """Dispersion of a complex symbol over AWGN in bits squared, for words of equal power; SNR as a ratio or an array."""
     return (1 - (1 + snr) ** -2.0) * math.log2(math.e) ** 2
 
 

@@ -57,7 +57,7 @@ class MCS:
         return float(self.rate * self.scheme.bits_per_symbol)
 
     def code(self, n: int | None = None) -> BlockCode:
-        """The code of a block of ``n`` coded bits (None: a full one, where there is such a length), of this rate to within one bit.
+        """The code of a block of ``n`` coded bits (None: a full one), of this rate to within one bit.
 
         A block shorter than 1944 bits is 5G NR in either family: punctured to that length, the 802.11n code is worse.
         """
@@ -90,8 +90,9 @@ def plan_blocks(mcs: MCS, uses: int) -> BlockPlan:
     """Cut ``uses`` symbols into blocks.
 
     A scheme without a length of its own: the fewest blocks of 5G NR, all of one length to within a symbol, as TS 38.212, clauses
-    5.2.2 and 5.4.2.1. Another: full blocks, one rate-matched shorter block, and padding. What is left after the full blocks becomes a shorter block of the same rate if that has at least a quarter of a full one's
-    bits (or, where there is no full one, `SHORTEST_BLOCK`).
+    5.2.2 and 5.4.2.1. Another: full blocks, one rate-matched shorter block, and padding. What is left after the full blocks
+    becomes a shorter block of the same rate if that has at least a quarter of a full one's bits (or, where there is no full one,
+    `SHORTEST_BLOCK`).
     """
     bits = mcs.scheme.bits_per_symbol
     if mcs.n is None:
@@ -136,7 +137,9 @@ def parse_mcs(text: str) -> MCS:
     """
     match = re.fullmatch(r"([a-z0-9]+)-(\d{1,5}(?:\.5)?)/(\d{1,5})(?:-n(\d{1,5}))?", text.strip().lower())
     if match is None or int(match[3]) == 0:
-        raise UsageError(f"modulation and coding scheme {text!r}", "write it as 16qam-3/4-n1944, 16qam-2/3-n6144 or 16qam-490/1024")
+        raise UsageError(
+            f"modulation and coding scheme {text!r}", "write it as 16qam-3/4-n1944, 16qam-2/3-n6144 or 16qam-490/1024"
+        )
     scheme, rate = get_modulation(match[1]), Fraction(match[2]) / int(match[3])
     n = None if match[4] is None else int(match[4])
     if n == IEEE80211N_LENGTH and str(rate) not in IEEE80211N_RATES:

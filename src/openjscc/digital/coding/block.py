@@ -41,6 +41,7 @@ class BlockCode:
         self.sent = sent
         self.sent.flags.writeable = False
         self._graph, self._factor = graph, factor
+        self._places, self._place_of = np.unique(self.sent, return_inverse=True)
 
     def __repr__(self) -> str:
         return f"<{self.name}>"
@@ -61,7 +62,12 @@ class BlockCode:
 
     @cached_property
     def _schedule(self) -> Schedule:
-        return Schedule.make(self._graph, self.k, self.sent, self._factor)
+        return Schedule.make(self._graph, self.k, self._places if self._repeats else self.sent, self._factor)
+
+    @property
+    def _repeats(self) -> bool:
+        """Whether some bits are sent more than once."""
+        return len(self._places) < self.n
 
     def encode(self, bits: np.ndarray) -> np.ndarray:
         """Coded bits uint8 ``(B, n)`` of information bits uint8 ``(B, k)``."""
@@ -93,6 +99,8 @@ class BlockCode:
             bits uint8 ``(B, k)`` and ok bool ``(B,)``, of the kind and on the device of ``llr``. ok: all checks hold, and no
             information bit was left undecided.
         """
+        import torch
+
         if llr.ndim != 2 or llr.shape[1] != self.n:
             raise UsageError(f"LLRs of shape {tuple(llr.shape)} for {self.name}", f"give (B, {self.n})")
         if iterations < 0:
@@ -100,21 +108,25 @@ class BlockCode:
         if isinstance(llr, np.ndarray):
             if llr.dtype.kind != "f":
                 raise UsageError(f"LLRs of type {llr.dtype}", "give floating-point numbers")
-            compiled = _compiled()
-            if compiled:
-                return compiled.decode(self._schedule, np.ascontiguousarray(llr, dtype=np.float32), iterations)
-            import torch
-
-            bits, ok = self.decode_torch(torch.from_numpy(np.ascontiguousarray(llr, dtype=np.float32)), iterations)
+            bits, ok = self.decode(torch.from_numpy(np.ascontiguousarray(llr, dtype=np.float32)), iterations)
             return bits.numpy(), ok.numpy()
         if not llr.is_floating_point():
             raise UsageError(f"LLRs of type {llr.dtype}", "give floating-point numbers")
-        if llr.device.type == "cpu" and _compiled():
-            import torch
-
-            bits, ok = self.decode(llr.detach().float().numpy(), iterations)
+        compiled = _compiled()
+        if compiled and llr.device.type == "cpu":
+            combined = self._combined(llr.detach().float()).numpy()
+            bits, ok = compiled.decode(self._schedule, np.ascontiguousarray(combined), iterations)
             return torch.from_numpy(bits), torch.from_numpy(ok)
         return self.decode_torch(llr, iterations)
+
+    def _combined(self, llr: torch.Tensor) -> torch.Tensor:
+        """The sum of all LLRs of a bit that is sent several times, taken before the decoder bounds their range."""
+        if not self._repeats:
+            return llr
+        import torch
+
+        place = torch.from_numpy(self._place_of).to(llr.device)
+        return llr.new_zeros(len(llr), len(self._places)).index_add_(1, place, llr.nan_to_num(nan=0.0))
 
     def decode_thoroughly(self, llr: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """`decode`, and again whatever has not arrived, as `ATTEMPTS` say. Arguments and results as of `decode`."""
@@ -136,7 +148,7 @@ class BlockCode:
 
         if llr.ndim != 2 or llr.shape[1] != self.n:
             raise UsageError(f"LLRs of shape {tuple(llr.shape)} for {self.name}", f"give (B, {self.n})")
-        return decode(self._schedule, llr.detach().float(), iterations)
+        return decode(self._schedule, self._combined(llr.detach().float()), iterations)
 
 
 def _compiled():
