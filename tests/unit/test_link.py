@@ -79,6 +79,8 @@ def test_what_was_encoded_once_is_sent_as_often_as_asked():
         assert whole.image is not None
         assert torch.equal(again.image, whole.image)
         assert again.encode_ms == sent.encode_ms
+    first, second = (deliver(codec, sent, trial=trial).received.symbols for trial in (0, 1))
+    assert not torch.allclose(first, second, atol=0.1), "another trial, another draw"
     with pytest.raises(UsageError, match="equalizer"):
         deliver(codec, sent, equalizer="none")
 

@@ -8,17 +8,22 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
+from statistics import fmean
 
 import pytest
 import torch
 
-from openjscc.channels import make_channel
+from openjscc.channels import Realisation, equalize, make_channel
+from openjscc.codec import Conditions
+from openjscc.link import transmit
+from openjscc.metrics.fidelity import psnr
 from openjscc.models import create
 from openjscc.models.arjscc import ARJSCC
 from openjscc.models.layers.policy import temperature_at
 from openjscc.training.batches import Batch
 from openjscc.training.checkpoint import TrainingState
 from openjscc.training.loop import RunOptions, train
+from openjscc.training.progress import Validation
 from openjscc.training.recipe import Recipe, load_recipe
 from openjscc.training.steps.reconstruction import ReconstructionStep, draw_conditions, rate_shares
 
@@ -84,11 +89,13 @@ def test_the_gradient_is_clipped(plan: Callable[..., Recipe], tmp_path: Path) ->
     assert lengths[1e6] == pytest.approx(lengths[0.0], rel=1e-3)
 
 
-def test_weight_decay_shrinks_the_parameters(plan: Callable[..., Recipe], tmp_path: Path) -> None:
-    """Decoupled: what it takes off is lr * weight_decay * parameter."""
-    plain, decayed = (plan(**CONSTANT, optimizer__weight_decay=decay) for decay in (0.0, 0.5))
+@pytest.mark.parametrize(("kind", "share"), [("adamw", 1.0), ("sgd", 1.5)])
+def test_weight_decay_shrinks_the_parameters(kind: str, share: float, plan: Callable[..., Recipe], tmp_path: Path) -> None:
+    """AdamW takes lr * weight_decay * parameter off; the first step of SGD with Nesterov momentum m that times 1 + m."""
+    chosen = CONSTANT | {"optimizer.kind": kind, "optimizer.betas": [0.5, 0.9]}
+    plain, decayed = (plan(**chosen, optimizer__weight_decay=decay) for decay in (0.0, 0.5))
     difference = flat(after(plain, tmp_path / "a")) - flat(after(decayed, tmp_path / "b"))
-    assert torch.allclose(difference, 0.01 * 0.5 * untrained(plain), rtol=0, atol=1e-6)
+    assert torch.allclose(difference, share * 0.01 * 0.5 * untrained(plain), rtol=0, atol=1e-6)
 
 
 def test_betas_are_the_recipe_s(plan: Callable[..., Recipe], tmp_path: Path) -> None:
@@ -191,3 +198,42 @@ def test_only_rates_that_the_policy_chose_have_a_price(policy_step: Callable[...
     assert chosen is not None
     assert (chosen[left] > 0).any()
     assert torch.allclose(losses[1] - losses[0], torch.where(left, 10.0 * chosen, 0.0), atol=1e-4)
+
+
+FAST = {"channel.name": "rayleigh:fast", "channel.snr_db": [3.0, 3.0], "run.validate_snr_db": 3.0, "data.validate_limit": 3}
+"""With adjscc-photo, which starts as linear transmission: an untrained network otherwise hardly hears the channel."""
+
+
+@pytest.mark.parametrize("method", ["zf", "mmse"])
+def test_training_equalises_as_the_recipe_says(method: str, plan: Callable[..., Recipe]) -> None:
+    recipe = plan("adjscc-photo", **FAST, channel__equalizer=method, loss__kind="mse")
+    torch.manual_seed(0)
+    step = ReconstructionStep(recipe, create(recipe.model.arch, recipe.model.config).train())
+    drawn = step.prepare(Batch(range(2), torch.rand(2, 3, 16, 16, generator=torch.Generator().manual_seed(0))), 0)
+    x, snr_db, ratio, noise, gain, *_ = drawn
+    assert x is not None
+    assert snr_db is not None
+    assert noise is not None
+    with torch.no_grad():
+        frame = step.codec.encode(x, Conditions(snr_db, ratio))
+        arrived = equalize(step.channel.apply(frame, snr_db, Realisation(noise, gain)), method)
+        image = step.codec.decode_payload(arrived, frame.side).image
+        assert image is not None
+        assert torch.allclose(step("model", *drawn)["loss"], (x - image).square().mean((1, 2, 3)), rtol=1e-5)
+
+
+@pytest.mark.parametrize("method", ["zf", "mmse"])
+def test_validation_equalises_as_the_recipe_says(method: str, plan: Callable[..., Recipe], tmp_path: Path) -> None:
+    recipe = plan("adjscc-photo", **FAST, channel__equalizer=method)
+    torch.manual_seed(0)
+    codec = create(recipe.model.arch, recipe.model.config).eval()
+    validation = Validation(recipe, None, tmp_path)
+    figures = {
+        kind: fmean(
+            float(psnr(x, transmit(codec, "rayleigh:fast", x, 3.0, equalizer=kind).image))  # pyright: ignore[reportArgumentType]
+            for x in (picture[None].float() / 255.0 for picture in validation.pictures)
+        )
+        for kind in ("zf", "mmse")
+    }
+    assert abs(figures["zf"] - figures["mmse"]) > 0.1
+    assert f" {figures[method]:.2f} dB" in validation(codec, 0)
