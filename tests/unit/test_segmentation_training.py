@@ -9,7 +9,9 @@ import pytest
 import torch
 
 from openjscc import tasks
+from openjscc.channels import Realisation, equalize
 from openjscc.classes import VOID
+from openjscc.codec import Conditions
 from openjscc.data.datasets import open_dataset
 from openjscc.data.masks import masks_of
 from openjscc.errors import UsageError
@@ -164,6 +166,34 @@ def test_a_codec_meets_every_rate_and_mtgsc_its_own(voc: Path) -> None:
     assert drawn[3] is None
     few = tuple(None if tensor is None else tensor[:2] for tensor in drawn)
     assert two_tasks("model", *few)["loss"].shape == (2,)
+
+
+@pytest.mark.parametrize("method", ["zf", "mmse"])
+def test_it_equalises_as_the_recipe_says(method: str, voc: Path) -> None:
+    changes = ["channel.name=rayleigh:fast", f"channel.equalizer={method}", "channel.snr_db=[0.0, 0.0]"]
+    torch.manual_seed(0)
+    step = SegmentationStep(load_recipe("deeplab_jscc-voc", changes), DeepLabJSCC(CODEC).eval())
+    step.network.eval()
+    drawn = step.prepare(source(voc, 32).batch(range(3)), 0)
+    x, masks, snr_db, ratio, noise, gain = drawn
+    assert x is not None
+    assert masks is not None
+    assert snr_db is not None
+    assert noise is not None
+    assert isinstance(step.codec, DeepLabJSCC)
+    with torch.no_grad():
+        frame = step.codec.encode(x, Conditions(snr_db, ratio, "segmentation"))
+        received = step.channel.apply(frame, snr_db, Realisation(noise, gain))
+        scores = {kind: step.codec.decode_payload(equalize(received, kind), frame.side).segmentation for kind in ("zf", "mmse")}
+        loss = step("model", *drawn)["loss"]
+    losses = {
+        kind: torch.nn.functional.cross_entropy(found, masks[:, 0].long(), ignore_index=VOID, reduction="none").sum((1, 2))
+        / (masks[:, 0] != VOID).sum((1, 2))
+        for kind, found in scores.items()
+        if found is not None
+    }
+    assert not torch.allclose(losses["zf"], losses["mmse"], rtol=1e-4)
+    assert torch.allclose(loss, losses[method], rtol=1e-5)
 
 
 def test_what_it_cannot_train(voc: Path, photo: Path, tmp_path: Path) -> None:
