@@ -162,6 +162,42 @@ def policy_step(plan: Callable[..., Recipe]) -> Callable[..., ReconstructionStep
     return made
 
 
+def test_what_is_drawn_for_a_picture_is_independent(policy_step: Callable[..., ReconstructionStep]) -> None:
+    """SNR, rate, noise, whether the policy decides, and its draws: of 2,000 pictures no correlation is beyond five standard
+    deviations of 1 / sqrt(2000)."""
+    count = 2000
+    step = policy_step(rate__policy_share=0.25)
+    snr_db, ratio, noise, policy = (
+        step.prepare(Batch(range(count), torch.zeros(count, 3, 8, 8)), 0)[place] for place in (1, 2, 3, 5)
+    )
+    assert snr_db is not None
+    assert ratio is not None
+    assert noise is not None
+    assert policy is not None
+    left = ratio.isnan()
+    assert left.float().mean().item() == pytest.approx(0.25, abs=5 * 0.0097)
+    drawn = [snr_db, left.float(), noise[:, 0].real, noise[:, 0].imag, noise[:, 1].real, *policy.unbind(1)]
+    table = torch.corrcoef(torch.stack(drawn)).fill_diagonal_(0.0)
+    assert table.abs().max() < 5 / count**0.5, table
+    given = torch.corrcoef(torch.stack([values[~left] for values in (ratio, *drawn[:1], *drawn[2:])]))[0, 1:]
+    assert given.abs().max() < 5 / (0.75 * count) ** 0.5, given
+
+
+def test_the_loss_is_the_recipe_s(plan: Callable[..., Recipe]) -> None:
+    losses = {}
+    for kind in ("mse", "log_mse"):
+        recipe = plan(loss__kind=kind)
+        torch.manual_seed(0)
+        step = ReconstructionStep(recipe, create(recipe.model.arch, recipe.model.config).train())
+        x = (
+            torch.rand(3, 3, 16, 16, generator=torch.Generator().manual_seed(0))
+            * torch.tensor([1.0, 0.1, 0.0])[:, None, None, None]
+        )
+        losses[kind] = step("model", *step.prepare(Batch(range(3), x), 0))["loss"].detach()
+        assert torch.equal(step.loss(torch.zeros(1)), torch.zeros(1) if kind == "mse" else torch.tensor([1e-5]).log())
+    assert torch.allclose(losses["log_mse"], (losses["mse"] + 1e-5).log(), rtol=1e-5)
+
+
 def test_the_gumbel_temperature_falls_with_the_epoch(policy_step: Callable[..., ReconstructionStep]) -> None:
     step = policy_step(rate__temperature=3.0, rate__decay=0.2, rate__floor=0.1)
     assert isinstance(step.codec, ARJSCC)
