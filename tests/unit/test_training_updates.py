@@ -77,6 +77,22 @@ def test_the_average_is_exponential_and_warmed_up(
     assert (flat(state, "ema") - flat(state)).abs().max() > 1e-3 or not ema
 
 
+def test_batch_statistics_go_into_the_average_as_they_are(plan: Callable[..., Recipe], tmp_path: Path) -> None:
+    state = after(plan("arjscc-cifar10", model__config="paper", optimizer__ema=0.9, **CONSTANT), tmp_path)
+    model, average = state.part("model"), state.part("ema")
+    means = [key for key in model if key.endswith("running_mean")]
+    assert means
+    assert all(torch.equal(model[key], average[key]) and model[key].abs().max() > 0 for key in means)
+
+
+def test_the_learning_rate_is_the_schedule_s(plan: Callable[..., Recipe], tmp_path: Path) -> None:
+    """Adam's first step moves every parameter by the learning rate."""
+    for warmup in (0, 4):
+        recipe = plan(**CONSTANT | {"optimizer.warmup": warmup})
+        moved = (flat(after(recipe, tmp_path / f"{warmup}")) - untrained(recipe)).abs().max().item()
+        assert moved == pytest.approx(0.01 / max(warmup, 1), rel=1e-2)
+
+
 def test_the_gradient_is_clipped(plan: Callable[..., Recipe], tmp_path: Path) -> None:
     """SGD's first step with Nesterov momentum m is lr (1 + m) g."""
     sgd = CONSTANT | {"optimizer.kind": "sgd", "optimizer.betas": [0.5, 0.9], "optimizer.lr": 1.0}
