@@ -15,6 +15,7 @@ from openjscc.codec import Conditions
 from openjscc.data.datasets import open_dataset
 from openjscc.data.masks import masks_of
 from openjscc.errors import UsageError
+from openjscc.link import transmit
 from openjscc.models import create, load
 from openjscc.models.deeplab_jscc import DeepLabConfig, DeepLabJSCC
 from openjscc.tasks import FCN, FCNConfig
@@ -22,7 +23,7 @@ from openjscc.training.augment import compressed
 from openjscc.training.batches import Batch, CropSource
 from openjscc.training.loop import RunOptions, train
 from openjscc.training.recipe import Recipe, load_recipe
-from openjscc.training.steps.segmentation import SegmentationStep
+from openjscc.training.steps.segmentation import SegmentationStep, SegmentationValidation
 from voc_data import voc_folder
 
 pytest.importorskip("lightning_fabric")
@@ -194,6 +195,22 @@ def test_it_equalises_as_the_recipe_says(method: str, voc: Path) -> None:
     }
     assert not torch.allclose(losses["zf"], losses["mmse"], rtol=1e-4)
     assert torch.allclose(loss, losses[method], rtol=1e-5)
+
+
+@pytest.mark.parametrize("method", ["zf", "mmse"])
+def test_validation_equalises_as_the_recipe_says(method: str, voc: Path, tmp_path: Path) -> None:
+    recipe = plan("deeplab_jscc-voc", voc, "channel.name=rayleigh:fast", f"channel.equalizer={method}", "run.validate_snr_db=0.0")
+    torch.manual_seed(0)
+    codec, x = DeepLabJSCC(CODEC).eval(), source(voc, 32).batch(range(1)).x
+    found = SegmentationValidation(recipe, None, tmp_path)._scores(codec, x)
+    scores = {
+        kind: transmit(codec, "rayleigh:fast", x, 0.0, task="segmentation", equalizer=kind).reconstruction.segmentation
+        for kind in ("zf", "mmse")
+    }
+    assert scores["zf"] is not None
+    assert scores["mmse"] is not None
+    assert not torch.allclose(scores["zf"], scores["mmse"], rtol=1e-3)
+    assert torch.equal(found, scores[method])  # pyright: ignore[reportArgumentType]
 
 
 def test_what_it_cannot_train(voc: Path, photo: Path, tmp_path: Path) -> None:
