@@ -48,7 +48,9 @@ def step_of(recipe: Recipe, state: str = "signal") -> MultitaskStep:
     with torch.no_grad():
         for parameter in network.parameters():
             parameter.add_(0.02 * torch.randn_like(parameter))
-    return MultitaskStep(recipe, network).train()
+    step = MultitaskStep(recipe, network)
+    step.train()
+    return step
 
 
 def batch(known: list[bool]) -> Batch:

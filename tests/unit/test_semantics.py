@@ -255,7 +255,8 @@ def test_validation_sends_as_the_recipe_says(method: str, tmp_path: Path, monkey
 
 
 def test_the_task_network_of_a_step_is_never_trained() -> None:
-    step = semantic_step(kl=0.03, weighting="none", start=0).train()
+    step = semantic_step(kl=0.03, weighting="none", start=0)
+    step.train()
     assert step.network.training
     assert not any(module.training for module in step.task.modules())
     assert not any(parameter.requires_grad for parameter in step.task.parameters())

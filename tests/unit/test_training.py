@@ -478,7 +478,7 @@ def test_fine_tuning_gives_gradients_to_clipped_pixels(pictures: Path, tmp_path:
     """`load` returns a codec in evaluation mode, which clips; the loop must not train through that."""
     initial = create("deepjscc", "photo").eval().requires_grad_(False)
     with torch.no_grad():
-        list(initial.decoder.parameters())[-1].fill_(50.0)  # every pixel far above 1
+        list(initial.get_submodule("decoder").parameters())[-1].fill_(50.0)  # every pixel far above 1
     plan = load_recipe("deepjscc-photo", overrides(pictures, data__exclude=[], optimizer__warmup=0))
     before = {key: value.clone() for key, value in initial.state_dict().items()}
     state = train(plan, RunOptions(out=tmp_path, max_steps=1), initial=initial, say=silent).state
