@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import hashlib
 import io
@@ -30,6 +31,7 @@ from openjscc.bench.statistics import half_width_95
 from openjscc.cli.console import progress
 from openjscc.data.datasets import open_dataset
 from openjscc.files import claimed
+from openjscc.models import load
 
 DIGITAL = "jpeg-ldpc:mcs=qpsk-1/2-n1944"
 
@@ -540,6 +542,41 @@ def test_a_cell_is_known_by_all_that_its_figures_depend_on() -> None:
     assert set(others) == {field.name for field in dataclasses.fields(Cell)}, "a new field needs a line here"
     keys = {name: dataclasses.replace(cell, **{name: value}).key for name, value in others.items()}
     assert len({cell.key, *keys.values()}) == len(others) + 1, keys
+
+
+def test_cells_tell_weights_pictures_and_what_the_transmitter_is_told(pictures: Path, tiny_weights: Path) -> None:
+    codec, data = load(str(tiny_weights / "adjscc.photo.safetensors")), open_dataset(pictures)
+
+    def cell(told: float | None = None, sha256: str = "", limit: int | None = None) -> Cell:
+        seen = codec
+        if sha256:
+            seen = copy.copy(codec)
+            seen.weight = dataclasses.replace(codec.weight, sha256=sha256)  # pyright: ignore[reportArgumentType, reportAttributeAccessIssue]
+        some = data if limit is None else open_dataset(pictures, limit=limit)
+        plan = plan_cells(
+            [("adjscc", seen, (None,))], some, channels=("awgn",), snr_db=(10.0,), metrics=("psnr",), precision=Precision(),
+            told_snr_db=told,
+        )  # fmt: skip
+        return plan.cells[0]
+
+    others = (cell(told=3.0), cell(told=10.0), cell(sha256="0" * 64), cell(limit=3))
+    assert cell().key == cell().key
+    assert len({cell().key, *(other.key for other in others)}) == 5
+    assert (others[0].told_snr_db, others[2].weight_sha256) == (3.0, "0" * 64)
+
+
+def test_a_transmitter_that_is_wrong_about_the_snr(openjscc, pictures: Path) -> None:
+    arguments = ["--systems", "adjscc", "--data", pictures, "--snr", "1", "--metrics", "psnr"]
+    right, wrong = [
+        openjscc("bench", *arguments, *told, "-o", "out") and read_records(Path("out/summary.json"))[0]
+        for told in ((), ("--told-snr", 20))
+    ]
+    assert len(cells("out")) == 2
+    assert (right.told_snr_db, wrong.told_snr_db) == (None, 20)
+    openjscc("eval", *arguments, "--told-snr", 20, "-o", "eval.json").assert_ok()
+    (evaluated,) = read_records(Path("eval.json"))
+    assert wrong.mean == pytest.approx(evaluated.mean, abs=1e-6)
+    assert wrong.mean != pytest.approx(right.mean, abs=1e-4)
 
 
 def test_bad_input(openjscc, pictures: Path, photo: Path) -> None:

@@ -46,6 +46,19 @@ def test_mean_power_is_one(spec: str):
     assert power.mean().item() == pytest.approx(1.0, abs=0.06)
 
 
+@pytest.mark.parametrize("spec", SPECS)
+def test_the_law_that_a_transmitter_knows(spec: str):
+    """Equally likely values of |h|^2: mean exactly 1, and the quantiles of the density."""
+    fading = make_channel(spec).fading
+    assert fading is not None
+    assert fading.per_symbol == spec.endswith("fast")
+    power, k_factor = torch.tensor(fading.power, dtype=torch.float64), 0.0 if "rayleigh" in spec else float(spec.split(":")[1])
+    assert power.mean().item() == pytest.approx(1.0, abs=1e-12)
+    assert bool((power.diff() >= 0).all())
+    below = rician_envelope(k_factor).cdf(power.sqrt().numpy())
+    assert abs(below - (torch.arange(len(power)) + 0.5).numpy() / len(power)).max() < 0.005
+
+
 @pytest.mark.parametrize("spec", ["rayleigh:block", "rayleigh:fast"])
 def test_rayleigh_envelope(spec: str):
     envelope = gains(spec).abs()

@@ -13,6 +13,7 @@ from openjscc.errors import UsageError
 from openjscc.training.augment import shifted_and_cut
 from openjscc.training.loop import RunOptions, train
 from openjscc.training.recipe import Recipe, load_recipe
+from openjscc.training.steps import ClassificationStep
 
 pytest.importorskip("lightning_fabric")
 
@@ -65,6 +66,22 @@ def test_a_sample_s_draw_is_its_own() -> None:
     assert torch.equal(whole[5:], half)
     assert not torch.equal(whole, shifted_and_cut(x, torch.arange(8), seed=4, shift=2, cut=3))
     assert torch.equal(x, shifted_and_cut(x, torch.arange(8), seed=3, shift=0, cut=0))
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.3])
+def test_the_loss_is_cross_entropy_with_smoothed_labels(smoothing: float) -> None:
+    step = ClassificationStep(load_recipe("classifier-cifar10", [f"classification.smoothing={smoothing}"]), tiny())
+    x, labels = torch.rand(4, 3, 32, 32, generator=torch.Generator().manual_seed(0)), torch.tensor([0, 3, 9, 3])
+    with torch.no_grad():
+        values, scores = step("model", x, labels), step.network(x).log_softmax(1)
+    target = (1 - smoothing) * torch.eye(10)[labels] + smoothing / 10
+    assert torch.allclose(values["loss"], -(target * scores).sum(1), atol=1e-5)
+    assert torch.equal(values["accuracy"], (scores.argmax(1) == labels).float())
+
+
+def tiny() -> tasks.Classifier:
+    torch.manual_seed(0)
+    return tasks.Classifier(tasks.ClassifierConfig(widths=(4, 4, 4, 4))).eval()
 
 
 def test_it_learns_and_resumes_bit_for_bit(tmp_path: Path) -> None:

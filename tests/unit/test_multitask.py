@@ -14,7 +14,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from openjscc.channels import Realisation, equalize
 from openjscc.classes import VOID
+from openjscc.codec import Conditions
 from openjscc.data.datasets import open_dataset
 from openjscc.errors import UsageError
 from openjscc.models.mtgsc import MTGSC, MTGSCConfig
@@ -46,7 +48,9 @@ def step_of(recipe: Recipe, state: str = "signal") -> MultitaskStep:
     with torch.no_grad():
         for parameter in network.parameters():
             parameter.add_(0.02 * torch.randn_like(parameter))
-    return MultitaskStep(recipe, network).train()
+    step = MultitaskStep(recipe, network)
+    step.train()
+    return step
 
 
 def batch(known: list[bool]) -> Batch:
@@ -106,6 +110,25 @@ def test_tasks_weigh_what_their_share_of_the_data_says() -> None:
     parts = [Batch(range(at, at + 2), whole.x[at : at + 2], maps=whole.maps[at : at + 2]) for at in (0, 2)]
     halves = torch.cat([step("model", *step.prepare(part, 0))["loss"] for part in parts])
     assert torch.allclose(halves, values["loss"], atol=1e-4)
+
+
+@pytest.mark.parametrize("method", ["zf", "mmse"])
+def test_segmentations_are_equalised_as_the_recipe_says(method: str) -> None:
+    changes = ["channel.name=rayleigh:fast", f"channel.equalizer={method}", "channel.snr_db=[0.0, 0.0]"]
+    step, whole = step_of(recipe('multitask.tasks=["segmentation"]', *changes)), batch([True, True])
+    drawn = step.prepare(whole, 0)
+    snr_db, noise, gain = drawn[1], drawn[-2], drawn[-1]
+    assert snr_db is not None
+    assert noise is not None
+    assert whole.maps is not None
+    with torch.no_grad():
+        found = step("model", *drawn)["segmentation"]
+        frame = step.codec.encode(whole.x, Conditions(snr_db, task="segmentation"))
+        received = step.channel.apply(frame, snr_db, Realisation(noise, gain))
+        scores = {kind: step.codec.decode_payload(equalize(received, kind), frame.side).segmentation for kind in ("zf", "mmse")}
+    losses = {kind: segmentation_loss(each, whole.maps[:, 0]) for kind, each in scores.items() if each is not None}
+    assert not torch.allclose(losses["zf"], losses["mmse"], rtol=1e-4)
+    assert torch.allclose(found, losses[method], rtol=1e-5)
 
 
 def test_without_masks_nothing_is_sent_for_a_segmentation() -> None:

@@ -50,6 +50,12 @@ def test_silent_image_sends_a_constant():
     assert mean_power(normalized, torch.tensor([4, 6])).tolist() == pytest.approx([1, 1])
 
 
+@pytest.mark.parametrize("scale", [1e-8, 1e8])
+def test_a_quiet_image_is_not_silent(scale: float):
+    length = torch.tensor([6])
+    assert torch.allclose(normalize_power(scale * symbols(1, 6), length), normalize_power(symbols(1, 6), length), atol=1e-5)
+
+
 def test_unsent_symbols_do_not_count():
     z = symbols(1, 10)
     z[0, 5:] = 1e6

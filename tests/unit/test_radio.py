@@ -52,6 +52,18 @@ def test_three_programs_give_what_send_gives(name: str, channel: str, tmp_path: 
         assert mine is theirs or (mine is not None and theirs is not None and torch.equal(mine, theirs))
 
 
+@pytest.mark.parametrize("equalizer", ["zf", "mmse"])
+def test_the_equaliser_and_the_trial_that_are_asked_for(equalizer: str):
+    codec = load("adjscc.photo")
+    x = sent_image(codec)
+    together = transmit(codec, "rayleigh:fast", x, 3.0, trial=2, equalizer=equalizer).image
+    (sent,) = transmit_frames(codec, x, snr_db=3.0, channel="rayleigh:fast")
+    (got,) = receive_frames(pass_channel(sent, "rayleigh:fast", 3.0, trial=2), equalizer=equalizer)
+    assert together is not None
+    assert got.reconstruction.image is not None
+    assert torch.equal(got.reconstruction.image, together)
+
+
 def test_another_image_is_another_draw():
     codec = load("adjscc.photo")
     frames = [transmit_frames(codec, pictures(1, 32, 32, seed=seed))[0] for seed in (1, 2)]

@@ -9,10 +9,13 @@ import pytest
 import torch
 
 from openjscc import tasks
+from openjscc.channels import Realisation, equalize
 from openjscc.classes import VOID
+from openjscc.codec import Conditions
 from openjscc.data.datasets import open_dataset
 from openjscc.data.masks import masks_of
 from openjscc.errors import UsageError
+from openjscc.link import transmit
 from openjscc.models import create, load
 from openjscc.models.deeplab_jscc import DeepLabConfig, DeepLabJSCC
 from openjscc.tasks import FCN, FCNConfig
@@ -20,7 +23,7 @@ from openjscc.training.augment import compressed
 from openjscc.training.batches import Batch, CropSource
 from openjscc.training.loop import RunOptions, train
 from openjscc.training.recipe import Recipe, load_recipe
-from openjscc.training.steps.segmentation import SegmentationStep
+from openjscc.training.steps.segmentation import SegmentationStep, SegmentationValidation
 from voc_data import voc_folder
 
 pytest.importorskip("lightning_fabric")
@@ -164,6 +167,50 @@ def test_a_codec_meets_every_rate_and_mtgsc_its_own(voc: Path) -> None:
     assert drawn[3] is None
     few = tuple(None if tensor is None else tensor[:2] for tensor in drawn)
     assert two_tasks("model", *few)["loss"].shape == (2,)
+
+
+@pytest.mark.parametrize("method", ["zf", "mmse"])
+def test_it_equalises_as_the_recipe_says(method: str, voc: Path) -> None:
+    changes = ["channel.name=rayleigh:fast", f"channel.equalizer={method}", "channel.snr_db=[0.0, 0.0]"]
+    torch.manual_seed(0)
+    step = SegmentationStep(load_recipe("deeplab_jscc-voc", changes), DeepLabJSCC(CODEC).eval())
+    step.network.eval()
+    drawn = step.prepare(source(voc, 32).batch(range(3)), 0)
+    x, masks, snr_db, ratio, noise, gain = drawn
+    assert x is not None
+    assert masks is not None
+    assert snr_db is not None
+    assert noise is not None
+    assert isinstance(step.codec, DeepLabJSCC)
+    with torch.no_grad():
+        frame = step.codec.encode(x, Conditions(snr_db, ratio, "segmentation"))
+        received = step.channel.apply(frame, snr_db, Realisation(noise, gain))
+        scores = {kind: step.codec.decode_payload(equalize(received, kind), frame.side).segmentation for kind in ("zf", "mmse")}
+        loss = step("model", *drawn)["loss"]
+    losses = {
+        kind: torch.nn.functional.cross_entropy(found, masks[:, 0].long(), ignore_index=VOID, reduction="none").sum((1, 2))
+        / (masks[:, 0] != VOID).sum((1, 2))
+        for kind, found in scores.items()
+        if found is not None
+    }
+    assert not torch.allclose(losses["zf"], losses["mmse"], rtol=1e-4)
+    assert torch.allclose(loss, losses[method], rtol=1e-5)
+
+
+@pytest.mark.parametrize("method", ["zf", "mmse"])
+def test_validation_equalises_as_the_recipe_says(method: str, voc: Path, tmp_path: Path) -> None:
+    recipe = plan("deeplab_jscc-voc", voc, "channel.name=rayleigh:fast", f"channel.equalizer={method}", "run.validate_snr_db=0.0")
+    torch.manual_seed(0)
+    codec, x = DeepLabJSCC(CODEC).eval(), source(voc, 32).batch(range(1)).x
+    found = SegmentationValidation(recipe, None, tmp_path)._scores(codec, x)
+    scores = {
+        kind: transmit(codec, "rayleigh:fast", x, 0.0, task="segmentation", equalizer=kind).reconstruction.segmentation
+        for kind in ("zf", "mmse")
+    }
+    assert scores["zf"] is not None
+    assert scores["mmse"] is not None
+    assert not torch.allclose(scores["zf"], scores["mmse"], rtol=1e-3)
+    assert torch.equal(found, scores[method])  # pyright: ignore[reportArgumentType]
 
 
 def test_what_it_cannot_train(voc: Path, photo: Path, tmp_path: Path) -> None:

@@ -2,21 +2,26 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
+from openjscc.codec import Codec
 from openjscc.errors import UsageError
+from openjscc.link import Transmission, transmit
 from openjscc.models import create
 from openjscc.tasks import load_task_network
 from openjscc.tasks.semantics import WEIGHTINGS, class_gradients, semantic_weights, weights_of
+from openjscc.training import progress
 from openjscc.training.batches import CropSource
 from openjscc.training.losses import divergence, mean_squared_error, weighted_squared_error
 from openjscc.training.recipe import load_recipe
-from openjscc.training.steps import SemanticStep
+from openjscc.training.steps import SemanticStep, semantic
 from openjscc.training.steps.reconstruction import ReconstructionStep
+from openjscc.training.steps.semantic import SemanticValidation
 
 
 class Linear(nn.Module):
@@ -217,8 +222,41 @@ def test_the_distortion_is_what_the_recipe_says_from_its_start_on(share: float, 
     assert set(values) == {"mse"} | ({"weighted"} if maps else set()) | ({"kl"} if kl else set())
 
 
+class Labelled:
+    """Two grey pictures with class numbers."""
+
+    labels = torch.tensor([0, 1])
+
+    def __len__(self) -> int:
+        return 2
+
+    def __getitem__(self, index: int) -> torch.Tensor:
+        return torch.full((3, 32, 32), 100 + index, dtype=torch.uint8)
+
+
+@pytest.mark.parametrize("method", ["zf", "mmse"])
+def test_validation_sends_as_the_recipe_says(method: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The picture for the task network, too."""
+    plan = load_recipe("spjscc-small", ["channel.name=rayleigh:fast", f"channel.equalizer={method}", "run.validate_snr_db=4.0"])
+    seen: list[tuple[object, ...]] = []
+
+    def spy(codec: Codec, channel: str, x: torch.Tensor, snr_db: float, **more: Any) -> Transmission:
+        seen.append((channel, snr_db, more["ratio"], more.get("equalizer")))
+        return transmit(codec, channel, x, snr_db, **more)
+
+    for module in (progress, semantic):
+        monkeypatch.setattr(module, "transmit", spy)
+    monkeypatch.setattr(progress, "open_dataset", lambda *_, **__: Labelled())
+    codec = create("spjscc", "small").eval()
+    text = SemanticValidation(plan, None, tmp_path, load_task_network("classifier"))(codec, 0)
+    assert " accuracy " in text
+    assert {(channel, snr_db, equalizer) for channel, snr_db, _, equalizer in seen} == {("rayleigh:fast", 4.0, method)}
+    assert [ratio for _, _, ratio, _ in seen[-2:]] == [codec.ratios[-1]] * 2
+
+
 def test_the_task_network_of_a_step_is_never_trained() -> None:
-    step = semantic_step(kl=0.03, weighting="none", start=0).train()
+    step = semantic_step(kl=0.03, weighting="none", start=0)
+    step.train()
     assert step.network.training
     assert not any(module.training for module in step.task.modules())
     assert not any(parameter.requires_grad for parameter in step.task.parameters())

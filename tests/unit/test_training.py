@@ -230,6 +230,34 @@ def test_draws_do_not_depend_on_the_share(pictures: Path) -> None:
     assert len(set(snr.tolist())) == 8
 
 
+class Places:
+    """One picture of 40x56 pixels: red is the row, green the column."""
+
+    fixed_size, labels = None, None
+
+    def __len__(self) -> int:
+        return 1
+
+    def shared(self, index: int) -> torch.Tensor:
+        rows, columns = torch.arange(40)[:, None].expand(40, 56), torch.arange(56).expand(40, 56)
+        return torch.stack([rows, columns, rows]).to(torch.uint8)
+
+
+@pytest.mark.parametrize("flip", [True, False])
+def test_crops_come_from_everywhere_and_half_of_them_are_mirrored(flip: bool) -> None:
+    source = CropSource([Places()], 32, flip, 0, torch.device("cpu"))  # pyright: ignore[reportArgumentType]
+    x = (source.batch(range(1000)).x * 255).round().long()
+    mirrored = x[:, 1, 0, 0] > x[:, 1, 0, -1]
+    assert mirrored.float().mean().item() == pytest.approx(0.5 if flip else 0.0, abs=5 * 0.0158 if flip else 0)
+    corners = x[:, 0, 0, 0], torch.minimum(x[:, 1, 0, 0], x[:, 1, 0, -1])
+    for places, count in zip(corners, (40 - 32 + 1, 56 - 32 + 1), strict=True):
+        found = torch.bincount(places, minlength=count)
+        assert len(found) == count
+        assert (found - 1000 / count).abs().max() < 5 * (1000 / count) ** 0.5
+    assert torch.equal(x[:, 0, -1, 0] - x[:, 0, 0, 0], torch.full((1000,), 31))
+    assert torch.equal((x[:, 1, 0, -1] - x[:, 1, 0, 0]).abs(), torch.full((1000,), 31))
+
+
 def test_rates_are_drawn_as_often_as_asked(pictures: Path) -> None:
     from openjscc.channels import make_channel
 
@@ -450,7 +478,7 @@ def test_fine_tuning_gives_gradients_to_clipped_pixels(pictures: Path, tmp_path:
     """`load` returns a codec in evaluation mode, which clips; the loop must not train through that."""
     initial = create("deepjscc", "photo").eval().requires_grad_(False)
     with torch.no_grad():
-        list(initial.decoder.parameters())[-1].fill_(50.0)  # every pixel far above 1
+        list(initial.get_submodule("decoder").parameters())[-1].fill_(50.0)  # every pixel far above 1
     plan = load_recipe("deepjscc-photo", overrides(pictures, data__exclude=[], optimizer__warmup=0))
     before = {key: value.clone() for key, value in initial.state_dict().items()}
     state = train(plan, RunOptions(out=tmp_path, max_steps=1), initial=initial, say=silent).state

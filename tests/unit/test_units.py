@@ -61,9 +61,10 @@ def test_one_snr_serves_the_batch(value):
 
 def test_one_snr_per_image():
     assert snr_tensor([0, 5, 10.5], 3).tolist() == [0.0, 5.0, 10.5]
+    assert snr_tensor([-100.0, 100.0], 2).tolist() == [-100.0, 100.0]
 
 
-@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, 1e4, -301.0, [1.0, math.nan]])
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, 1e4, -301.0, 100.5, -100.5, [1.0, math.nan]])
 def test_absurd_snr_is_refused(value):
     with pytest.raises(UsageError, match="dB"):
         snr_tensor(value, 2)

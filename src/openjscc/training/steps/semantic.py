@@ -81,7 +81,8 @@ class SemanticValidation(Validation):
         device = next(network.parameters()).device
         for picture, label in zip(self.pictures, self.labels, strict=True):
             sent = picture[None].float() / 255.0
-            image = transmit(codec, self.recipe.channel.name, sent, self.recipe.run.validate_snr_db, ratio=codec.ratios[-1]).image
+            channel, snr_db = self.recipe.channel, self.recipe.run.validate_snr_db
+            image = transmit(codec, channel.name, sent, snr_db, ratio=codec.ratios[-1], equalizer=channel.equalizer).image
             assert image is not None
             with torch.no_grad():
                 hits += int(self._task(((image * 255).round() / 255).to(device)).argmax(1).item() == label)
