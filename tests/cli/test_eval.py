@@ -225,7 +225,7 @@ def test_one_identical_image_does_not_hide_the_others(openjscc, tmp_path: Path, 
     assert f"infinite ({mean} without 1 of 2)" in openjscc("bench", *asked, "-o", tmp_path / "out").out, "as stored, too"
     (kept,) = read_records(tmp_path / "out" / "summary.json")
     notes = arrange([kept], "snr_db", "psnr").notes
-    assert notes == [f"jpeg-ldpc: 1 infinite, not drawn (means: {mean} without 1 of 2 images)"]
+    assert notes == [f"JPEG+LDPC: 1 infinite, not drawn (means: {mean} without 1 of 2 images)"]
 
 
 def test_existing_records_are_refused_before_any_work(openjscc, pictures: Path, monkeypatch: pytest.MonkeyPatch) -> None:
