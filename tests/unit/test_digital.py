@@ -19,7 +19,7 @@ from openjscc.codec import LOST_GREY, Codec, Conditions, Fading, Frame, Received
 from openjscc.digital import DIGITAL_SYSTEMS, make_digital
 from openjscc.digital import bler as bler_module
 from openjscc.digital._base import SeparateCodec
-from openjscc.digital.adaptation import Option, best_option, largest_option, undominated
+from openjscc.digital.adaptation import BEST_DB, Option, best_option, largest_option, lost_psnr, undominated
 from openjscc.digital.bler import Curve, Table, equivalent_snr
 from openjscc.digital.capacity import CapacityCodec, ergodic_capacity, outage_capacity
 from openjscc.digital.ldpc import LDPCCodec, budget_bytes, scrambling
@@ -364,6 +364,8 @@ def test_the_option_of_highest_expected_psnr_wins() -> None:
     likely = Option(1, 3000, 0.999)
     assert best_option([sure, likely], control, [picture]) == likely
     assert best_option([hopeless], control, [picture]) == hopeless
+    seldom, too_seldom = Option(4, 9000, 0.011), Option(5, 9500, 0.009)
+    assert undominated([sure, seldom, too_seldom]) == [seldom, sure], "one of a hundred is the limit"
 
 
 @pytest.mark.parametrize("source", ["jpeg", "webp"])
@@ -385,6 +387,14 @@ def test_nearly_grey_is_not_sent_to_be_lost() -> None:
     picture = (128 + noise).astype(np.uint8)
     options = [Option(0, 500, 0.99), Option(1, 700, 0.5), Option(2, 900, 0.1)]
     assert best_option(options, RateControl(source_codec("jpeg")), [picture]) == options[0]
+
+
+def test_no_quality_counts_above_the_rounding_to_8_bits() -> None:
+    """Its error is uniform over one step: a mean square of 1/12."""
+    best = 10 * math.log10(12 * 255**2)
+    assert pytest.approx(best) == BEST_DB == lost_psnr(np.full((4, 4, 3), 128, dtype=np.uint8))
+    picture = np.full((4, 4, 3), 120, dtype=np.uint8)
+    assert lost_psnr(picture) == pytest.approx(10 * math.log10(255**2 / 64))
 
 
 def test_a_flat_image_arrives_as_often_as_any() -> None:
