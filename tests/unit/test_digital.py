@@ -8,6 +8,7 @@ import pickle
 import time
 from fractions import Fraction
 from statistics import NormalDist
+from typing import Any
 
 import numpy as np
 import pytest
@@ -21,7 +22,7 @@ from openjscc.digital import bler as bler_module
 from openjscc.digital._base import SeparateCodec
 from openjscc.digital.adaptation import BEST_DB, Option, best_option, largest_option, lost_psnr, undominated
 from openjscc.digital.bler import Curve, Table, equivalent_snr
-from openjscc.digital.capacity import CapacityCodec, ergodic_capacity, outage_capacity
+from openjscc.digital.capacity import CapacityCodec, dispersion, ergodic_capacity, outage_capacity
 from openjscc.digital.ldpc import LDPCCodec, budget_bytes, scrambling
 from openjscc.digital.mcs import MCS, MCS_SETS, mcs_set, parse_mcs, plan_blocks
 from openjscc.digital.source import Jpeg, RateControl, source_codec
@@ -121,6 +122,7 @@ def test_every_symbol_is_accounted_for(uses: int) -> None:
         assert sum(plan.lengths) + plan.padding * bits == uses * bits
         assert all(length == mcs.n for length in plan.lengths[:-1])
         assert plan.information == sum(mcs.code(length).k for length in plan.lengths)
+        assert mcs.n is not None
         assert plan.padding * bits < mcs.n
 
 
@@ -346,6 +348,20 @@ def test_a_wrong_crc_loses_the_image(monkeypatch: pytest.MonkeyPatch, name: str)
     assert decoded(codec, channel, frame) == [False, False]
 
 
+def test_a_block_that_says_it_is_wrong_loses_the_image(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever the CRC says of its bits."""
+    codec, real = make_digital(QPSK), LDPCCodec._decode_blocks
+
+    def doubted(*arguments: Any) -> list[tuple[np.ndarray, np.ndarray]]:
+        found = real(*arguments)
+        found[1][1][-1] = False
+        return found
+
+    frame = codec.encode(photo(2), Conditions(ratio=0.25))
+    monkeypatch.setattr(LDPCCodec, "_decode_blocks", doubted)
+    assert decoded(codec, make_channel("awgn"), frame) == [True, False]
+
+
 def decoded(codec: Codec, channel: Channel, frame: Frame) -> list[bool]:
     ok = codec.decode(channel(frame, 30.0, torch.Generator().manual_seed(1))).ok
     assert ok is not None
@@ -539,6 +555,13 @@ def test_capacity_of_awgn() -> None:
         result = codec.decode(Received(frame.symbols, noise_var, None, frame.length, frame.genie))
         assert result.ok is not None
         assert result.ok.tolist() == [ok]
+
+
+@pytest.mark.parametrize("snr", [0.1, 1.0, 10.0])
+def test_dispersion_is_that_of_two_real_symbols(snr: float) -> None:
+    """Of a real one (Polyanskiy, Poor and Verdu, 2010) SNR (SNR + 2) / (2 (SNR + 1)^2) log2(e)^2."""
+    real = snr * (snr + 2) / (2 * (snr + 1) ** 2) * math.log2(math.e) ** 2
+    assert dispersion(snr) == pytest.approx(2 * real)
 
 
 def test_capacities_under_rayleigh_fading() -> None:

@@ -27,6 +27,7 @@ from openjscc.header import (
     payload_of,
     quantize_scale,
     scale_index,
+    scale_of,
 )
 from openjscc.power import mean_power
 
@@ -119,6 +120,14 @@ def test_header_leads_the_frame_and_is_counted(height: int, width: int):
     assert frame.length.tolist() == [uses] * 2
     assert frame.bandwidth_ratio.tolist() == pytest.approx([uses / (3 * height * width)] * 2)
     assert torch.allclose(mean_power(frame.symbols, frame.length), torch.ones(2), atol=1e-4)
+
+
+def test_scales_have_the_steps_of_rule_c4() -> None:
+    """1024 steps of 1/16 dB from -40 dB."""
+    scale_db = torch.tensor([-60.0, -40.0, -39.97, -39.96, 0.0, 23.9375, 40.0], dtype=torch.float64)
+    index = scale_index(10 ** (scale_db / 20))
+    assert index.tolist() == [0, 0, 0, 1, 640, 1023, 1023]
+    assert (20 * scale_of(index).log10()).tolist() == pytest.approx([-40, -40, -40, -39.9375, 0, 23.9375, 23.9375], abs=1e-5)
 
 
 def test_scale_goes_through_the_header():
