@@ -75,8 +75,9 @@ def test_every_field_comes_back(height, width, rates, tasks, agreed, last, snr_d
     assert side.rate.tolist() == rate.tolist()
     assert side.head is not None
     assert side.head.tolist() == [form.uses(height, width, snr_db)] * 2
-    assert scale is None or torch.equal(side.scale, scale)
-    assert side.uses is None if last != "uses" else side.uses.tolist() == frame.length.tolist()
+    assert scale is None or (side.scale is not None and torch.equal(side.scale, scale))
+    assert (side.uses is not None) == (last == "uses")
+    assert side.uses is None or side.uses.tolist() == frame.length.tolist()
     assert torch.equal(payload_of(frame.symbols, side, 40), frame.symbols[:, -40:])
 
 
@@ -140,6 +141,7 @@ def test_scale_goes_through_the_header():
     form = HeaderFormat(scale=True)
     side, _ = form.read(heard(framed(form, Side(8, 8, scale=read), 4)))
     assert side is not None
+    assert side.scale is not None
     assert torch.equal(side.scale, read.detach())
     assert scale_index(torch.tensor([0.0, 1e9])).tolist() == [0, 1023]
 
@@ -227,8 +229,10 @@ def test_the_odd_one_in_a_batch_is_lost():
     """The images of a batch share a size; a header that says another one is an error that its CRC missed."""
     form = HeaderFormat(1)
     frames = [heard(framed(form, Side(8, width), 1)) for width in (8, 9, 8)]
-    batch = Received(*(torch.cat([getattr(one, name) for one in frames]) for name in ("symbols", "noise_var")), None,
-                     torch.cat([one.length for one in frames]))  # fmt: skip
+    symbols, noise_var, length = (
+        torch.cat([getattr(one, name) for one in frames]) for name in ("symbols", "noise_var", "length")
+    )
+    batch = Received(symbols, noise_var, None, length)
     side, ok = form.read(batch)
     assert side is not None
     assert (side.width, ok.tolist()) == (8, [True, False, True])
@@ -244,6 +248,7 @@ def test_mixed_snrs_have_headers_of_their_own_length():
     assert ok.all()
     assert side is not None
     assert torch.equal(payload_of(frame.symbols, side, 50), values)
+    assert side.scale is not None
     assert torch.equal(side.scale, scale)
 
 
