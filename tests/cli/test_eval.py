@@ -21,9 +21,11 @@ from openjscc.bench import Interrupted, Record, Sweep, evaluate, read_records, s
 from openjscc.bench.grid import Precision, plan_cells
 from openjscc.bench.layout import arrange
 from openjscc.bench.packing import unpack
+from openjscc.bench.points import measure
 from openjscc.bench.statistics import share_half_width_95, student_t_975
 from openjscc.data.datasets import open_dataset
 from openjscc.errors import IntegrityError, UsageError
+from openjscc.models import create
 
 KEYS = [
     "system", "weight", "metric", "channel", "snr_db", "ratio", "mean", "std", "ci95", "images", "trials", "bandwidth_ratio",
@@ -111,6 +113,19 @@ def test_a_ratio_that_a_codec_does_not_have(pictures: Path) -> None:
         plan_cells(
             [("pixels", PixelCodec(), (1 / 7,))], dataset, channels=["awgn"], snr_db=[1.0], metrics=metrics, precision=Precision()
         )
+
+
+def test_what_a_policy_chooses_is_no_ratio_that_was_asked_for(pictures: Path) -> None:
+    torch.manual_seed(0)
+    codec = create("arjscc", "small").eval()
+    with torch.no_grad():
+        list(codec.get_submodule("policy").parameters())[-1][1] += 100.0  # always the second of its rates
+    x = open_dataset(pictures)[0][None].float() / 255
+    own, asked = Sweep(ratios=(None, codec.ratios[-1])).points(codec)
+    assert (own.ratio, asked.ratio) == (None, codec.ratios[-1])
+    for point, rate in ((own, 1), (asked, -1)):
+        sent = transmit(codec, "awgn", x, 10.0, ratio=codec.ratios[rate])
+        assert measure(codec, x, point, ("psnr",), trials=range(1), seed=0).uses == [[int(sent.frame.length)]]
 
 
 def test_json_records(openjscc, pictures: Path) -> None:

@@ -8,6 +8,7 @@ import pickle
 import time
 from fractions import Fraction
 from statistics import NormalDist
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,9 +20,9 @@ from openjscc.codec import LOST_GREY, Codec, Conditions, Fading, Frame, Received
 from openjscc.digital import DIGITAL_SYSTEMS, make_digital
 from openjscc.digital import bler as bler_module
 from openjscc.digital._base import SeparateCodec
-from openjscc.digital.adaptation import Option, best_option, largest_option, undominated
+from openjscc.digital.adaptation import BEST_DB, Option, best_option, largest_option, lost_psnr, undominated
 from openjscc.digital.bler import Curve, Table, equivalent_snr
-from openjscc.digital.capacity import CapacityCodec, ergodic_capacity, outage_capacity
+from openjscc.digital.capacity import CapacityCodec, dispersion, ergodic_capacity, outage_capacity
 from openjscc.digital.ldpc import LDPCCodec, budget_bytes, scrambling
 from openjscc.digital.mcs import MCS, MCS_SETS, mcs_set, parse_mcs, plan_blocks
 from openjscc.digital.source import Jpeg, RateControl, source_codec
@@ -121,6 +122,7 @@ def test_every_symbol_is_accounted_for(uses: int) -> None:
         assert sum(plan.lengths) + plan.padding * bits == uses * bits
         assert all(length == mcs.n for length in plan.lengths[:-1])
         assert plan.information == sum(mcs.code(length).k for length in plan.lengths)
+        assert mcs.n is not None
         assert plan.padding * bits < mcs.n
 
 
@@ -346,6 +348,20 @@ def test_a_wrong_crc_loses_the_image(monkeypatch: pytest.MonkeyPatch, name: str)
     assert decoded(codec, channel, frame) == [False, False]
 
 
+def test_a_block_that_says_it_is_wrong_loses_the_image(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever the CRC says of its bits."""
+    codec, real = make_digital(QPSK), LDPCCodec._decode_blocks
+
+    def doubted(*arguments: Any) -> list[tuple[np.ndarray, np.ndarray]]:
+        found = real(*arguments)
+        found[1][1][-1] = False
+        return found
+
+    frame = codec.encode(photo(2), Conditions(ratio=0.25))
+    monkeypatch.setattr(LDPCCodec, "_decode_blocks", doubted)
+    assert decoded(codec, make_channel("awgn"), frame) == [True, False]
+
+
 def decoded(codec: Codec, channel: Channel, frame: Frame) -> list[bool]:
     ok = codec.decode(channel(frame, 30.0, torch.Generator().manual_seed(1))).ok
     assert ok is not None
@@ -364,6 +380,8 @@ def test_the_option_of_highest_expected_psnr_wins() -> None:
     likely = Option(1, 3000, 0.999)
     assert best_option([sure, likely], control, [picture]) == likely
     assert best_option([hopeless], control, [picture]) == hopeless
+    seldom, too_seldom = Option(4, 9000, 0.011), Option(5, 9500, 0.009)
+    assert undominated([sure, seldom, too_seldom]) == [seldom, sure], "one of a hundred is the limit"
 
 
 @pytest.mark.parametrize("source", ["jpeg", "webp"])
@@ -385,6 +403,14 @@ def test_nearly_grey_is_not_sent_to_be_lost() -> None:
     picture = (128 + noise).astype(np.uint8)
     options = [Option(0, 500, 0.99), Option(1, 700, 0.5), Option(2, 900, 0.1)]
     assert best_option(options, RateControl(source_codec("jpeg")), [picture]) == options[0]
+
+
+def test_no_quality_counts_above_the_rounding_to_8_bits() -> None:
+    """Its error is uniform over one step: a mean square of 1/12."""
+    best = 10 * math.log10(12 * 255**2)
+    assert pytest.approx(best) == BEST_DB == lost_psnr(np.full((4, 4, 3), 128, dtype=np.uint8))
+    picture = np.full((4, 4, 3), 120, dtype=np.uint8)
+    assert lost_psnr(picture) == pytest.approx(10 * math.log10(255**2 / 64))
 
 
 def test_a_flat_image_arrives_as_often_as_any() -> None:
@@ -535,6 +561,13 @@ def test_capacity_of_awgn() -> None:
         result = codec.decode(Received(frame.symbols, noise_var, None, frame.length, frame.genie))
         assert result.ok is not None
         assert result.ok.tolist() == [ok]
+
+
+@pytest.mark.parametrize("snr", [0.1, 1.0, 10.0])
+def test_dispersion_is_that_of_two_real_symbols(snr: float) -> None:
+    """Of a real one (Polyanskiy, Poor and Verdu, 2010) SNR (SNR + 2) / (2 (SNR + 1)^2) log2(e)^2."""
+    real = snr * (snr + 2) / (2 * (snr + 1) ** 2) * math.log2(math.e) ** 2
+    assert dispersion(snr) == pytest.approx(2 * real)
 
 
 def test_capacities_under_rayleigh_fading() -> None:

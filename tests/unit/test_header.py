@@ -27,6 +27,7 @@ from openjscc.header import (
     payload_of,
     quantize_scale,
     scale_index,
+    scale_of,
 )
 from openjscc.power import mean_power
 
@@ -74,8 +75,9 @@ def test_every_field_comes_back(height, width, rates, tasks, agreed, last, snr_d
     assert side.rate.tolist() == rate.tolist()
     assert side.head is not None
     assert side.head.tolist() == [form.uses(height, width, snr_db)] * 2
-    assert scale is None or torch.equal(side.scale, scale)
-    assert side.uses is None if last != "uses" else side.uses.tolist() == frame.length.tolist()
+    assert scale is None or (side.scale is not None and torch.equal(side.scale, scale))
+    assert (side.uses is not None) == (last == "uses")
+    assert side.uses is None or side.uses.tolist() == frame.length.tolist()
     assert torch.equal(payload_of(frame.symbols, side, 40), frame.symbols[:, -40:])
 
 
@@ -121,6 +123,14 @@ def test_header_leads_the_frame_and_is_counted(height: int, width: int):
     assert torch.allclose(mean_power(frame.symbols, frame.length), torch.ones(2), atol=1e-4)
 
 
+def test_scales_have_the_steps_of_rule_c4() -> None:
+    """1024 steps of 1/16 dB from -40 dB."""
+    scale_db = torch.tensor([-60.0, -40.0, -39.97, -39.96, 0.0, 23.9375, 40.0], dtype=torch.float64)
+    index = scale_index(10 ** (scale_db / 20))
+    assert index.tolist() == [0, 0, 0, 1, 640, 1023, 1023]
+    assert (20 * scale_of(index).log10()).tolist() == pytest.approx([-40, -40, -40, -39.9375, 0, 23.9375, 23.9375], abs=1e-5)
+
+
 def test_scale_goes_through_the_header():
     """Ten bits carry it to 1/32 dB, and its gradient is that of the unrounded value."""
     scale = torch.tensor([0.02, 0.5, 1.0, 7.3], requires_grad=True)
@@ -131,6 +141,7 @@ def test_scale_goes_through_the_header():
     form = HeaderFormat(scale=True)
     side, _ = form.read(heard(framed(form, Side(8, 8, scale=read), 4)))
     assert side is not None
+    assert side.scale is not None
     assert torch.equal(side.scale, read.detach())
     assert scale_index(torch.tensor([0.0, 1e9])).tolist() == [0, 1023]
 
@@ -218,8 +229,10 @@ def test_the_odd_one_in_a_batch_is_lost():
     """The images of a batch share a size; a header that says another one is an error that its CRC missed."""
     form = HeaderFormat(1)
     frames = [heard(framed(form, Side(8, width), 1)) for width in (8, 9, 8)]
-    batch = Received(*(torch.cat([getattr(one, name) for one in frames]) for name in ("symbols", "noise_var")), None,
-                     torch.cat([one.length for one in frames]))  # fmt: skip
+    symbols, noise_var, length = (
+        torch.cat([getattr(one, name) for one in frames]) for name in ("symbols", "noise_var", "length")
+    )
+    batch = Received(symbols, noise_var, None, length)
     side, ok = form.read(batch)
     assert side is not None
     assert (side.width, ok.tolist()) == (8, [True, False, True])
@@ -235,6 +248,7 @@ def test_mixed_snrs_have_headers_of_their_own_length():
     assert ok.all()
     assert side is not None
     assert torch.equal(payload_of(frame.symbols, side, 50), values)
+    assert side.scale is not None
     assert torch.equal(side.scale, scale)
 
 

@@ -231,6 +231,25 @@ def test_the_snr_is_clamped_to_what_the_network_was_made_for() -> None:
     assert not torch.equal(between.symbols, first.symbols), "the network hears the SNR at all"
 
 
+def test_who_knows_no_snr_takes_the_middle_of_the_range() -> None:
+    codec = small("adjscc", "cifar10")
+    x = torch.rand(1, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    middle = torch.tensor([sum(codec.config.snr_range) / 2])
+    nobody, known = (codec.encode(x, Conditions(snr_db, codec.ratios[0])).symbols for snr_db in (None, middle))
+    assert torch.equal(nobody, known)
+
+
+def test_the_receiver_undoes_the_normalisation_of_power() -> None:
+    """Without noise the latent arrives as it was, to the rounding of its scale (1/32 dB, 0.4 %)."""
+    codec = small("adjscc", "photo")
+    assert codec.config.send_scale
+    x = torch.rand(2, 3, 16, 16, generator=torch.Generator().manual_seed(0)) * torch.tensor([0.1, 1.0])[:, None, None, None]
+    frame = codec.encode(x, Conditions(torch.tensor([10.0, 10.0]), codec.ratios[-1]))
+    latent, _ = codec.choose(x, torch.tensor([10.0, 10.0]), codec.ratios[-1], "reconstruction")
+    found = codec.arrived(Received(frame.symbols, torch.full((2,), 0.1), None, frame.length), frame.side).latent
+    assert ((found - latent).flatten(1).norm(dim=1) <= 0.004 * latent.flatten(1).norm(dim=1)).all()
+
+
 def test_the_effective_snr_is_of_the_symbols_that_are_sent() -> None:
     """Under fast fading, in a batch of two rates: what the shorter frame does not send has no noise to count."""
     codec = small("adjscc", "photo")
