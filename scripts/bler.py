@@ -23,7 +23,7 @@ from pathlib import Path
 
 import numpy as np
 
-from openjscc.digital.coding.block import ATTEMPTS
+from openjscc.digital.coding.block import ATTEMPTS, LARGEST_LLR
 from openjscc.digital.mcs import IEEE80211N_LENGTH, MCS, MCS_SETS, NR_MOST, largest_block, parse_mcs
 from openjscc.files import write_atomically
 
@@ -58,7 +58,7 @@ def main() -> int:
     attempts = "; ".join(f"{count} iterations, scale {factor or 'of the code'}" for count, factor in ATTEMPTS)
     facts = {
         "note": "block error rates on AWGN by Monte Carlo; regenerate with scripts/bler.py",
-        "decoder": f"layered normalised min-sum in attempts: {attempts}; exact demapper",
+        "decoder": f"layered normalised min-sum in attempts: {attempts}; exact demapper, LLRs up to {LARGEST_LLR:g}",
     }
     content = json.loads(args.output.read_text()) if args.output.exists() else {}
     curves = content.get("curves", {}) if content.get("decoder") == facts["decoder"] else {}
@@ -112,7 +112,7 @@ def measure_curve(mcs: MCS, n: int, errors: int, blocks: int, seed: int) -> dict
     step = STEP_DB[n * mcs.rate <= SHORT]
     snr_db = math.floor((limit + START_DB) / step) * step
     stop = snr_db + LONGEST_DB
-    while measure_point(mcs, n, snr_db + 4 * step, FEW, FEW, seed) == (FEW, FEW):
+    while snr_db < stop and measure_point(mcs, n, snr_db + 4 * step, FEW, FEW, seed) == (FEW, FEW):
         snr_db += 4 * step
     while snr_db <= stop:
         wrong, sent = measure_point(mcs, n, snr_db, errors, blocks, seed)

@@ -72,7 +72,7 @@ def bler_curves(published: Path) -> list[dict[str, Any]]:
         curves.append(
             {
                 "label": f"{name} ({parse_mcs(name).code().name})",
-                "measured": [[snr, errors / blocks] for snr, errors, blocks in measured],
+                "measured": [[snr, errors / blocks] for snr, errors, blocks in measured if errors],
                 "published": points,
             }
         )
@@ -102,5 +102,5 @@ def finish_bler(axis: Axes) -> None:
     axis.set_xlabel("Es/N0 (dB)")
     axis.set_ylabel("block error rate on AWGN")
     axis.set_ylim(5e-4, 1.1)
-    axis.legend(fontsize=7, loc="lower left")
+    axis.legend(fontsize=7, loc="lower center")
     axis.set_title("Lines: src/openjscc/digital/bler.json. Circles: an independent decoder", fontsize=8)

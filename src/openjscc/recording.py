@@ -131,7 +131,7 @@ def save_frames(path: str | os.PathLike[str], bursts: Burst | Iterable[Burst], o
     """
     files = check_writable(path, overwrite)
     bursts = [bursts] if isinstance(bursts, Burst) else bursts
-    if not str(path).endswith(ARRAY):
+    if check_recording(path) != ARRAY:
         _metadata([], 1)  # what the writing needs is missing, or loaded, before frames are made or come through a pipe
     if not files:
         return _write_archive(sys.stdout.buffer, bursts)

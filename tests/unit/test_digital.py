@@ -159,6 +159,19 @@ def test_a_block_that_one_attempt_leaves_is_decoded_by_another() -> None:
     assert caught > 0
 
 
+@pytest.mark.parametrize("snr_db", [33.75, 34.75, 40.0])
+def test_bits_that_are_nearly_certain_do_not_hide_the_others(snr_db: float) -> None:
+    """Every hard decision is right there, and 0 to 60 % of these blocks were lost without a bound on the LLRs."""
+    mcs = parse_mcs("256qam-948/1024")
+    code, draws, noise_var = mcs.code(168), np.random.default_rng(1), 10 ** (-snr_db / 10)
+    bits = draws.integers(0, 2, (300, code.k), dtype=np.uint8)
+    symbols = mcs.scheme.map(code.encode(bits))
+    noise = torch.view_as_complex(torch.from_numpy(draws.standard_normal((*symbols.shape, 2), dtype=np.float32)))
+    decoded, ok = code.decode_thoroughly(mcs.scheme.llr(symbols + noise * (noise_var / 2) ** 0.5, noise_var))
+    assert ok.all()
+    assert np.array_equal(decoded.numpy(), bits)
+
+
 def test_the_papers_block_on_a_small_picture() -> None:
     """512 uses of 16-QAM: one whole (1458,1944) block and 26 symbols of padding; 256 uses: a short block of the same rate."""
     mcs = parse_mcs("16qam-3/4-n1944")

@@ -20,6 +20,9 @@ ATTEMPTS = ((ITERATIONS, None), (100, None), (100, 56))
 """Iterations and scale of the messages (in 64ths; None: the code's own) of each attempt of `BlockCode.decode_thoroughly`. Long
 blocks need the iterations near the threshold. Above it some blocks are caught for good at the scale that is best there, and
 free at another."""
+LARGEST_LLR = 20.0
+"""Beyond it a bit is certain enough. At high SNR most bits of a large constellation have LLRs a hundred times those of the others,
+which are all that the decoder has to work on, and which its integers would not resolve beside them."""
 ENCODE_AT_ONCE = 64
 
 
@@ -129,7 +132,11 @@ class BlockCode:
         return llr.new_zeros(len(llr), len(self._places)).index_add_(1, place, llr.nan_to_num(nan=0.0))
 
     def decode_thoroughly(self, llr: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """`decode`, and again whatever has not arrived, as `ATTEMPTS` say. Arguments and results as of `decode`."""
+        """`decode`, and again whatever has not arrived, as `ATTEMPTS` say.
+
+        Arguments and results as of `decode`, but here the scale of the LLRs matters: they count up to `LARGEST_LLR`.
+        """
+        llr = llr.clamp(-LARGEST_LLR, LARGEST_LLR)
         bits, ok = self.decode(llr)
         for iterations, factor in ATTEMPTS[1:]:
             left = (~ok).nonzero().flatten()
