@@ -260,16 +260,24 @@ def fitted(make: Callable[[], Network], tensors: Mapping[str, torch.Tensor], par
 
 @contextlib.contextmanager
 def _no_more_than(count: int, values: int) -> Iterator[None]:
-    """Limits the parameters and buffers, and the values in them, of all modules that this thread makes meanwhile."""
-    thread, left = threading.get_ident(), [count, values]
+    """Limits the parameters, and the buffers, and the values in them, of all modules that this thread makes meanwhile.
 
-    def counted(module: nn.Module, name: str, tensor: torch.Tensor | None) -> None:
-        if tensor is not None and threading.get_ident() == thread:
-            left[0], left[1] = left[0] - 1, left[1] - tensor.numel()
-            if min(left) < 0:
-                raise ValueError("it has more parameters")
+    Buffers have a limit of their own: those that are not stored (``persistent=False``) come on top of what a file holds.
+    """
+    thread = threading.get_ident()
 
-    hooks = [register_module_parameter_registration_hook(counted), register_module_buffer_registration_hook(counted)]
+    def counter() -> Callable[[nn.Module, str, torch.Tensor | None], None]:
+        left = [count, values]
+
+        def counted(module: nn.Module, name: str, tensor: torch.Tensor | None) -> None:
+            if tensor is not None and threading.get_ident() == thread:
+                left[0], left[1] = left[0] - 1, left[1] - tensor.numel()
+                if min(left) < 0:
+                    raise ValueError("it has more parameters")
+
+        return counted
+
+    hooks = [register_module_parameter_registration_hook(counter()), register_module_buffer_registration_hook(counter())]
     try:
         yield
     finally:

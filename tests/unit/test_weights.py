@@ -54,6 +54,13 @@ def test_round_trip(released: Path) -> None:
     assert verify(released).self_test["psnr_db"].keys() == {"1/6"}
 
 
+def test_round_trip_of_a_network_with_buffers_that_are_not_stored(tmp_path: Path) -> None:
+    original, path = create("adjscc", "photo8"), tmp_path / "adjscc.lapped.safetensors"
+    assert len(list(original.buffers())) > len(original.state_dict()) - len(list(original.parameters()))
+    export(original, path, tag="lapped", training=FACTS)
+    assert load(path).state_dict().keys() == original.state_dict().keys()
+
+
 def test_half_precision_halves_the_file(released: Path) -> None:
     assert released.stat().st_size < 156_467 * 2 + 10_000
 

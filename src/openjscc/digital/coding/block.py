@@ -21,8 +21,8 @@ ATTEMPTS = ((ITERATIONS, None), (100, None), (100, 56))
 blocks need the iterations near the threshold. Above it some blocks are caught for good at the scale that is best there, and
 free at another."""
 LARGEST_LLR = 20.0
-"""Beyond it a bit is certain enough. At high SNR most bits of a large constellation have LLRs a hundred times those of the others,
-which are all that the decoder has to work on, and which its integers would not resolve beside them."""
+"""Beyond it a bit is certain enough. At high SNR most bits of a large constellation have LLRs a hundred times those of the
+others, which are all that the decoder has to work on, and which its integers would not resolve beside them."""
 ENCODE_AT_ONCE = 64
 
 
