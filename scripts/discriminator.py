@@ -20,7 +20,7 @@ from openjscc.bench.markdown import table_row
 from openjscc.data.datasets import open_dataset
 from openjscc.files import write_atomically
 from openjscc.link import transmit
-from openjscc.models import create
+from openjscc.models import configuration, create
 from openjscc.models.ganjscc import GANJSCC
 from openjscc.training.checkpoint import load_checkpoint
 from openjscc.training.discriminator import PatchDiscriminator
@@ -40,7 +40,7 @@ def main() -> None:
     options = parser.parse_args()
     state = load_checkpoint(options.run)
     recipe = recipe_from_dict(state.recipe, str(options.run))
-    codec = create("ganjscc", recipe.model.config)
+    codec = create("ganjscc", configuration("ganjscc", recipe.model.config, recipe.model.rates))
     assert isinstance(codec, GANJSCC)
     codec.load_state_dict(state.part("model"))
     opponent = PatchDiscriminator(codec.config.rates[-1], codec.stride, recipe.gan.codeword, recipe.gan.channels).eval()

@@ -24,7 +24,7 @@ from openjscc.bench.perception import DEFAULT_METRICS, RECONSTRUCTION, SEGMENTAT
 from openjscc.bench.records import ACCOUNT, FIRST_ACCOUNT, write_records
 from openjscc.codec import adapts_rate, ratios_for
 from openjscc.data.datasets import PictureDataset, open_dataset
-from openjscc.models import WeightInfo, create, export, load
+from openjscc.models import WeightInfo, configuration, create, export, load
 from openjscc.training.checkpoint import TrainingState, load_checkpoint
 from openjscc.training.facts import sittings, training_facts
 from openjscc.training.recipe import Recipe, recipe_from_dict
@@ -74,7 +74,7 @@ def main() -> None:
             f"error: {options.run} is at step {state.step} of {recipe.optimizer.steps}; end it, or look with --limit"
         )
     arch, _, tag = options.name.partition(".")
-    codec = create(arch, recipe.model.config)
+    codec = create(arch, configuration(arch, recipe.model.config, recipe.model.rates))
     codec.load_state_dict(state.part("ema"))
     facts = training_facts(recipe, state)
 

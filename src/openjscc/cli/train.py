@@ -150,10 +150,11 @@ def _initial(plan: Recipe) -> nn.Module | None:
 def _finished_state(plan: Recipe, folder: Path, travel: Path | None) -> TrainingState | None:
     """The checkpoint of a run that has no step and no validation left."""
     from ..training.checkpoint import CHECKPOINT, load_checkpoint
+    from ..training.recipe import is_of_model
 
     source = folder if (folder / CHECKPOINT).exists() or travel is None else travel
     state = load_checkpoint(source)
-    if state.recipe.get("model") != plan.to_dict()["model"] or state.step < plan.optimizer.steps:
+    if not is_of_model(state.recipe, plan.model) or state.step < plan.optimizer.steps:
         return None  # the loop refuses another model, or goes on
     from ..training.progress import lacks_validation
 

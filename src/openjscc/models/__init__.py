@@ -2,7 +2,7 @@
 
 from . import adjscc, arjscc, deepjscc, deeplab_jscc, ganjscc, mtgsc, spjscc, witt
 from ._base import CodecConfig, LearnedCodec
-from ._registry import ARCHITECTURES, Architecture, create, register
+from ._registry import ARCHITECTURES, Architecture, configuration, create, register
 from ._weights import WeightInfo, export, list_models, load, read_info, resolve, verify, weight_files
 
 __all__ = [
@@ -13,6 +13,7 @@ __all__ = [
     "WeightInfo",
     "adjscc",
     "arjscc",
+    "configuration",
     "create",
     "deepjscc",
     "deeplab_jscc",

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
-from ..errors import unknown_name
+import torch
+
+from ..errors import UsageError, unknown_name
 from ._base import CodecConfig, LearnedCodec
 
 Model = TypeVar("Model", bound=type[LearnedCodec])
@@ -53,6 +55,39 @@ def architecture(name: str) -> Architecture:
     return ARCHITECTURES[name]
 
 
+def configuration(arch: str, name: str, rates: Sequence[int] = ()) -> CodecConfig:
+    """One of an architecture's configurations.
+
+    Args:
+        arch: architecture name.
+        name: of the configuration.
+        rates: in the place of its own (`CodecConfig.rates`), so that the network serves other bandwidth ratios; empty: its own.
+
+    Raises:
+        UsageError: an unknown name, or rates that the configuration cannot have.
+    """
+    known = architecture(arch)
+    if name not in known.configs:
+        raise unknown_name(f"configuration of {arch}", name, known.configs)
+    config = known.configs[name]
+    if not rates:
+        return config
+    given = f"{arch}.{name} with rates {list(rates)}"
+    try:
+        with torch.device("meta"):
+            stride = known.cls(config).stride
+            most = 3 * stride**2
+            if rates[-1] > most:
+                raise UsageError(given, f"at most {most}: {stride}x{stride} pixels have no more numbers")
+            changed = replace(config, rates=tuple(rates))
+            _ = known.cls(changed).default_ratio
+    except UsageError as error:
+        raise UsageError(given, error.hint) from None
+    except IndexError:
+        raise UsageError(given, f"its default is rate number {config.default_rate}") from None
+    return changed
+
+
 def create(arch: str, config: str | CodecConfig) -> LearnedCodec:
     """A codec with untrained parameters.
 
@@ -60,9 +95,4 @@ def create(arch: str, config: str | CodecConfig) -> LearnedCodec:
         arch: architecture name.
         config: a configuration, or the name of one of the architecture's.
     """
-    known = architecture(arch)
-    if isinstance(config, str):
-        if config not in known.configs:
-            raise unknown_name(f"configuration of {arch}", config, known.configs)
-        config = known.configs[config]
-    return known.cls(config)
+    return architecture(arch).cls(configuration(arch, config) if isinstance(config, str) else config)

@@ -28,7 +28,7 @@ from ..files import exclusive
 from .batches import CropSource, prefetched
 from .checkpoint import CHECKPOINT, TrainingState, load_checkpoint, save_checkpoint, save_travel
 from .progress import RunLog
-from .recipe import Recipe
+from .recipe import Recipe, is_of_model
 from .sections import OptimizerSection
 from .steps import TrainingStep, step_class
 from .steps._base import Tensors
@@ -346,7 +346,7 @@ def _previous_state(recipe: Recipe, options: RunOptions, say: Callable[[str], No
     if not state.checked:
         say(f"note: the checkpoint in {source} is of an older version and has no checksum")
     ours, theirs = (json.loads(json.dumps(values)) for values in (recipe.to_dict(), state.recipe))  # tuples as lists
-    if ours["model"] != theirs.get("model") or ours["step"] != theirs.get("step", "reconstruction"):
+    if not is_of_model(theirs, recipe.model) or ours["step"] != theirs.get("step", "reconstruction"):
         raise UsageError(
             f"{source} holds a run of {json.dumps(theirs.get('model'))}",
             "resume with the same step and [model], or choose another folder with -o",

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import dataclasses
 import tomllib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..configuration import build, packaged, read_toml
+from ..configuration import build, convert, packaged, read_toml
 from ..errors import UsageError
 from .sections import (
     ChannelSection,
@@ -76,6 +76,14 @@ class Recipe:
 def recipe_from_dict(values: dict[str, Any], where: str) -> Recipe:
     """A recipe from plain values. Raises UsageError naming ``where``, the key and the value."""
     return build(Recipe, values, where)
+
+
+def is_of_model(values: Mapping[str, Any], model: ModelSection) -> bool:
+    """Whether the plain values of a recipe, perhaps of an older version, have this ``[model]``."""
+    try:
+        return convert(ModelSection, values.get("model"), "model") == model
+    except UsageError:
+        return False
 
 
 def packaged_recipes() -> list[str]:

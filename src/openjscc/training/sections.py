@@ -29,11 +29,14 @@ class ModelSection:
         config: name of one of its configurations.
         init: a released weight (``arch.tag``) or an exported file to start from (fine-tuning; the step ``perceptual`` takes a
             network without a generator's trunk, too); empty: from scratch.
+        rates: real latent channels sent at each bandwidth ratio, ascending and even; R channels of a codec that works at 1/S of
+            the image's size are CBR R / (6 S^2). Empty: those of the configuration.
     """
 
     arch: str
     config: str
     init: str = ""
+    rates: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)

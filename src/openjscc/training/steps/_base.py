@@ -16,7 +16,7 @@ from torch import nn
 
 from ...data.datasets import PictureDataset
 from ...errors import UsageError
-from ...models import create, export, load, resolve
+from ...models import LearnedCodec, configuration, create, export, load, resolve
 from ..batches import Batch, Maps
 from ..progress import Validation
 from ..recipe import OptimizerSection, Recipe
@@ -116,7 +116,7 @@ class TrainingStep(nn.Module):
     @classmethod
     def create_network(cls, recipe: Recipe) -> nn.Module:
         """A fresh network."""
-        return create(recipe.model.arch, recipe.model.config)
+        return fresh_codec(recipe)
 
     @classmethod
     def load_network(cls, recipe: Recipe) -> nn.Module:
@@ -127,12 +127,13 @@ class TrainingStep(nn.Module):
         """
         codec = load(resolve(recipe.model.init))
         arch = recipe.model.arch
-        other = create(arch, recipe.model.config)
+        other = fresh_codec(recipe)
         same_network = type(codec) is type(other) or _shares_network(codec.arch, arch)
         free = {name: getattr(other.config, name) for name in other.FREE if hasattr(codec.config, name)}
         if not same_network or dataclasses.replace(codec.config, **free) != other.config:
             raise UsageError(
-                f"model.init {recipe.model.init!r} is no {arch} in the configuration {recipe.model.config!r}",
+                f"model.init {recipe.model.init!r} is no {arch} in the configuration {recipe.model.config!r}"
+                + (f" with rates {list(recipe.model.rates)}" if recipe.model.rates else ""),
                 "choose a weight and a recipe that fit each other: openjscc models list",
             )
         if codec.arch == arch and codec.config == other.config:
@@ -144,6 +145,12 @@ class TrainingStep(nn.Module):
     def export_network(cls, network: nn.Module, path: Path, tag: str, training: Mapping[str, Any]) -> Any:
         """Write a release file (`openjscc.models.export`)."""
         return export(network, path, tag=tag, training=dict(training))  # pyright: ignore[reportArgumentType]
+
+
+def fresh_codec(recipe: Recipe) -> LearnedCodec:
+    """The untrained codec of a recipe's ``[model]``. Raises UsageError for what it cannot be."""
+    model = recipe.model
+    return create(model.arch, configuration(model.arch, model.config, model.rates))
 
 
 def _shares_network(one: str, other: str) -> bool:

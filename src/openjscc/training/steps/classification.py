@@ -63,6 +63,8 @@ class ClassificationStep(TrainingStep):
 
     @classmethod
     def create_network(cls, recipe: Recipe) -> nn.Module:
+        if recipe.model.rates:
+            raise UsageError(f"model.rates {list(recipe.model.rates)} of {recipe.model.arch}", "a task network has none")
         return tasks.create(recipe.model.arch, recipe.model.config)
 
     @classmethod
@@ -72,7 +74,7 @@ class ClassificationStep(TrainingStep):
         Raises:
             UsageError: it is of another architecture or configuration. Others: as there.
         """
-        network, fresh = tasks.load_task_network(recipe.model.init), tasks.create(recipe.model.arch, recipe.model.config)
+        network, fresh = tasks.load_task_network(recipe.model.init), cls.create_network(recipe)
         if type(network) is not type(fresh) or getattr(network, "config", None) != fresh.config:
             raise UsageError(
                 f"model.init {recipe.model.init!r} is no {recipe.model.arch} in the configuration {recipe.model.config!r}",

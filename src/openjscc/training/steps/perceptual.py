@@ -15,7 +15,7 @@ from ...errors import UsageError
 from ...metrics import LPIPS, dists
 from ...metrics.backbones import find_weights
 from ...metrics.perceptual import DISTS_SMALLEST
-from ...models import create, load, resolve
+from ...models import load, resolve
 from ...models.ganjscc import GANJSCC
 from ..batches import Batch
 from ..discriminator import PatchDiscriminator
@@ -23,7 +23,7 @@ from ..draws import uniforms
 from ..losses import discriminator_loss, generative_loss, mean_squared_error
 from ..progress import Validation
 from ..recipe import OptimizerSection, Recipe
-from ._base import Tensors
+from ._base import Tensors, fresh_codec
 from .reconstruction import ReconstructionStep
 
 STREAM_SHIFT = 15
@@ -150,7 +150,7 @@ class PerceptualStep(ReconstructionStep):
         """As `TrainingStep.load_network`; a network without the generator's trunk will do, too (`GANJSCC.start_from`)."""
         name = resolve(recipe.model.init)
         source = load(name)
-        network = create(recipe.model.arch, recipe.model.config)
+        network = fresh_codec(recipe)
         if source.arch == network.arch or not isinstance(network, GANJSCC):
             return super().load_network(recipe)
         new = network.start_from(source)
