@@ -9,7 +9,7 @@ import platform
 import re
 import secrets
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Literal
 
@@ -24,10 +24,14 @@ LEFT_OVER_SECONDS = 3600.0
 """A temporary file that nobody has written to for so long is of a run that was killed."""
 
 
-def write_atomically(path: Path, data: bytes) -> None:
+def write_atomically(path: Path, data: bytes | memoryview | Callable[[IO[bytes]], object]) -> None:
     """Write beside the target, flush to the disk, then rename: a reader sees the old file or the new one, never a torn one.
 
     What killed runs left of the same file is removed.
+
+    Args:
+        path: the file.
+        data: its content, or what writes it to an open file.
 
     Raises:
         UsageError: where the folder cannot be written. OpenJSCCError: the disk is full or broken (exit code 1).
@@ -37,7 +41,10 @@ def write_atomically(path: Path, data: bytes) -> None:
     temporary = path.with_name(f".{name}.{secrets.token_hex(4)}.tmp")
     try:
         with open(temporary, "wb") as file:
-            file.write(data)
+            if callable(data):
+                data(file)
+            else:
+                file.write(data)
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,7 +30,8 @@ class TrainingState:
         seconds: training time so far, over all sittings.
         recipe: the recipe as plain values.
         tensors: ``model.*``, ``ema.*`` and ``optimizer.<index>.*``; of a further network NAME, ``NAME.*`` and
-            ``NAME-optimizer.<index>.*``.
+            ``NAME-optimizer.<index>.*``. Of a run that goes on in this process they are the run's own, not copies. Without an
+            average, ``ema.*`` are ``model.*``.
         compute: what it ran on, one line a sitting, for the card.
         exact: False after travelling in half precision.
         images: training pictures seen.
@@ -64,14 +64,12 @@ class TrainingState:
 
 def save_checkpoint(folder: Path, state: TrainingState) -> Path:
     """Write the exact state as ``folder/last.ckpt``. A run killed while it writes leaves the previous one untouched."""
-    buffer = io.BytesIO()
     about = _about(state)
     content = {"format": FORMAT, "about": json.dumps(about), "sha256": digest(about, state.tensors), "tensors": state.tensors}
-    torch.save(content, buffer)
     path = folder / CHECKPOINT
     for leftover in folder.glob(f".{CHECKPOINT}.*.tmp"):
         leftover.unlink(missing_ok=True)
-    write_atomically(path, buffer.getvalue())
+    write_atomically(path, lambda file: torch.save(content, file))  # straight to the disk: it may be as large as the memory
     return path
 
 
@@ -111,13 +109,13 @@ def save_travel(folder: Path, state: TrainingState) -> list[Path]:
 
     def compact(key: str, value: torch.Tensor) -> torch.Tensor:
         if not value.is_floating_point() or value.ndim == 0:
-            return value
+            return value.clone()
         small = value.to(torch.bfloat16 if key.split(".", 1)[0].endswith("optimizer") else torch.float16).contiguous()
-        return small if bool(torch.isfinite(small).all()) else value.contiguous()
+        return small if bool(torch.isfinite(small).all()) else value.clone(memory_format=torch.contiguous_format)
 
     data = save({key: compact(key, value) for key, value in state.tensors.items()})
     folder.mkdir(parents=True, exist_ok=True)
-    pieces = [data[start : start + PART_BYTES] for start in range(0, len(data), PART_BYTES)]
+    pieces = [memoryview(data)[start : start + PART_BYTES] for start in range(0, len(data), PART_BYTES)]
     paths = [folder / f"travel-{state.step}-{index:02d}.part" for index in range(len(pieces))]
     for path, piece in zip(paths, pieces, strict=True):
         write_atomically(path, piece)

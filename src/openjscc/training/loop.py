@@ -40,6 +40,9 @@ except ImportError:  # the all-in-one package carries it under another name
     from lightning.fabric import Fabric  # pyright: ignore[reportMissingImports]
     from lightning.fabric.plugins import MixedPrecision, Precision  # pyright: ignore[reportMissingImports]
 
+FOREACH_LIMIT = 2**27
+"""Adam works on all parameters at once up to so many; it takes another copy of them for that."""
+
 ASK_EVERY = 10
 """Of several processes, the first is asked every so many updates whether time is up."""
 
@@ -98,12 +101,12 @@ def precision(name: str, accelerator: str) -> Precision:
 
 def make_optimizer(step: TrainingStep, name: str) -> torch.optim.Optimizer:
     """The optimiser of one of a step's networks, as its section says."""
-    section, parameters = step.optimizer_section(name), step.trained()[name].parameters()
+    section, parameters = step.optimizer_section(name), list(step.trained()[name].parameters())
+    lr, decay, foreach = section.lr, section.weight_decay, sum(parameter.numel() for parameter in parameters) <= FOREACH_LIMIT
     if section.kind == "sgd":
-        return torch.optim.SGD(
-            parameters, lr=section.lr, momentum=section.betas[0], weight_decay=section.weight_decay, nesterov=True, foreach=True
-        )
-    return torch.optim.AdamW(parameters, lr=section.lr, betas=section.betas, weight_decay=section.weight_decay, foreach=True)
+        momentum = section.betas[0]
+        return torch.optim.SGD(parameters, lr=lr, momentum=momentum, weight_decay=decay, nesterov=True, foreach=foreach)
+    return torch.optim.AdamW(parameters, lr=lr, betas=section.betas, weight_decay=decay, foreach=foreach)
 
 
 def train(recipe: Recipe, options: RunOptions, initial: nn.Module | None = None, say: Callable[[str], None] = print) -> RunResult:
@@ -162,13 +165,14 @@ def _train(recipe: Recipe, options: RunOptions, initial: nn.Module | None, say: 
         raise UsageError(f"{', '.join(recipe.data.train)}: pictures without class numbers", "train on data with labels: cifar10")
     model, *wrapped = fabric.setup(step_module, *(make_optimizer(step_module, name) for name in names))
     trained, optimizers = step_module.trained(), dict(zip(names, wrapped, strict=True))
-    average = copy.deepcopy(network).requires_grad_(False).eval()
+    average = copy.deepcopy(network).requires_grad_(False).eval() if section.ema else network
     if state is not None:
         try:
             average.load_state_dict(state.part("ema"))
             for name in names:
                 trained[name].load_state_dict(state.part(name))
                 _restore_optimizer(optimizers[name], state.part(_optimizer_part(name)))
+            state = dataclasses.replace(state, tensors={})  # the networks and optimisers have them now
         except (RuntimeError, KeyError, ValueError):
             raise IntegrityError(
                 f"the checkpoint does not fit {recipe.model.arch}.{recipe.model.config}",
@@ -194,7 +198,7 @@ def _train(recipe: Recipe, options: RunOptions, initial: nn.Module | None, say: 
     def current(step: int) -> TrainingState:
         exact = state.exact if state else True
         images = seen + (step - start) * section.batch
-        tensors = _tensors(trained, average, optimizers)
+        tensors = _tensors(trained, average, optimizers) if fabric.is_global_zero else {}
         return TrainingState(step, clock.seconds(), recipe.to_dict(), tensors, compute, exact, images)
 
     def checkpoint(step: int) -> TrainingState:
@@ -227,7 +231,9 @@ def _train(recipe: Recipe, options: RunOptions, initial: nn.Module | None, say: 
 
     def validate(step: int) -> None:
         if fabric.is_global_zero:
+            average.eval()
             log.validated(step, validation(average, step))
+            network.train()
         fabric.barrier()
 
     def due(step: int) -> bool:
@@ -245,21 +251,24 @@ def _train(recipe: Recipe, options: RunOptions, initial: nn.Module | None, say: 
             rate = learning_rate(step_module.optimizer_section(step_module.updates(step)[0]), step)
             for name in step_module.updates(step):
                 values |= update(name, step, drawn)
-            if "model" in step_module.updates(step):
-                _update_average(average, network, min(section.ema, (1 + step) / (10 + step)) if section.ema else 0.0)
+            if section.ema and "model" in step_module.updates(step):
+                _update_average(average, network, min(section.ema, (1 + step) / (10 + step)))
             step += 1
             log.update(step, values, rate, section.batch)
             last = step == stop
             if step % ASK_EVERY == 0 or fabric.world_size == 1:  # all processes must stop at the same step
                 last = fabric.broadcast(last or clock.out_of_time() or interruption.asked)
-            if last or step % run.checkpoint_every == 0:
+            if last:
                 ended = checkpoint(step)
+            elif step % run.checkpoint_every == 0:
+                checkpoint(step)
             if due(step):
                 validate(step)
             if last:
                 break
         if interruption.asked and step < section.steps:
             raise KeyboardInterrupt
+    average.requires_grad_(False).eval()
     return RunResult(average, ended or current(step), finished=step >= section.steps)
 
 
@@ -322,7 +331,7 @@ def _tensors(trained: Mapping[str, nn.Module], average: nn.Module, optimizers: M
         for index, values in optimizers[name].state_dict()["state"].items():
             part = f"{_optimizer_part(name)}.{index}"
             tensors |= {f"{part}.{key}": torch.as_tensor(value) for key, value in values.items() if value is not None}
-    return {key: value.detach().cpu().clone() for key, value in tensors.items()}
+    return {key: value.detach().cpu() for key, value in tensors.items()}
 
 
 def _restore_optimizer(optimizer, tensors: dict[str, torch.Tensor]) -> None:
