@@ -27,6 +27,7 @@ from ..errors import IntegrityError, OpenJSCCError, UsageError
 from ..files import exclusive
 from .batches import CropSource, prefetched
 from .checkpoint import CHECKPOINT, TrainingState, load_checkpoint, save_checkpoint, save_travel
+from .memory import check_memory
 from .progress import RunLog
 from .recipe import Recipe, is_of_model
 from .sections import OptimizerSection
@@ -156,7 +157,10 @@ def _train(recipe: Recipe, options: RunOptions, initial: nn.Module | None, say: 
     fabric.launch()
     if section.batch % fabric.world_size:
         raise UsageError(f"batch {section.batch} over {fabric.world_size} processes", "choose a multiple of their number")
-    state = _previous_state(recipe, options, say if fabric.is_global_zero else _nobody)
+    said = say if fabric.is_global_zero else _nobody
+    if text := check_memory(step_module, fabric.device):
+        said(text)
+    state = _previous_state(recipe, options, said)
     datasets = [open_dataset(name, options.data_dir, split="train", exclude=recipe.data.exclude) for name in recipe.data.train]
     maps = step_module.attach(datasets, fabric.device)
     data, scaled = recipe.data, [step_module.scales(dataset) for dataset in datasets]
