@@ -1,6 +1,7 @@
 """Semantic weights and losses of SP-JSCC, against closed forms."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -182,6 +183,32 @@ def test_weights_of_a_data_set_are_kept_and_cut_with_the_pictures(tmp_path: Path
     bright = batch.x > 0.2
     for one, where in zip(ratio, bright, strict=True):
         assert one[where].std() < 5e-3 * one[where].mean()
+
+
+def test_who_waits_for_weights_is_told_how_many_are_done(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    step, lines = semantic_step(), []
+    step.task, step.say = Brightness(), lines.append  # pyright: ignore[reportAttributeAccessIssue]
+    step.task.sha256 = "brightness"  # pyright: ignore[reportAttributeAccessIssue]
+    step.attach([Pictures()], torch.device("cpu"))  # pyright: ignore[reportArgumentType]
+    assert lines[0] == "semantic weights of three: 0 of 3 images"
+    assert re.fullmatch(r"semantic weights of three: 3 of 3 images, [\d.]+ images/s", lines[1])
+    step.attach([Pictures()], torch.device("cpu"))  # pyright: ignore[reportArgumentType]
+    assert len(lines) == 2  # they are on disk
+
+
+def test_a_count_is_said_every_ten_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
+    now, lines = [100.0], []
+    monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
+    count = progress.Count("weights", 5000, lines.append)
+    for seconds, done in ((0, 0), (4, 1000), (11, 2200), (15, 3000), (20, 5000)):
+        now[0] = 200.0 + seconds
+        count(done)
+    assert lines == [
+        "weights: 0 of 5,000 images",
+        "weights: 2,200 of 5,000 images, 200.0 images/s",
+        "weights: 5,000 of 5,000 images, 250.0 images/s",
+    ]
 
 
 def semantic_step(**values: object) -> SemanticStep:

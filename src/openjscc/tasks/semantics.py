@@ -148,7 +148,7 @@ class StoredWeights:
 
 def weights_of(
     dataset: Pictures, network: nn.Module, identity: str, folder: Path, weighting: str, output: Output, *,
-    device: torch.device | None = None, batch: int = 250,
+    device: torch.device | None = None, batch: int = 250, done: Callable[[int], None] | None = None,
 ) -> StoredWeights:  # fmt: skip
     """The semantic weights of all pictures of a data set, computed once and kept in ``folder``.
 
@@ -161,6 +161,7 @@ def weights_of(
         output: as for `class_gradients`.
         device: where to compute; default the network's.
         batch: pictures at once, where neighbours have one size.
+        done: told how many pictures are done, 0 first and all last; not called where the result is on disk already.
     """
     key = json.dumps([1, dataset.fingerprint(), identity, weighting, output])
     path = folder / f"semantic-{hashlib.sha256(key.encode()).hexdigest()[:24]}.npy"
@@ -171,6 +172,8 @@ def weights_of(
         network = network.to(device)
         chunks: list[np.ndarray] = []
         index = 0
+        if done is not None:
+            done(0)
         while index < len(dataset):
             end = index + 1
             while end < len(dataset) and end - index < batch and shapes[end] == shapes[index]:
@@ -178,6 +181,8 @@ def weights_of(
             x = torch.stack([dataset.shared(i) for i in range(index, end)]).to(device).float() / 255.0
             chunks.append(semantic_weights(network, x, weighting, output).half().cpu().numpy().reshape(-1))
             index = end
+            if done is not None:
+                done(index)
         folder.mkdir(parents=True, exist_ok=True)
         write_atomically(path, _npy(np.concatenate(chunks)))
     return StoredWeights(np.load(path, mmap_mode="r"), shapes)  # pyright: ignore[reportArgumentType]

@@ -162,6 +162,7 @@ def _train(recipe: Recipe, options: RunOptions, initial: nn.Module | None, say: 
         said(text)
     state = _previous_state(recipe, options, said)
     datasets = [open_dataset(name, options.data_dir, split="train", exclude=recipe.data.exclude) for name in recipe.data.train]
+    step_module.say = said
     maps = step_module.attach(datasets, fabric.device)
     data, scaled = recipe.data, [step_module.scales(dataset) for dataset in datasets]
     source = CropSource(datasets, data.crop, data.flip, run.seed, fabric.device, maps, data.scale, scaled)

@@ -31,6 +31,9 @@ LOG = "log.csv"
 LOG_EVERY = 50
 """Updates between two lines of ``log.csv``."""
 
+SAY_EVERY = 10.0
+"""Seconds between two lines about a step that takes long before training."""
+
 FIELDS: tuple[str, ...] = ("step", "seconds", "loss", "lr", "images_per_s", "validation", "terms", "updates")
 """``updates``: how many the means of ``loss`` and ``terms`` are over; fewer than `LOG_EVERY` where a sitting began or
 ended in between."""
@@ -49,6 +52,30 @@ def lacks_validation(folder: Path, step: int) -> bool:
     """Whether a run was ended between its checkpoint at a step where a validation is due, and that validation."""
     path = folder / LOG
     return path.exists() and not any(int(row["step"]) == step and row.get("validation") for row in rows_until(path, step))
+
+
+class Count:
+    """One line now and then about a step that takes long, with how many are done and how fast. Call it with their number.
+
+    Args:
+        label: what is made.
+        total: of how many images.
+        say: receives the lines.
+    """
+
+    def __init__(self, label: str, total: int, say: Callable[[str], None]) -> None:
+        self._label, self._total, self._say = label, total, say
+        self._start = self._last = time.monotonic()
+
+    def __call__(self, done: int) -> None:
+        now = time.monotonic()
+        if not done:
+            self._start = now
+        elif done < self._total and now - self._last < SAY_EVERY:
+            return
+        self._last = now
+        rate = f", {done / max(now - self._start, 1e-9):.1f} images/s" if done else ""
+        self._say(f"{self._label}: {done:,} of {self._total:,} images{rate}")
 
 
 class RunLog:

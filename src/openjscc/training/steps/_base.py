@@ -7,7 +7,7 @@ The loop (`openjscc.training.loop`) fetches batches, and keeps the schedule, opt
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -37,6 +37,7 @@ class TrainingStep(nn.Module):
 
     Attributes:
         pictures: how many training pictures there are.
+        say: receives lines for the person who waits; the loop sets it.
     """
 
     labels: ClassVar[bool] = False
@@ -50,6 +51,7 @@ class TrainingStep(nn.Module):
         self.recipe = recipe
         self.network = network
         self.pictures = 0
+        self.say: Callable[[str], None] = lambda text: None
         self._frozen: list[nn.Module] = []
 
     def freeze(self, name: str, module: nn.Module) -> nn.Module:

@@ -14,7 +14,7 @@ from ...metrics.backbones import cache_folder
 from ...tasks.semantics import weights_of
 from ..batches import Batch, Maps
 from ..losses import divergence, mean_squared_error, weighted_squared_error
-from ..progress import Validation
+from ..progress import Count, Validation
 from ..recipe import Recipe
 from ._base import Tensors
 from .reconstruction import ReconstructionStep
@@ -39,7 +39,11 @@ class SemanticStep(ReconstructionStep):
         if self.semantic.weighting == "none":
             return None
         folder, kind, output = cache_folder() / "semantic", self.semantic.weighting, self.semantic.output
-        return [weights_of(dataset, self.task, self.task.sha256, folder, kind, output, device=device) for dataset in datasets]
+        counts = [Count(f"semantic weights of {dataset.name}", len(dataset), self.say) for dataset in datasets]
+        return [
+            weights_of(dataset, self.task, self.task.sha256, folder, kind, output, device=device, done=count)
+            for dataset, count in zip(datasets, counts, strict=True)
+        ]
 
     def prepare(self, batch: Batch, step: int) -> Tensors:
         self.started = step >= self.semantic.start
