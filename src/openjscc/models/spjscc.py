@@ -21,7 +21,7 @@ class SPJSCC(ARJSCC):
 
     Differences from the paper:
 
-    * Those of `ARJSCC`; in the network there are no others. Equation (10)'s sum of selected and other features is read as their
+    * Those of `ARJSCC`, whose SNR modulation stands for the SNR-adaptive modules that the paper takes from ADJSCC. Equation (10)'s sum of selected and other features is read as their
       concatenation, since the channel uses per pixel that the paper counts are those of both.
     """
 
