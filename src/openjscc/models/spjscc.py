@@ -21,8 +21,9 @@ class SPJSCC(ARJSCC):
 
     Differences from the paper:
 
-    * Those of `ARJSCC`, whose SNR modulation stands for the SNR-adaptive modules that the paper takes from ADJSCC. Equation (10)'s sum of selected and other features is read as their
-      concatenation, since the channel uses per pixel that the paper counts are those of both.
+    * Those of `ARJSCC`, whose SNR modulation stands for the SNR-adaptive modules that the paper takes from ADJSCC. Equation
+      (10)'s sum of selected and other features is read as their concatenation, since the channel uses per pixel that the paper
+      counts are those of both.
     """
 
     arch: ClassVar[str] = "spjscc"
