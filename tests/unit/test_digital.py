@@ -454,9 +454,10 @@ def test_the_scheme_rises_with_the_snr_and_falls_with_the_number_of_blocks() -> 
 def test_a_transmitter_that_knows_nothing_is_careful() -> None:
     codec = make_digital("jpeg-ldpc")
     assert isinstance(codec, LDPCCodec)
-    frame = codec.encode(photo(), Conditions(None, 1 / 6))
-    assert frame.side.rate is not None
-    assert codec.schemes[int(frame.side.rate[0])].name == "bpsk-1/2-n1944"
+    blind, told = (codec.encode(photo(), Conditions(snr_db, 1 / 6)).side.rate for snr_db in (None, torch.tensor([0.0])))
+    assert blind is not None
+    assert torch.equal(blind, told)
+    assert codec.schemes[int(blind[0])].modulation == "qpsk"
 
 
 def test_block_fading_is_averaged_over_the_law_of_the_gain() -> None:
