@@ -451,6 +451,11 @@ def test_the_scheme_rises_with_the_snr_and_falls_with_the_number_of_blocks() -> 
     assert table.success(mcs, (1944,), 10.75) > table.success(mcs, (1944,) * 50, 10.75) > table.success(mcs, (1944,) * 500, 10.75)
 
 
+def test_a_whole_number_is_an_snr() -> None:
+    mcs = parse_mcs("qpsk-1/2-n1944")
+    assert bler_module.table().success(mcs, (1944,) * 3, 2) == bler_module.table().success(mcs, (1944,) * 3, 2.0)
+
+
 def test_a_transmitter_that_knows_nothing_is_careful() -> None:
     codec = make_digital("jpeg-ldpc")
     assert isinstance(codec, LDPCCodec)
