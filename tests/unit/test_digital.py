@@ -20,7 +20,15 @@ from openjscc.codec import LOST_GREY, Codec, Conditions, Fading, Frame, Received
 from openjscc.digital import DIGITAL_SYSTEMS, make_digital
 from openjscc.digital import bler as bler_module
 from openjscc.digital._base import SeparateCodec
-from openjscc.digital.adaptation import BEST_DB, Option, best_option, largest_option, lost_psnr, undominated
+from openjscc.digital.adaptation import (
+    BEST_DB,
+    Option,
+    best_option,
+    expected_psnr,
+    largest_option,
+    lost_psnr,
+    undominated,
+)
 from openjscc.digital.bler import Curve, Table, equivalent_snr
 from openjscc.digital.capacity import CapacityCodec, dispersion, ergodic_capacity, outage_capacity
 from openjscc.digital.ldpc import LDPCCodec, budget_bytes, scrambling
@@ -543,6 +551,21 @@ def test_the_largest_option_that_is_lost_seldom_enough_wins() -> None:
     assert largest_option([sure, good, risky], 0.2, control, [picture]) == risky
     assert largest_option([tiny, risky], 0.01, control, [picture]) == risky  # nothing fits into the certain one
     assert largest_option([risky], 0.01, control, [picture]) == risky
+
+
+def test_twice_the_loss_is_taken_for_more_than_a_tenth_of_a_decibel() -> None:
+    control = RateControl(source_codec("jpeg"))
+    picture = (photo()[0] * 255).byte().permute(1, 2, 0).numpy()
+    good, larger, same = Option(0, 3000, 0.995), Option(1, 6000, 0.982), Option(2, 3010, 0.982)
+    assert expected_psnr(larger, control, [picture]) > expected_psnr(good, control, [picture]) + 0.1
+    assert expected_psnr(same, control, [picture]) < expected_psnr(good, control, [picture]) + 0.1
+    assert largest_option([good, larger], 0.01, control, [picture]) == larger
+    assert largest_option([good, same], 0.01, control, [picture]) == good
+    assert largest_option([good, Option(1, 6000, 0.978)], 0.01, control, [picture]) == good
+    lost, quality = lost_psnr(picture), control.fit(picture, 3000)
+    assert quality is not None
+    arrived = control.psnr(picture, quality.quality)
+    assert expected_psnr(good, control, [picture, picture]) == pytest.approx(0.995 * arrived + 0.005 * lost)
 
 
 def test_a_target_is_met() -> None:
