@@ -6,13 +6,13 @@ python scripts/readme.py --check    # exit 1 if they do not match the records, o
 
 from __future__ import annotations
 
-import itertools
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 import pictures
 from marked import fill
+from words import at
 
 from openjscc.bench.records import Record, read_records
 from openjscc.units import format_ratio
@@ -145,18 +145,6 @@ def _sides(gaps: dict[float, float]) -> str:
             by = "" if side == "level" else f" (by {' to '.join(least_first)} dB)"
             words.append(f"{side} {at(snrs, list(gaps))}{by}")
     return " and ".join(words)
-
-
-def at(snrs: Sequence[float], all_snrs: Sequence[float]) -> str:
-    """Some of all SNRs in words, neighbours together."""
-    if set(snrs) == set(all_snrs):
-        return "at every SNR"
-    places = {snr: place for place, snr in enumerate(sorted(all_snrs))}
-    runs = []
-    for _, group in itertools.groupby(enumerate(sorted(snrs)), key=lambda pair: places[pair[1]] - pair[0]):
-        run = [snr for _, snr in group]
-        runs.append(f"at {run[0]:g} dB" if len(run) == 1 else f"from {run[0]:g} to {run[-1]:g} dB")
-    return ", ".join(runs)
 
 
 def _ratios(records: Sequence[Record]) -> list[float]:
