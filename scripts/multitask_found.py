@@ -4,17 +4,12 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
-from functools import cached_property
 from pathlib import Path
 
-from multitask_goals import CHAINS, MIOU, RIVALS
-from words import amount, at, compared, single, span, times
+from measured import Measured
+from multitask_goals import CHAINS, RIVALS
+from words import amount, at, single, span, times
 
-from openjscc.bench import Record, read_records
-from openjscc.bench.differences import Difference
-from openjscc.bench.layout import metric_name
-from openjscc.bench.study_differences import DifferenceTable
 from openjscc.bench.study_gains import GainTable
 from openjscc.bench.study_places import read_tables
 
@@ -23,46 +18,6 @@ LEARNED = {name: RIVALS[name] for name in ("adjscc", "witt", "deepjscc")}
 MOST = "jpeg-ldpc:mcs=64qam-3/4-n1944"
 FIXED = ("jpeg-ldpc:mcs=16qam-3/4-n1944", MOST)
 ADAPTED, SMALL, CHAIN = "jpeg-ldpc", "deeplab_jscc.crops", "jpeg-ldpc+fcn"
-
-
-class Measured:
-    """Records and differences of one study, read once."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.records = [one for one in read_records(folder / "summary.json") if one.error is None]
-
-    @cached_property
-    def tables(self) -> Sequence[DifferenceTable]:
-        """Differences."""
-        return read_tables(self.folder / "differences.json", DifferenceTable)
-
-    def rows(self, system: str, metric: str, channel: str = "awgn") -> dict[float, Record]:
-        """By SNR."""
-        found = [one for one in self.records if (one.system, one.metric, one.channel) == (system, metric, channel)]
-        return {one.snr_db: one for one in sorted(found, key=lambda one: one.snr_db)}
-
-    def means(self, system: str, metric: str, channel: str = "awgn") -> dict[float, float]:
-        """By SNR."""
-        return {snr: one.mean for snr, one in self.rows(system, metric, channel).items() if one.mean is not None}
-
-    def less(self, over: str, metric: str, channel: str = "awgn", of: str = "mtgsc") -> dict[float, Difference]:
-        """A system less another, by SNR."""
-        (table,) = [
-            one for one in self.tables if (one.section.metric, one.section.over) == (metric, over) and of in one.section.of
-        ]
-        rows = [row for row in table.rows if row.system == of and row.place.channel == channel]
-        return {row.at: row.difference for row in rows if row.at is not None and row.difference is not None}
-
-    def against(self, names: dict[str, str], metric: str, channel: str = "awgn", of: str = "mtgsc") -> str:
-        """A system against others, in words."""
-        parts = [f"{name}: {compared(self.less(over, metric, channel, of), metric)}" for over, name in names.items()]
-        return f"{_name(metric)} against {'; '.join(parts)}."
-
-    def lost(self, system: str, metric: str, channel: str = "awgn") -> str:
-        """What share of the pictures a system loses at each SNR."""
-        shares = {snr: one.outage_rate or 0.0 for snr, one in self.rows(system, metric, channel).items()}
-        return ", ".join(f"{100 * share:.1f} % at {snr:g} dB" for snr, share in shares.items())
 
 
 def found(studies: Path) -> str:
@@ -77,13 +32,11 @@ def found(studies: Path) -> str:
         "multitask-pictures": _overhead,
         "multitask-steps": _steps,
     }
-    there = [part(Measured(studies / name)) for name, part in parts.items() if (studies / name / "summary.json").exists()]
+    there = [
+        part(Measured(studies / name, "mtgsc")) for name, part in parts.items() if (studies / name / "summary.json").exists()
+    ]
     lists = [f"**{title}**\n\n" + "\n".join(f"- {line}" for line in lines) for part in there for title, lines in part.items()]
     return "\n\n".join(lists) + "\n" if lists else ""
-
-
-def _name(metric: str) -> str:
-    return f"mIoU of {MIOU[metric]}" if metric in MIOU else {"pixel_accuracy": "Pixel accuracy"}.get(metric, metric_name(metric))
 
 
 def _pictures(study: Measured) -> dict[str, list[str]]:

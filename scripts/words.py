@@ -7,11 +7,19 @@ from collections.abc import Mapping, Sequence
 
 from openjscc.bench.differences import Difference
 from openjscc.bench.gains import Gain
+from openjscc.bench.layout import metric_name
 from openjscc.metrics import get_metric
 
-UNITS = {"psnr": (1.0, "{:+.2f}", " dB"), "lpips": (1.0, "{:+.3f}", ""), "ms_ssim": (1.0, "{:+.3f}", "")}
-POINTS = (100.0, "{:+.1f}", " points")
-"""Factor, form and unit of a difference: of the metrics above, and of shares."""
+CLASSES = {"miou": "21 classes", "miou_nine": "nine classes"}
+
+
+def title(metric: str) -> str:
+    """Name of a metric at the start of a sentence."""
+    return (
+        f"mIoU of {CLASSES[metric]}"
+        if metric in CLASSES
+        else {"pixel_accuracy": "Pixel accuracy"}.get(metric, metric_name(metric))
+    )
 
 
 def at(snrs: Sequence[float], all_snrs: Sequence[float]) -> str:
@@ -42,11 +50,11 @@ def where(found: Mapping[float, Difference], metric: str) -> str:
     return ", ".join(f"{word} {at([snr for snr in sides if sides[snr] == word], list(sides))}" for word in words)
 
 
-def amount(value: float, metric: str, sign: bool = True) -> str:
+def amount(value: float, metric: str) -> str:
     """A difference with its unit."""
-    factor, form, unit = UNITS.get(metric, POINTS)
-    text = form.format(factor * value)
-    return (text if sign else text.lstrip("+-")) + unit
+    if metric == "psnr":
+        return f"{value:+.2f} dB"
+    return f"{100 * value:+.1f} points" if get_metric(metric).kind == "task" else f"{value:+.3f}"
 
 
 def span(values: Sequence[float], metric: str) -> str:
@@ -77,3 +85,12 @@ def times(gain: Gain) -> str:
         return f"more than {1 / gain.most:.2f}" if gain.most else f"less than {1 / gain.least:.2f}" if gain.least else "–"
     low, high = ("…" if bound is None else f"{1 / bound:.2f}" for bound in (gain.high, gain.low))
     return f"{1 / gain.value:.2f} [{low}, {high}]"
+
+
+def saved(gain: Gain) -> str:
+    """How many dB less SNR a system needs, with the interval. A bound that lies beyond what was measured is left out."""
+    if gain.value is None:
+        least, most = gain.least, gain.most
+        return f"more than {least:.0f}" if least is not None else f"less than {most:.0f}" if most is not None else "–"
+    low, high = ("…" if bound is None else f"{bound:.1f}" for bound in (gain.low, gain.high))
+    return f"{gain.value:.1f} [{low}, {high}]"

@@ -94,17 +94,20 @@ def test_the_page_says_what_the_records_say(found: ModuleType) -> None:
 )
 def test_it_says_so_whoever_is_ahead(found: ModuleType, tmp_path: Path, study: str, over: str, metric: str) -> None:
     """The signs of one table are turned: what was ahead is behind, what was open stays open, and nothing else changes."""
+    import measured
+    import words
+
     studies = copied(tmp_path)
     before = found.found(studies)
     assert before == found.found(STUDIES)
     changed(studies / study / "differences.json", turned, over, metric)
     after = found.found(studies)
-    words = {"ahead": "behind", "behind": "ahead"}
-    there, now = (found.Measured(folder / study).less(over, metric) for folder in (STUDIES, studies))
-    expected = re.sub("ahead|behind", lambda word: words[word.group()], found.compared(there, metric).partition(" (")[0])
-    assert found.compared(now, metric).startswith(expected + " (")
-    assert found.compared(now, metric) in after
-    differ = [line for line, other in zip(after.splitlines(), before.splitlines(), strict=True) if line != other]
+    other = {"ahead": "behind", "behind": "ahead"}
+    there, now = (measured.Measured(folder / study, "mtgsc").less(over, metric) for folder in (STUDIES, studies))
+    expected = re.sub("ahead|behind", lambda word: other[word.group()], words.compared(there, metric).partition(" (")[0])
+    assert words.compared(now, metric).startswith(expected + " (")
+    assert words.compared(now, metric) in after
+    differ = [line for line, was in zip(after.splitlines(), before.splitlines(), strict=True) if line != was]
     assert 1 <= len(differ) <= 4
 
 
@@ -145,10 +148,11 @@ def test_comparisons_in_words(found: ModuleType) -> None:
 
 
 def test_the_readme_says_what_the_records_say(found: ModuleType) -> None:
+    import measured
     import words
 
     small, kodak, crops, segmentations, pictures, masks = (
-        found.Measured(STUDIES / f"multitask-{name}")
+        measured.Measured(STUDIES / f"multitask-{name}", "mtgsc")
         for name in ("psnr-224", "psnr-kodak", "crops", "segmentation", "one-pictures", "one-segmentations")
     )
     over = {name: small.less(name, "psnr") for name in ("adjscc", "witt", "deepjscc")}
