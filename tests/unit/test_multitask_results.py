@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 
@@ -145,6 +146,40 @@ def test_comparisons_in_words(found: ModuleType) -> None:
     assert words.times(gain) == "1.25 [0.80, …]"
     assert words.times(replace(gain, value=None, most=0.5)) == "more than 2.00"
     assert words.times(replace(gain, value=None, least=2.0)) == "less than 0.50"
+
+
+def test_the_papers_claims_have_what_the_records_say(found: ModuleType) -> None:
+    """The last column of the table of claims."""
+    import measured
+    import words
+
+    small, kodak, crops, masks = (
+        measured.Measured(STUDIES / f"multitask-{name}", "mtgsc") for name in ("psnr-224", "psnr-kodak", "crops", "segmentation")
+    )
+
+    def where(study: Any, over: str, metric: str = "psnr") -> str:
+        return words.where(study.less(over, metric), metric)
+
+    def learned(study: Any) -> str:
+        sides = " / ".join(dict.fromkeys(where(study, over) for over in ("adjscc", "witt", "deepjscc")))
+        return f"against ADJSCC, WITT and Deep JSCC {sides}; against "
+
+    def moves(channel: str) -> list[str]:
+        means = [masks.means(system, "miou_nine", channel).values() for system in ("mtgsc", "deeplab_jscc")]
+        return [f"{100 * (max(one) - min(one)):.1f}" for one in means]
+
+    sixteen, most = (where(kodak, system) for system in found.FIXED)
+    still, faded = moves("awgn"), moves("rayleigh:block")
+    said = (
+        f"{learned(small)}adapted JPEG {where(small, 'jpeg-ldpc')} |",
+        f"{learned(kodak)}JPEG with 16-QAM {sixteen}, with 64-QAM {most}, adapted {where(kodak, 'jpeg-ldpc')} |",
+        f"against `deeplab_jscc.photo` {where(masks, 'deeplab_jscc', 'miou_nine')}, against the same network",
+        f"(`multitask-crops`) {where(crops, found.SMALL, 'miou_nine')}, against adapted JPEG with FCN "
+        f"{where(masks, found.CHAIN, 'miou_nine')} |",
+        f"moves by {still[0]} points, that of DeepLab JSCC by {still[1]}; under block fading by {faded[0]} and {faded[1]} |",
+    )
+    table = PAGE.read_text("utf-8").partition("## What is stored")[0]
+    assert [words for words in said if words not in table] == []
 
 
 def test_the_readme_says_what_the_records_say(found: ModuleType) -> None:
