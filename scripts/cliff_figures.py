@@ -23,10 +23,11 @@ from openjscc.digital.mcs import parse_mcs
 
 NAMES = {
     "adjscc.photo": "ADJSCC",
-    "bpg-ldpc": "BPG+LDPC, envelope",
-    "bpg-ldpc:mcs=16qam-3/4-n1944": "BPG+LDPC, (1458,1944) 16-QAM",
-    "jpeg-ldpc": "JPEG+LDPC, envelope",
+    "bpg-ldpc": "BPG+LDPC, adapted",
+    "bpg-ldpc:mcs=16qam-3/4-n1944": "BPG+LDPC, 16-QAM 3/4",
+    "jpeg-ldpc": "JPEG+LDPC, adapted",
     "bpg-capacity": "BPG+capacity (bound)",
+    "bpg-capacity:finite=0.01": "BPG+finite blocks (bound)",
 }
 CHART = Chart(facets=("channel", "told_snr_db", "ratio"), names=NAMES, style="screen", title="")
 CLIFFS = ("cliff", "cliff-photo")

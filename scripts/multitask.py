@@ -24,6 +24,7 @@ from typing import Any
 import multitask_figures
 import torch
 from marked import fill
+from multitask_found import found as what_was_found
 from multitask_goals import RIVALS, goals
 from study_pages import study_sections
 
@@ -99,7 +100,8 @@ def filled(text: str) -> str:
     """The page with the studies that were measured."""
     shown = study_sections(STUDIES_SHOWN, STUDIES, PAGE, metrics=("psnr", "miou_nine"), figures=FIGURES_SHOWN)
     floors, others = floor_words(json.loads(FLOOR.read_text())), unseen_words(json.loads(UNSEEN.read_text()))
-    return fill(text, "scripts/multitask.py page", {"floor": floors, "unseen": others, "goals": goals(STUDIES), "studies": shown})
+    contents = {"floor": floors, "unseen": others, "goals": goals(STUDIES), "found": what_was_found(STUDIES), "studies": shown}
+    return fill(text, "scripts/multitask.py page", contents)
 
 
 def floor(data: str, data_dir: str | None) -> dict[str, Any]:

@@ -30,6 +30,7 @@ from typing import Any
 
 import discriminator
 import perceptual_figures
+import perceptual_found
 import perceptual_headline
 import torch
 from marked import fill
@@ -311,6 +312,8 @@ def filled(text: str) -> str:
     """The page with what the records say between its markers: nothing where there are none."""
     contents = {
         "headline": perceptual_headline.headline(STUDIES),
+        "beside": perceptual_found.beside(STUDIES),
+        "goals": perceptual_found.goals(STUDIES),
         "studies": studies(),
         "training": training(),
         "ablation": ablation(records()),

@@ -30,8 +30,11 @@ WEIGHT = "adjscc.photo"
 RATIO = 1 / 6
 SEND_SNR_DB = 10.0
 CLIFF_SNR_DB = (12.0, 6.0, 0.0)
-CLIFF_SYSTEMS = {"bpg-ldpc:mcs=16qam-3/4-n1944": "BPG+LDPC, (1458,1944) 16-QAM", WEIGHT: "ADJSCC"}
+FIXED = "bpg-ldpc:mcs=16qam-3/4-n1944"
+CLIFF_SYSTEMS = {"bpg-ldpc": "BPG+LDPC, adapted", WEIGHT: "ADJSCC", FIXED: "BPG+LDPC, 16-QAM 3/4"}
 """With their captions."""
+STRIP = slice(144, 240)
+"""Rows of the photograph that are shown of the fixed scheme."""
 
 
 def main() -> int:
@@ -74,7 +77,10 @@ def records() -> dict[tuple[str, float], Record]:
 def alternative() -> str:
     """What is to be seen in cliff.webp, in words."""
     *first, last = (f"{snr:g}" for snr in CLIFF_SNR_DB)
-    return f"The same photograph at {', '.join(first)} and {last} dB: a fixed digital link above, {CLIFF_SYSTEMS[WEIGHT]} below"
+    return (
+        f"The same photograph at {', '.join(first)} and {last} dB: an adapted digital link above, {CLIFF_SYSTEMS[WEIGHT]} in the "
+        "middle, a strip of a fixed digital link below"
+    )
 
 
 def draw_send(target: Path) -> None:
@@ -87,7 +93,7 @@ def draw_send(target: Path) -> None:
 
 
 def draw_cliff(target: Path) -> None:
-    """The photograph at three SNRs: a fixed digital link above, the learned codec below."""
+    """The photograph at three SNRs: by an adapted digital link, by the learned codec, and a strip of it by a fixed scheme."""
     x = read_image(sample_photo()).pixels[None]
     cells = []
     for system, snr_db in places():
@@ -96,7 +102,8 @@ def draw_cliff(target: Path) -> None:
         if ok != (record.outage_rate == 0) or (ok and abs(value - (record.mean or 0.0)) > 0.05):
             raise SystemExit(f"{system} at {snr_db:g} dB: {value:.2f} dB here, {record.mean} in results/cliff-photo.json")
         caption = f"{CLIFF_SYSTEMS[system]}, {snr_db:g} dB: " + (f"{value:.1f} dB" if ok else "lost")
-        cells.append((caption, image if ok else stamped(x[0] * 0 + LOST_GREY, "frame lost")))
+        shown = STRIP if system == FIXED else slice(None)
+        cells.append((caption, image[:, shown] if ok else stamped(x[0, :, shown] * 0 + LOST_GREY, "frame lost")))
     sheet = side_by_side(cells, columns=len(CLIFF_SNR_DB))
     sheet.save(target, quality=80, method=6, exif=exif_with(expected()[target.name]))
 

@@ -1,22 +1,36 @@
-"""Fills README's tables from the records in results/, and names its picture of them, between its markers.
+"""Fills README's tables from the records in results/, says who is ahead, and names its picture of them, between its markers.
 
-python scripts/readme.py            # rewrite README.md
-python scripts/readme.py --check    # exit 1 if it does not match the records, or its pictures do not
+python scripts/readme.py            # rewrite README.md and results/README.md
+python scripts/readme.py --check    # exit 1 if they do not match the records, or README's pictures do not
 """
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import pictures
 from marked import fill
+from words import at
 
 from openjscc.bench.records import Record, read_records
 from openjscc.units import format_ratio
 
 ROOT = Path(__file__).resolve().parents[1]
 CLIFF_SNR_DB = (-2.0, 0.0, 4.0, 8.0, 12.0, 20.0)
+LEFT_OUT = ("bpg-ldpc:target=psnr", "bpg-capacity:finite=0.01")
+"""Systems of the cliff that README's table does not show."""
+LEARNED, ADAPTED, FIXED = "adjscc.photo", "bpg-ldpc", "bpg-ldpc:mcs=16qam-3/4-n1944"
+CONDITIONS = (
+    ("AWGN, SNR known", "awgn", None),
+    ("AWGN, SNR taken for 10 dB", "awgn", 10.0),
+    ("Block Rayleigh fading, mean SNR known", "rayleigh:block", None),
+    ("Block Rayleigh fading, mean SNR taken for 10 dB", "rayleigh:block", 10.0),
+)
+"""Of the verdict: name, channel, and the SNR that the transmitter believes in."""
+LEVEL_DB = 0.05
+"""Means that differ by less are level: they are alike in the digit that is shown."""
 ROWS = (
     ("Kodak", "adjscc.photo", (1 / 48, 1 / 16, 1 / 6)),
     ("Kodak", "deepjscc.photo", (1 / 48, 1 / 16, 1 / 6)),
@@ -56,7 +70,7 @@ def cliff() -> str:
         "|---" * (len(CLIFF_SNR_DB) + 2) + "|",
     ]
     for ratio in sorted({record.ratio for record in records if record.ratio is not None}):
-        for system in dict.fromkeys(record.system for record in records):
+        for system in dict.fromkeys(record.system for record in records if record.system not in LEFT_OUT):
             row = {record.snr_db: record for record in records if (record.system, record.ratio) == (system, ratio)}
             name = f"`{system}`" + (" (bound)" if row[CLIFF_SNR_DB[0]].bound else "")
             lines.append(f"| {format_ratio(ratio)} | {name} | " + " | ".join(_cell(row[snr]) for snr in CLIFF_SNR_DB) + " |")
@@ -70,22 +84,104 @@ def _cell(record: Record) -> str:
     return f"{record.mean:.2f}{lost}"
 
 
+def verdict(records: Sequence[Record]) -> str:
+    """Where the adapted link is ahead of the learned codec by mean PSNR, and by how much; a line for each condition."""
+    return "\n".join(f"- **{name}.** {_compared(records, channel, told)}" for name, channel, told in CONDITIONS)
+
+
+def fixed(records: Sequence[Record]) -> str:
+    """Where the fixed scheme arrives over AWGN; a line for each ratio."""
+    lines = []
+    for ratio in _ratios(records):
+        row = _row(records, FIXED, "awgn", None, ratio)
+        shares = {"every image": 1.0, "no image": 0.0}
+        words = [
+            f"{words} {at(lost, list(row))}"
+            for words, share in shares.items()
+            if (lost := [snr for snr, record in row.items() if record.outage_rate == share])
+        ]
+        words += [
+            f"{100 * record.outage_rate:.0f} % at {snr:g} dB" for snr, record in row.items() if 0 < (record.outage_rate or 0) < 1
+        ]
+        lines.append(f"- **The fixed scheme over AWGN, CBR {format_ratio(ratio)}.** `{FIXED}` loses {', '.join(words)}.")
+    return "\n".join(lines)
+
+
+def _compared(records: Sequence[Record], channel: str, told: float | None) -> str:
+    parts, rows = [], {LEARNED: [], ADAPTED: []}
+    for ratio in _ratios(records):
+        learned, adapted = (_row(records, system, channel, told, ratio) for system in (LEARNED, ADAPTED))
+        if set(learned) != set(adapted):
+            raise SystemExit(f"{channel}, told {told}, CBR {format_ratio(ratio)}: {LEARNED} and {ADAPTED} have other SNRs")
+        gaps = {snr: (adapted[snr].mean or 0.0) - (learned[snr].mean or 0.0) for snr in learned}
+        parts.append(f"CBR {format_ratio(ratio)}: {_sides(gaps)}")
+        for system, row in ((LEARNED, learned), (ADAPTED, adapted)):
+            known = _row(records, system, channel, None, ratio)
+            rows[system] += [(row[snr], known[snr]) for snr in row]
+    most = {system: max(record.outage_rate or 0.0 for record, _ in pairs) for system, pairs in rows.items()}
+    text = f"`{ADAPTED}` against `{LEARNED}`, {'; '.join(parts)}. "
+    text += f"At its worst SNR `{ADAPTED}` loses {_share(most[ADAPTED])}, and `{LEARNED}` {_share(most[LEARNED])}."
+    if told is not None:
+        cost = {system: max((known.mean or 0.0) - (row.mean or 0.0) for row, known in pairs) for system, pairs in rows.items()}
+        text += f" The wrong SNR costs `{ADAPTED}` up to {cost[ADAPTED]:.1f} dB, and `{LEARNED}` up to {cost[LEARNED]:.1f} dB."
+    return text
+
+
+def _share(lost: float) -> str:
+    return {0.0: "no image", 1.0: "every image"}.get(lost, f"{100 * lost:.1f} % of the images")
+
+
+def _sides(gaps: dict[float, float]) -> str:
+    sides = {
+        "ahead": [snr for snr, gap in gaps.items() if gap >= LEVEL_DB],
+        "level": [snr for snr, gap in gaps.items() if abs(gap) < LEVEL_DB],
+        "behind": [snr for snr, gap in gaps.items() if gap <= -LEVEL_DB],
+    }
+    words = []
+    for side, snrs in sides.items():
+        if snrs:
+            ends = dict.fromkeys(f"{abs(end(gaps[snr] for snr in snrs)):.1f}" for end in (min, max))
+            least_first = sorted(ends, key=float)
+            by = "" if side == "level" else f" (by {' to '.join(least_first)} dB)"
+            words.append(f"{side} {at(snrs, list(gaps))}{by}")
+    return " and ".join(words)
+
+
+def _ratios(records: Sequence[Record]) -> list[float]:
+    return sorted({record.ratio for record in records if record.ratio is not None})
+
+
+def _row(records: Sequence[Record], system: str, channel: str, told: float | None, ratio: float) -> dict[float, Record]:
+    """PSNR by SNR."""
+    key = ("psnr", system, channel, told, ratio)
+    found = [one for one in records if (one.metric, one.system, one.channel, one.told_snr_db, one.ratio) == key]
+    return {record.snr_db: record for record in sorted(found, key=lambda record: record.snr_db)}
+
+
 def filled(text: str) -> str:
     """README with the tables of the records, and the picture of the cliff, between their markers."""
     picture = f"![{pictures.alternative()}](docs/images/cliff.webp)"
-    contents = {"results": f"{table()}\n", "cliff": f"{cliff()}\n", "picture": f"{picture}\n"}
+    said = verdict(read_records(ROOT / "results" / "cliff.json"))
+    contents = {"results": f"{table()}\n", "cliff": f"{cliff()}\n", "picture": f"{picture}\n", "verdict": f"{said}\n"}
     return fill(text, "scripts/readme.py", contents)
 
 
+def filled_results(text: str) -> str:
+    """The page of results with the verdict of the cliff."""
+    records = read_records(ROOT / "results" / "cliff.json")
+    return fill(text, "scripts/readme.py", {"verdict": f"{verdict(records)}\n{fixed(records)}\n"})
+
+
 def main() -> None:
-    path = ROOT / "README.md"
-    text = path.read_text()
+    pages = {ROOT / "README.md": filled, ROOT / "results" / "README.md": filled_results}
     if "--check" in sys.argv[1:]:
-        if filled(text) != text:
-            print("README.md does not match results/: run python scripts/readme.py", file=sys.stderr)
+        stale = [str(page.relative_to(ROOT)) for page, fresh in pages.items() if fresh(page.read_text()) != page.read_text()]
+        if stale:
+            print(f"{' and '.join(stale)} does not match results/: run python scripts/readme.py", file=sys.stderr)
             sys.exit(1)
         sys.exit(pictures.main())
-    path.write_text(filled(text))
+    for page, fresh in pages.items():
+        page.write_text(fresh(page.read_text()))
 
 
 if __name__ == "__main__":

@@ -20,7 +20,15 @@ from openjscc.codec import LOST_GREY, Codec, Conditions, Fading, Frame, Received
 from openjscc.digital import DIGITAL_SYSTEMS, make_digital
 from openjscc.digital import bler as bler_module
 from openjscc.digital._base import SeparateCodec
-from openjscc.digital.adaptation import BEST_DB, Option, best_option, largest_option, lost_psnr, undominated
+from openjscc.digital.adaptation import (
+    BEST_DB,
+    Option,
+    best_option,
+    expected_psnr,
+    largest_option,
+    lost_psnr,
+    undominated,
+)
 from openjscc.digital.bler import Curve, Table, equivalent_snr
 from openjscc.digital.capacity import CapacityCodec, dispersion, ergodic_capacity, outage_capacity
 from openjscc.digital.ldpc import LDPCCodec, budget_bytes, scrambling
@@ -451,12 +459,18 @@ def test_the_scheme_rises_with_the_snr_and_falls_with_the_number_of_blocks() -> 
     assert table.success(mcs, (1944,), 10.75) > table.success(mcs, (1944,) * 50, 10.75) > table.success(mcs, (1944,) * 500, 10.75)
 
 
+def test_a_whole_number_is_an_snr() -> None:
+    mcs = parse_mcs("qpsk-1/2-n1944")
+    assert bler_module.table().success(mcs, (1944,) * 3, 2) == bler_module.table().success(mcs, (1944,) * 3, 2.0)
+
+
 def test_a_transmitter_that_knows_nothing_is_careful() -> None:
     codec = make_digital("jpeg-ldpc")
     assert isinstance(codec, LDPCCodec)
-    frame = codec.encode(photo(), Conditions(None, 1 / 6))
-    assert frame.side.rate is not None
-    assert codec.schemes[int(frame.side.rate[0])].name == "bpsk-1/2-n1944"
+    blind, told = (codec.encode(photo(), Conditions(snr_db, 1 / 6)).side.rate for snr_db in (None, torch.tensor([0.0])))
+    assert blind is not None
+    assert torch.equal(blind, told)
+    assert codec.schemes[int(blind[0])].modulation == "qpsk"
 
 
 def test_block_fading_is_averaged_over_the_law_of_the_gain() -> None:
@@ -537,6 +551,21 @@ def test_the_largest_option_that_is_lost_seldom_enough_wins() -> None:
     assert largest_option([sure, good, risky], 0.2, control, [picture]) == risky
     assert largest_option([tiny, risky], 0.01, control, [picture]) == risky  # nothing fits into the certain one
     assert largest_option([risky], 0.01, control, [picture]) == risky
+
+
+def test_twice_the_loss_is_taken_for_more_than_a_tenth_of_a_decibel() -> None:
+    control = RateControl(source_codec("jpeg"))
+    picture = (photo()[0] * 255).byte().permute(1, 2, 0).numpy()
+    good, larger, same = Option(0, 3000, 0.995), Option(1, 6000, 0.982), Option(2, 3010, 0.982)
+    assert expected_psnr(larger, control, [picture]) > expected_psnr(good, control, [picture]) + 0.1
+    assert expected_psnr(same, control, [picture]) < expected_psnr(good, control, [picture]) + 0.1
+    assert largest_option([good, larger], 0.01, control, [picture]) == larger
+    assert largest_option([good, same], 0.01, control, [picture]) == good
+    assert largest_option([good, Option(1, 6000, 0.978)], 0.01, control, [picture]) == good
+    lost, quality = lost_psnr(picture), control.fit(picture, 3000)
+    assert quality is not None
+    arrived = control.psnr(picture, quality.quality)
+    assert expected_psnr(good, control, [picture, picture]) == pytest.approx(0.995 * arrived + 0.005 * lost)
 
 
 def test_a_target_is_met() -> None:

@@ -25,6 +25,8 @@ SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
 pytestmark = pytest.mark.skipif(not SCRIPTS.is_dir(), reason="needs the source tree")
 
 PAGE = "Before.\n\n<!-- headline: scripts/perceptual.py page -->\n<!-- end of headline -->\n\n"
+PAGE += "<!-- beside: scripts/perceptual.py page -->\n<!-- end of beside -->\n\n"
+PAGE += "<!-- goals: scripts/perceptual.py page -->\n<!-- end of goals -->\n\n"
 PAGE += "<!-- studies: scripts/perceptual.py page -->\n<!-- end of studies -->\n\n"
 PAGE += "<!-- training: scripts/perceptual.py page -->\n<!-- end of training -->\n\n"
 PAGE += "<!-- ablation: scripts/perceptual.py page -->\n<!-- end of ablation -->\nAfter.\n"

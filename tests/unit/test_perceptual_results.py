@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import shutil
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 
+from openjscc.bench import read_records, write_records
 from openjscc.bench.differences import Difference
 from openjscc.bench.gains import Gain
 from openjscc.bench.packing import unpack
 from openjscc.bench.study_differences import DifferenceTable
 from openjscc.bench.study_gains import GainTable
-from openjscc.bench.study_places import read_tables
+from openjscc.bench.study_places import read_tables, write_tables
 from openjscc.models import read_info
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -29,101 +32,117 @@ def headline(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     return perceptual_headline
 
 
-def means(study: str, ratio: float = 1 / 48) -> dict[tuple[str, str, float], float]:
-    records = unpack((STUDIES / study / "summary.json").read_text())
-    return {(one["system"], one["metric"], one["snr_db"]): one["mean"] for one in records if abs(one["ratio"] / ratio - 1) < 1e-3}
+@pytest.fixture
+def found(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    monkeypatch.syspath_prepend(str(ROOT / "scripts"))
+    import perceptual_found
+
+    return perceptual_found
 
 
-@pytest.mark.parametrize("metric", ["lpips", "lpips_vgg", "dists"])
-@pytest.mark.parametrize("snr_db", [1.0, 4.0, 7.0, 10.0, 13.0])
-def test_it_is_ahead_at_the_least_bandwidth(metric: str, snr_db: float) -> None:
-    found = means("perceptual-snr")
-    others = [found[system, metric, snr_db] for system in ("deepjscc", "adjscc", "bpg-ldpc") if (system, metric, snr_db) in found]
-    assert len(others) >= 2
-    assert found["ganjscc", metric, snr_db] < min(others)
+@pytest.fixture
+def studies(tmp_path: Path) -> Path:
+    """Copies of the tables of the two studies on Kodak."""
+    for name in ("perceptual-snr", "perceptual-cbr"):
+        (tmp_path / name).mkdir()
+        for file in ("summary.json", "differences.json", "gains.json"):
+            shutil.copy(STUDIES / name / file, tmp_path / name)
+    return tmp_path
 
 
-def bounds(low: float | None, high: float | None, form: str = "{:.1f}") -> str:
-    return "[" + ", ".join("…" if bound is None else form.format(bound) for bound in (low, high)) + "]"
+def test_the_page_says_what_the_records_say(found: ModuleType) -> None:
+    page = PAGE.read_text("utf-8")
+    for said in (found.beside(STUDIES), found.goals(STUDIES)):
+        assert len(said) > 500
+        assert said in page, "run python scripts/perceptual.py page"
 
 
-def saved_snr(metric: str) -> list[str]:
-    """dB that it needs less than BPG+LDPC, at 1, 4, 7, 10 and 13 dB."""
-    tables = read_tables(STUDIES / "perceptual-snr" / "gains.json", GainTable)
-    (table,) = [one for one in tables if one.section.metric == metric and one.section.over == "bpg-ldpc"]
-    gains = [row.gain for row in table.rows if row.system == "ganjscc"]
-    return [f"{gain.value:.1f} {bounds(gain.low, gain.high)}" if gain.value else f"more than {gain.least:.0f}" for gain in gains]
+def put(file: Path, value: float, half: float, over: str, metric: str) -> None:
+    """All differences of one table are that value, with an interval of that half width."""
+    fresh = Difference(value, value - half, value + half, 24, 1)
+    tables = read_tables(file, DifferenceTable)
+    chosen = [(table.section.over, table.section.metric) == (over, metric) for table in tables]
+    assert any(chosen)
+    write_tables(
+        file,
+        [replace(table, rows=tuple(replace(row, difference=fresh) for row in table.rows)) if here else table
+         for table, here in zip(tables, chosen, strict=True)],
+    )  # fmt: skip
 
 
-def differences(study: str, metric: str, over: str) -> dict[tuple[float | None, float], Difference]:
-    """By ratio and SNR."""
-    tables = read_tables(STUDIES / study / "differences.json", DifferenceTable)
-    (table,) = [one for one in tables if one.section.metric == metric and one.section.over == over]
-    return {(row.place.ratio, row.at): row.difference for row in table.rows if row.difference is not None}
+def test_it_says_so_whoever_is_ahead(found: ModuleType, studies: Path) -> None:
+    assert found.beside(studies) == found.beside(STUDIES)
+    goal = "| Kodak, CBR 1/48, 1 to 13 dB: better LPIPS (both) and DISTS than Deep JSCC and BPG+LDPC |"
+    file = studies / "perceptual-snr" / "differences.json"
+    for over in ("deepjscc", "bpg-ldpc"):
+        for metric in ("lpips", "lpips_vgg", "dists"):
+            put(file, -0.02, 0.01, over, metric)
+    assert f"{goal} yes |" in found.goals(studies)
+    put(file, 0.02, 0.01, "bpg-ldpc", "dists")
+    assert "| DISTS less that of BPG+LDPC | lower (curves) | behind at every SNR (+0.020) |" in found.beside(studies)
+    assert f"{goal} no: DISTS against BPG+LDPC behind at every SNR |" in found.goals(studies)
+    put(file, -0.001, 0.01, "deepjscc", "lpips_vgg")
+    put(file, -0.03, 0.01, "deepjscc", "ms_ssim")
+    assert (
+        f"{goal} no: DISTS against BPG+LDPC behind at every SNR; LPIPS-VGG against Deep JSCC open at every SNR |"
+        in found.goals(studies)
+    )
+    assert "| MS-SSIM within 0.02 of Deep JSCC | no: -0.030 at its worst |" in found.goals(studies)
+    put(studies / "perceptual-cbr" / "differences.json", 0.02, 0.01, "adjscc", "dists")
+    assert found.beside(studies).count("DISTS +0.020 [+0.010, +0.030], behind;") == 3
 
 
-def lower(found: Difference) -> str:
-    assert found.low is not None
-    assert found.high is not None
-    return f"lower by {-found.value:.3f} {bounds(-found.high, -found.low, '{:.3f}')}"
+def test_gains_that_are_smaller_are_said(found: ModuleType, studies: Path) -> None:
+    def gains(name: str, **more: float | None) -> None:
+        gain = Gain(**{"value": None, "low": None, "high": None, "quality": 0.1, "least": None, "most": None} | more)  # pyright: ignore
+        tables = read_tables(studies / name / "gains.json", GainTable)
+        write_tables(
+            studies / name / "gains.json",
+            [replace(table, rows=tuple(replace(row, gain=gain) for row in table.rows)) for table in tables],
+        )
+
+    for changes, words, goal in (
+        ({"value": 1.0, "low": 0.5}, "1.0 [0.5, …], 1.0 [0.5, …]", "missed at every SNR"),
+        ({"value": 4.5}, "4.5 […, …]", "reached at every SNR"),
+        ({"most": 2.0}, "less than 2, less than 2", "missed at every SNR"),
+        ({"least": 3.0}, "more than 3, more than 3", "not known at every SNR"),
+        ({"least": 6.0}, "more than 6, more than 6", "reached at every SNR"),
+    ):
+        gains("perceptual-snr", **changes)
+        assert words in found.beside(studies)
+        assert f"| 4 to 8 dB less SNR at equal DISTS | {goal} |" in found.goals(studies)
+    for changes, words in (({"value": 0.4}, "yes: 2.50"), ({"value": 1.25}, "no: 0.80"), ({"most": 0.45}, "yes: > 2.22")):
+        gains("perceptual-cbr", **changes)
+        assert f"for the same DISTS | {words}" in found.goals(studies)
 
 
-def said() -> list[str]:
-    """What the page has to say, made from the records."""
-    dists, vgg = saved_snr("dists"), saved_snr("lpips_vgg")
-    beside = differences("perceptual-snr", "dists", "deepjscc")
-    away = differences("perceptual-snr", "dists", "bpg-ldpc")
-    structure = differences("perceptual-snr", "ms_ssim", "deepjscc")
-    psnr, fd = means("perceptual-snr"), means("perceptual-snr")
-    at = {key[1]: value.value for key, value in beside.items()}
-    far = {key[1]: value for key, value in away.items()}
-    shape = [value.value for _, value in sorted(structure.items(), key=lambda pair: pair[0][1])]
-    adjscc = {
-        metric: {round(1 / (key[0] or 1)): value for key, value in differences("perceptual-cbr", metric, "adjscc").items()}
-        for metric in ("dists", "lpips_vgg")
-    }
-    harm = {metric: found[12] for metric, found in adjscc.items()}
-    return [
-        ", ".join(dists[2:]),
-        ", ".join(vgg[2:]),
-        f"{-at[1.0]:.3f} to {-at[13.0]:.3f}, every interval without 0",
-        f"{-far[7.0].value:.3f} (7 dB) to {-far[13.0].value:.3f} (13 dB, with an interval that holds 0)",
-        f"({far[13.0].value:.3f} {bounds(far[13.0].low, far[13.0].high, '{:+.3f}')})",
-        f"{-far[1.0].value:.3f} at 1 dB",
-        f"{fd['ganjscc', 'fd_vgg16', 1.0]:.1f} and {fd['ganjscc', 'fd_vgg16', 10.0]:.1f}; Deep JSCC "
-        f"{fd['deepjscc', 'fd_vgg16', 1.0]:.1f} and {fd['deepjscc', 'fd_vgg16', 10.0]:.1f}; BPG+LDPC "
-        f"{fd['bpg-ldpc', 'fd_vgg16', 1.0]:.1f} (2 pictures lost) and {fd['bpg-ldpc', 'fd_vgg16', 10.0]:.1f}",
-        f"{psnr['deepjscc', 'psnr', 10.0] - psnr['ganjscc', 'psnr', 10.0]:.1f} dB lower",
-        f"{psnr['bpg-ldpc', 'psnr', 10.0] - psnr['ganjscc', 'psnr', 10.0]:.1f} dB lower",
-        f"for {psnr['adjscc', 'psnr', 10.0] - psnr['ganjscc', 'psnr', 10.0]:.1f} dB of PSNR",
-        f"{shape[0]:.3f} more at 1 dB to {-shape[-1]:.3f} less at 13 dB",
-        f"DISTS is {lower(adjscc['dists'][48])} and LPIPS-VGG by {lower(adjscc['lpips_vgg'][48]).removeprefix('lower by ')}",
-        *(f"by {one.value:.3f} {bounds(one.low, one.high, '{:.3f}')}" for one in harm.values()),
-    ]
+def test_another_mean_is_noticed(found: ModuleType, studies: Path) -> None:
+    file = studies / "perceptual-snr" / "summary.json"
+    worse = [replace(one, mean=(one.mean or 0.0) + 1) if one.system == "bpg-ldpc" else one for one in read_records(file)]
+    write_records(file, worse)
+    assert "| PSNR less that of BPG+LDPC, at 10 dB | lower | -4.24 dB |" in found.beside(studies)
+    assert found.beside(studies) != found.beside(STUDIES)
 
 
-def test_the_page_says_what_the_records_say() -> None:
-    text = PAGE.read_text("utf-8")
-    assert [words for words in said() if words not in text] == []
+def test_nothing_is_said_of_what_was_not_measured(found: ModuleType, tmp_path: Path) -> None:
+    assert found.beside(tmp_path) == found.goals(tmp_path) == ""
 
 
 def test_the_readme_has_the_factors(headline: ModuleType) -> None:
     rows = {tuple(line.strip("| ").split(" | ")[:2]): line for line in headline.headline(STUDIES).splitlines()}
+
+    def words(cell: str) -> str:
+        """A factor with one digit, or the bound that is known."""
+        bound = {"<": "less than ", ">": "more than "}.get(cell[0], "")
+        return f"{bound}{float(cell.strip('<> ').split()[0]):.1f}"
+
     dists, vgg = (
-        [f"{float(cell.split()[0]):.1f}" for cell in rows["Kodak", metric].strip("| ").split(" | ")[2:]]
-        for metric in ("DISTS", "LPIPS-VGG")
+        [words(cell) for cell in rows["Kodak", metric].strip("| ").split(" | ")[2:]] for metric in ("DISTS", "LPIPS-VGG")
     )
     text = " ".join((ROOT / "README.md").read_text("utf-8").split())
-    assert dists[1] == "1.0"
-    assert f"{dists[0]} times the bandwidth for the same DISTS at CBR 1/48, as much at 1/24 and {dists[2]} times at 1/12" in text
+    said = f"needs {dists[0]}, {dists[1]} and {dists[2]} times the bandwidth for the same DISTS at CBR 1/48, 1/24 and 1/12"
+    assert said in text
     assert f"LPIPS on VGG16: {', '.join(vgg)};" in text
-
-
-def test_the_page_has_the_factors(headline: ModuleType) -> None:
-    lines = headline.headline(STUDIES).splitlines()
-    kodak = [line.split(" | ") for line in lines if line.startswith("| Kodak | DISTS")]
-    assert len(kodak) == 1
-    assert kodak[0][2] in PAGE.read_text("utf-8").split("## Our goals")[1], "the goal of twice the bandwidth"
 
 
 def test_a_factor_is_turned_round(headline: ModuleType) -> None:

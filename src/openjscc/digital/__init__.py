@@ -21,8 +21,8 @@ DIGITAL_SYSTEMS = tuple(f"{source}-{link}" for source in SOURCES for link in LIN
 OPTIONS: dict[str, dict[str, str]] = {
     "bpg": {"chroma": "444 (default) or 420", "preset": "of x265; default veryslow"},
     "ldpc": {
-        "mcs": "80211n (default), nr or witt: the best of a set; or a fixed one such as 16qam-3/4-n1944",
-        "target": "how the best of a set is chosen: psnr (default), or the share of frames that may be lost, e.g. 0.01",
+        "mcs": "nr (default), 80211n or witt: the best of a set; or a fixed one such as 16qam-3/4-n1944",
+        "target": "how the best of a set is chosen: the share of frames that may be lost (default 0.01), or psnr",
         "pack": "so many pictures share their blocks; default 1",
         "demapper": "exact (default) or max-log",
         "iterations": "of the LDPC decoder at most, in one attempt; default: three attempts",
@@ -34,6 +34,8 @@ OPTIONS: dict[str, dict[str, str]] = {
     },
 }
 """What may follow the name as ``:key=value``, by source codec or link."""
+TARGET = 0.01
+"""Share of frames that link adaptation may lose."""
 
 
 def is_digital(spec: str) -> bool:
@@ -72,10 +74,10 @@ def make_digital(spec: str) -> Codec:
         return LDPCCodec(
             canonical,
             source,
-            mcs_set(options.get("mcs", "80211n")),
+            mcs_set(options.get("mcs", "nr")),
             target=None
             if options.get("target") == "psnr"
-            else _number(options, "target", None, float, lambda value: FLOOR < value < 1),
+            else _number(options, "target", TARGET, float, lambda value: FLOOR < value < 1),
             pack=_number(options, "pack", 1, int, lambda value: 1 <= value <= 4096),
             demapper=demapper,
             iterations=_number(options, "iterations", 0, int, lambda value: 1 <= value <= 1000),

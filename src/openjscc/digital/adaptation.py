@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,6 +19,9 @@ CLOSE_DB = 0.5
 BEST_DB = 10 * math.log10(12 * 255**2)
 """58.9 dB: the PSNR of the rounding to 8 bits (an error of variance 1/12). Quality above it counts as this, so that an image
 that is coded without loss (infinite PSNR) takes a scheme that arrives."""
+RISK = 2
+WORTH_DB = 0.1
+"""A loss of up to so many times the target is worth more than so many dB of expected PSNR."""
 
 
 @dataclass(frozen=True)
@@ -39,14 +42,33 @@ class Option:
 def largest_option(options: Sequence[Option], target: float, control: RateControl, pictures: Sequence[np.ndarray]) -> Option:
     """The option with the most bytes of those that are lost with a probability of at most ``target``.
 
-    Where none is, or where no file is small enough for it, the one of `best_option`.
+    A larger one takes its place if it is lost at most `RISK` times as often as ``target`` and its expected PSNR
+    (`expected_psnr`) is higher by more than `WORTH_DB`. Where no option meets the target, or no file is small enough for one
+    that does, the result is that of `best_option`.
     """
     kept = [option for option in options if option.success >= 1 - target]
     if kept:
         largest = max(kept, key=lambda option: (option.budget, option.success))
         if largest.budget > 0 and all(control.fit(picture, largest.budget) is not None for picture in pictures):
-            return largest
+            larger = [o for o in options if o.budget > largest.budget and o.success >= 1 - RISK * target]
+            worth = {option: expected_psnr(option, control, pictures) for option in (largest, *larger)} if larger else {}
+            best = max(worth, key=worth.__getitem__, default=largest)
+            return best if larger and worth[best] > worth[largest] + WORTH_DB else largest
     return best_option(options, control, pictures)
+
+
+def expected_psnr(option: Option, control: RateControl, pictures: Sequence[np.ndarray], *, exact: bool = True) -> float:
+    """Of an option in dB, the mean over the pictures, as `best_option` defines it; ``exact``: of the files, not an estimate."""
+    total = 0.0
+    for picture in pictures:
+        if exact:
+            fitted = control.fit(picture, option.budget)
+            arrived = None if fitted is None else control.psnr(picture, fitted.quality)
+        else:
+            arrived = control.estimate(picture, option.budget)
+        lost = lost_psnr(picture)
+        total += lost if arrived is None else lost + option.success * max(min(arrived, BEST_DB) - lost, 0.0)
+    return total / len(pictures)
 
 
 def best_option(options: Sequence[Option], control: RateControl, pictures: Sequence[np.ndarray]) -> Option:
@@ -65,28 +87,15 @@ def best_option(options: Sequence[Option], control: RateControl, pictures: Seque
     left = undominated(options)
     if len(left) == 1:
         return left[0]
-    grey = [lost_psnr(picture) for picture in pictures]
-
-    def exact(picture: np.ndarray, budget: int) -> float | None:
-        fitted = control.fit(picture, budget)
-        return None if fitted is None else control.psnr(picture, fitted.quality)
-
-    def expected(option: Option, quality: Callable[[np.ndarray, int], float | None]) -> float:
-        total = 0.0
-        for picture, lost in zip(pictures, grey, strict=True):
-            arrived = quality(picture, option.budget)
-            total += lost if arrived is None else lost + option.success * max(min(arrived, BEST_DB) - lost, 0.0)
-        return total
-
     ranked = sorted(
-        ((expected(option, control.estimate), option) for option in left),
+        ((expected_psnr(option, control, pictures, exact=False), option) for option in left),
         key=lambda item: (item[0], item[1].success),
         reverse=True,
     )
-    close = [option for value, option in ranked[:CLOSEST] if value >= ranked[0][0] - CLOSE_DB * len(pictures)]
+    close = [option for value, option in ranked[:CLOSEST] if value >= ranked[0][0] - CLOSE_DB]
     if len(close) == 1:
         return close[0]
-    return max(close, key=lambda option: (expected(option, exact), option.success))
+    return max(close, key=lambda option: (expected_psnr(option, control, pictures), option.success))
 
 
 def undominated(options: Sequence[Option]) -> list[Option]:

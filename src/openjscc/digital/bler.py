@@ -113,7 +113,7 @@ class Table:
         """
         if not lengths:
             return 0.0
-        snr = np.array([snr_db])
+        snr = np.array([snr_db], dtype=np.float64)
         if fading is not None:
             momentary = snr_db + 10 * np.log10(np.maximum(fading.power, 1e-9))
             snr = np.array([equivalent_snr(mcs, momentary)]) if fading.per_symbol else momentary
