@@ -6,9 +6,12 @@ python scripts/readme.py --check    # exit 1 if they do not match the records, o
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Sequence
+from itertools import groupby
 from pathlib import Path
+from typing import Any
 
 import pictures
 from marked import fill
@@ -158,6 +161,34 @@ def _row(records: Sequence[Record], system: str, channel: str, told: float | Non
     return {record.snr_db: record for record in sorted(found, key=lambda record: record.snr_db)}
 
 
+def adaptation(content: dict[str, Any]) -> str:
+    """Tables of `benchmarks/adaptation.py`: the default beside every single scheme, expected and sent; losses; floors."""
+    margin = 0.1
+    lines = ["| source | CBR | SNRs | a single scheme is ahead by more than 0.1 dB | at most by |", "|---|---|---|---|---|"]
+    for (coder, ratio), rows in groupby(content["envelope"], key=lambda row: (row["coder"], row["ratio"])):
+        ahead = {row["snr_db"]: row["best_db"] - row["default_db"] for row in rows}
+        where = ", ".join(f"{snr:g}" for snr, gap in ahead.items() if gap > margin)
+        lines.append(
+            f"| {coder} | {ratio} | {len(ahead)} | {f'at {where} dB' if where else 'nowhere'} | {max(ahead.values()):.2f} dB |"
+        )
+    lines += ["", "Sent, where a single scheme is expected to come closest or to be ahead:", ""]
+    lines += ["| source | CBR | SNR | default | lost | best single scheme | | lost | transmissions |", "|---" * 9 + "|"]
+    for row in content["sent"]:
+        ways = [f"{row[f'{way}_db']:.2f} dB | {100 * row[f'{way}_lost']:.1f} %" for way in ("default", "best")]
+        point = f"{row['coder']} | {row['ratio']} | {row['snr_db']:g} dB"
+        lines.append(f"| {point} | {ways[0]} | `{row['best']}` | {ways[1]} | {row['images'] * row['trials']} |")
+    lines += ["", "Each scheme of the ladder at the SNR at which the table says that 1 % of the frames is lost:", ""]
+    lines += ["| channel uses of a frame | schemes | frames | lost | share |", "|---" * 5 + "|"]
+    for uses, rows in groupby(content["frames"], key=lambda row: row["uses"]):
+        found = list(rows)
+        frames, lost = (sum(row[name] for row in found) for name in ("frames", "lost"))
+        lines.append(f"| {uses:,} | {len(found)} | {frames:,} | {lost:,} | {100 * lost / frames:.2f} % |")
+    lines += ["", "Blocks of 1,000 information bits, 1.5 dB above that SNR:", ""]
+    lines += ["| scheme | SNR | blocks | lost |", "|---" * 4 + "|"]
+    lines += [f"| `{row['mcs']}` | {row['snr_db']:.2f} dB | {row['blocks']:,} | {row['lost']} |" for row in content["floor"]]
+    return "\n".join(lines)
+
+
 def filled(text: str) -> str:
     """README with the tables of the records, and the picture of the cliff, between their markers."""
     picture = f"![{pictures.alternative()}](docs/images/cliff.webp)"
@@ -167,9 +198,11 @@ def filled(text: str) -> str:
 
 
 def filled_results(text: str) -> str:
-    """The page of results with the verdict of the cliff."""
+    """The page of results with the verdict of the cliff, and how link adaptation chooses."""
     records = read_records(ROOT / "results" / "cliff.json")
-    return fill(text, "scripts/readme.py", {"verdict": f"{verdict(records)}\n{fixed(records)}\n"})
+    chosen = json.loads((ROOT / "results" / "adaptation.json").read_text())
+    contents = {"verdict": f"{verdict(records)}\n{fixed(records)}\n", "adaptation": f"{adaptation(chosen)}\n"}
+    return fill(text, "scripts/readme.py", contents)
 
 
 def main() -> None:
