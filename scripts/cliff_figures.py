@@ -49,7 +49,8 @@ def stale(results: Path) -> list[str]:
 
 
 def cliff_records(records: list[Record]) -> list[Record]:
-    """With those of systems for which it makes no difference what the transmitter believes, under each belief."""
+    """Those of `NAMES`; of systems for which it makes no difference what the transmitter believes, under each belief."""
+    records = [record for record in records if record.system in NAMES]
     told = {record.told_snr_db for record in records if record.told_snr_db is not None}
     misled = {record.system for record in records if record.told_snr_db is not None}
     same = [record for record in records if record.system not in misled]
