@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 MOST_APART = 2.0
-"""Differences in dB that are drawn at most, so that tenths can be seen."""
+"""Differences in dB that are drawn at most, so that tenths can be seen, unless a quarter of them is larger."""
 HEIGHTS = {"mean": 3.0, "over": 1.7, "lost": 1.1}
 """Of the parts of a panel, over one another."""
 
@@ -206,7 +206,8 @@ class _Drawing:
             if part == "mean":
                 kept += [anchor.value for found in self.anchors.values() for _, anchor in found] if kept else []
             elif self.chart.y == METRIC:
-                kept = [min(MOST_APART, max(-MOST_APART, end)) for end in kept]
+                most = max(MOST_APART, sorted(map(abs, kept))[3 * len(kept) // 4] if kept else 0.0)
+                kept = [min(most, max(-most, end)) for end in kept]
             low, high = min(kept, default=0.0), max(kept, default=0.0)
             margin = 0.06 * (high - low) or 0.5
             low, high = low - margin, high + margin
