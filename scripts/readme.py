@@ -92,6 +92,16 @@ def verdict(records: Sequence[Record]) -> str:
     return "\n".join(f"- **{name}.** {_compared(records, channel, told)}" for name, channel, told in CONDITIONS)
 
 
+def tally(records: Sequence[Record]) -> str:
+    """At how many points the adapted link is ahead of the learned codec by mean PSNR; a line for each condition."""
+    lines = []
+    for name, channel, told in CONDITIONS:
+        gaps = [gap for ratio in _ratios(records) for gap in _gaps(records, channel, told, ratio).values()]
+        ahead, behind = (sum(sign * gap >= LEVEL_DB for gap in gaps) for sign in (1, -1))
+        lines.append(f"- {name}: the digital link is ahead at {ahead} of {len(gaps)} points, `{LEARNED}` at {behind}.")
+    return "\n".join(lines)
+
+
 def fixed(records: Sequence[Record]) -> str:
     """Where the fixed scheme arrives over AWGN; a line for each ratio."""
     lines = []
@@ -113,13 +123,9 @@ def fixed(records: Sequence[Record]) -> str:
 def _compared(records: Sequence[Record], channel: str, told: float | None) -> str:
     parts, rows = [], {LEARNED: [], ADAPTED: []}
     for ratio in _ratios(records):
-        learned, adapted = (_row(records, system, channel, told, ratio) for system in (LEARNED, ADAPTED))
-        if set(learned) != set(adapted):
-            raise SystemExit(f"{channel}, told {told}, CBR {format_ratio(ratio)}: {LEARNED} and {ADAPTED} have other SNRs")
-        gaps = {snr: (adapted[snr].mean or 0.0) - (learned[snr].mean or 0.0) for snr in learned}
-        parts.append(f"CBR {format_ratio(ratio)}: {_sides(gaps)}")
-        for system, row in ((LEARNED, learned), (ADAPTED, adapted)):
-            known = _row(records, system, channel, None, ratio)
+        parts.append(f"CBR {format_ratio(ratio)}: {_sides(_gaps(records, channel, told, ratio))}")
+        for system in (LEARNED, ADAPTED):
+            row, known = (_row(records, system, channel, belief, ratio) for belief in (told, None))
             rows[system] += [(row[snr], known[snr]) for snr in row]
     most = {system: max(record.outage_rate or 0.0 for record, _ in pairs) for system, pairs in rows.items()}
     text = f"`{ADAPTED}` against `{LEARNED}`, {'; '.join(parts)}. "
@@ -128,6 +134,14 @@ def _compared(records: Sequence[Record], channel: str, told: float | None) -> st
         cost = {system: max((known.mean or 0.0) - (row.mean or 0.0) for row, known in pairs) for system, pairs in rows.items()}
         text += f" The wrong SNR costs `{ADAPTED}` up to {cost[ADAPTED]:.1f} dB, and `{LEARNED}` up to {cost[LEARNED]:.1f} dB."
     return text
+
+
+def _gaps(records: Sequence[Record], channel: str, told: float | None, ratio: float) -> dict[float, float]:
+    """By how many dB the adapted link is above the learned codec, by SNR."""
+    learned, adapted = (_row(records, system, channel, told, ratio) for system in (LEARNED, ADAPTED))
+    if set(learned) != set(adapted):
+        raise SystemExit(f"{channel}, told {told}, CBR {format_ratio(ratio)}: {LEARNED} and {ADAPTED} have other SNRs")
+    return {snr: (adapted[snr].mean or 0.0) - (learned[snr].mean or 0.0) for snr in learned}
 
 
 def _share(lost: float) -> str:
@@ -192,7 +206,7 @@ def adaptation(content: dict[str, Any]) -> str:
 def filled(text: str) -> str:
     """README with the tables of the records, and the picture of the cliff, between their markers."""
     picture = f"![{pictures.alternative()}](docs/images/cliff.webp)"
-    said = verdict(read_records(ROOT / "results" / "cliff.json"))
+    said = tally(read_records(ROOT / "results" / "cliff.json"))
     contents = {"results": f"{table()}\n", "cliff": f"{cliff()}\n", "picture": f"{picture}\n", "verdict": f"{said}\n"}
     return fill(text, "scripts/readme.py", contents)
 

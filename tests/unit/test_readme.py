@@ -113,6 +113,13 @@ def test_the_verdict_is_of_the_records_whoever_is_ahead(readme: ModuleType) -> N
         readme.verdict(learned)
 
 
+def test_the_tally_counts_points_whoever_is_ahead(readme: ModuleType) -> None:
+    learned = everywhere("adjscc.photo", 20.0, 21.0, 22.0, 23.0)
+    first, *_, last = readme.tally([*learned, *everywhere("bpg-ldpc", 12.0, 21.0, 24.5, 24.2, wrong=3.0)]).splitlines()
+    assert first == "- AWGN, SNR known: the digital link is ahead at 2 of 4 points, `adjscc.photo` at 1."
+    assert last.endswith("taken for 10 dB: the digital link is ahead at 0 of 4 points, `adjscc.photo` at 4.")
+
+
 def test_the_fixed_scheme_in_words(readme: ModuleType) -> None:
     records = measured("bpg-ldpc:mcs=16qam-3/4-n1944", 12.0, 30.0, 30.0, 30.0, lost=1.0)
     assert "loses every image at -2 dB, no image from 0 to 4 dB." in readme.fixed(records)
@@ -125,7 +132,9 @@ def test_a_verdict_of_other_records_is_noticed(readme: ModuleType) -> None:
     for page, fresh in pages.items():
         assert fresh(page.read_text()) == page.read_text()
     real = read_records(ROOT / "results" / "cliff.json")
-    assert all(readme.verdict(real) in page.read_text() for page in pages)
+    assert readme.tally(real) in README
+    assert readme.verdict(real) in (ROOT / "results" / "README.md").read_text()
     for change in ({"mean": 5.0}, {"outage_rate": 0.99}):
         other = [dataclasses.replace(one, **change) if one.system == "adjscc.photo" and one.snr_db == 10 else one for one in real]
-        assert not any(readme.verdict(other) in page.read_text() for page in pages)
+        assert readme.verdict(other) not in (ROOT / "results" / "README.md").read_text()
+        assert (readme.tally(other) in README) == (readme.tally(other) == readme.tally(real))
