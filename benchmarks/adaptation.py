@@ -15,6 +15,7 @@ import json
 import math
 import zlib
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,7 @@ from openjscc.units import format_ratio
 
 RATIOS = (1 / 48, 1 / 24, 1 / 16, 1 / 12, 1 / 6)
 SNRS = tuple(float(snr) for snr in range(-5, 21))
-SENT = 12
+SENT = 6
 """Points that are sent: those at which a single scheme is best beside the default."""
 FRAME_USES = (512, 4096, 24576)
 FLOOR_SCHEMES = ("qpsk-251/1024", "16qam-490/1024", "64qam-719/1024", "256qam-841/1024")
@@ -77,6 +78,7 @@ def arriving(codec: LDPCCodec, picture: np.ndarray, mcs: MCS, uses: int) -> floa
     return grey if fitted is None else max(min(codec.control.psnr(picture, fitted.quality), BEST_DB), grey)
 
 
+@cache
 def option(index: int, mcs: MCS, uses: int, snr_db: float) -> Option:
     plan = plan_blocks(mcs, uses)
     return Option(index, budget_bytes(plan.information), table().success(mcs, plan.lengths, snr_db))
@@ -125,7 +127,7 @@ def main() -> None:
     parser.add_argument("--coders", nargs="*", default=["bpg", "jpeg"])
     parser.add_argument("--frames", type=int, default=260, help="of each scheme and length; four times as many short ones")
     parser.add_argument("--blocks", type=int, default=1_000_000, help="of each scheme for its floor")
-    parser.add_argument("--trials", type=int, default=5, help="of each image where it is sent")
+    parser.add_argument("--trials", type=int, default=2, help="of each image where it is sent")
     parser.add_argument("--limit", type=int, help="images, to try the command out")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("-o", "--output", type=Path, default=Path("results/adaptation.json"))
