@@ -297,7 +297,7 @@ def test_trap_10_a_fixed_scheme_below_its_threshold_is_not_the_baseline():
     x = pictures(1, 96, 96)
     psnr, ok = {}, {}
     for name in ("jpeg-ldpc:mcs=16qam-3/4-n1944", "jpeg-ldpc", "jpeg-capacity"):
-        result = transmit(make_digital(name), "awgn", x, 5.0, ratio=1 / 6)
+        result = transmit(make_digital(name), "awgn", x, 5.0, ratio=1 / 16)
         assert result.image is not None
         assert result.reconstruction.ok is not None
         ok[name], psnr[name] = bool(result.reconstruction.ok), measured_psnr(x, result.image).item()

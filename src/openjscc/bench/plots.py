@@ -198,6 +198,11 @@ class _Drawing:
             "zorder": 3,
         }
 
+    @staticmethod
+    def _most_apart(curves: Sequence[Curve]) -> float:
+        apart = sorted(abs(y) for curve in curves for y, lost in zip(curve.y, curve.lost, strict=True) if lost <= MOST_LOST)
+        return max(MOST_APART, apart[3 * len(apart) // 4] if apart else 0.0)
+
     def _y_axes(self) -> None:
         """How far they reach: to what matters. Means beyond have a caret at the edge, and differences where that mattered."""
         for part in ("mean", "over"):
@@ -206,7 +211,7 @@ class _Drawing:
             if part == "mean":
                 kept += [anchor.value for found in self.anchors.values() for _, anchor in found] if kept else []
             elif self.chart.y == METRIC:
-                most = max(MOST_APART, sorted(map(abs, kept))[3 * len(kept) // 4] if kept else 0.0)
+                most = self._most_apart([curve for _, curve in some if not curve.bound])
                 kept = [min(most, max(-most, end)) for end in kept]
             low, high = min(kept, default=0.0), max(kept, default=0.0)
             margin = 0.06 * (high - low) or 0.5
