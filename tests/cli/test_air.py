@@ -558,7 +558,8 @@ def test_nobody_reads_the_stream(openjscc, photo: Path) -> None:
 
 def interrupted(folder: Path) -> Iterator[Path]:
     """What lies there after Ctrl-C in the middle of writing."""
-    process = start("tx", *["photo.png"] * 5000, "-o", "long.sigmf-meta", cwd=folder)
+    heard = {"preexec_fn": lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)}  # tests in the background ignore it
+    process = start("tx", *["photo.png"] * 5000, "-o", "long.sigmf-meta", cwd=folder, **heard)
     for _ in range(600):
         if any(path.stat().st_size for path in folder.glob(".long*")):
             break
