@@ -185,21 +185,23 @@ def adaptation(content: dict[str, Any]) -> str:
         lines.append(
             f"| {coder} | {ratio} | {len(ahead)} | {f'at {where} dB' if where else 'nowhere'} | {max(ahead.values()):.2f} dB |"
         )
-    lines += ["", "Sent, where a single scheme is expected to come closest or to be ahead:", ""]
-    lines += ["| source | CBR | SNR | default | lost | best single scheme | | lost | transmissions |", "|---" * 9 + "|"]
-    for row in content["sent"]:
-        ways = [f"{row[f'{way}_db']:.2f} dB | {100 * row[f'{way}_lost']:.1f} %" for way in ("default", "best")]
-        point = f"{row['coder']} | {row['ratio']} | {row['snr_db']:g} dB"
-        lines.append(f"| {point} | {ways[0]} | `{row['best']}` | {ways[1]} | {row['images'] * row['trials']} |")
+    if content["sent"]:
+        lines += ["", "Sent, where a single scheme is expected to come closest or to be ahead:", ""]
+        lines += ["| source | CBR | SNR | default | lost | best single scheme | | lost | transmissions |", "|---" * 9 + "|"]
+        for row in content["sent"]:
+            ways = [f"{row[f'{way}_db']:.2f} dB | {100 * row[f'{way}_lost']:.1f} %" for way in ("default", "best")]
+            point = f"{row['coder']} | {row['ratio']} | {row['snr_db']:g} dB"
+            lines.append(f"| {point} | {ways[0]} | `{row['best']}` | {ways[1]} | {row['images'] * row['trials']} |")
     lines += ["", "Each scheme of the ladder at the SNR at which the table says that 1 % of the frames is lost:", ""]
     lines += ["| channel uses of a frame | schemes | frames | lost | share |", "|---" * 5 + "|"]
     for uses, rows in groupby(content["frames"], key=lambda row: row["uses"]):
         found = list(rows)
         frames, lost = (sum(row[name] for row in found) for name in ("frames", "lost"))
         lines.append(f"| {uses:,} | {len(found)} | {frames:,} | {lost:,} | {100 * lost / frames:.2f} % |")
-    lines += ["", "Blocks of 1,000 information bits, 1.5 dB above that SNR:", ""]
-    lines += ["| scheme | SNR | blocks | lost |", "|---" * 4 + "|"]
-    lines += [f"| `{row['mcs']}` | {row['snr_db']:.2f} dB | {row['blocks']:,} | {row['lost']} |" for row in content["floor"]]
+    if content["floor"]:
+        lines += ["", "Blocks of 1,000 information bits, 1.5 dB above that SNR:", ""]
+        lines += ["| scheme | SNR | blocks | lost |", "|---" * 4 + "|"]
+        lines += [f"| `{row['mcs']}` | {row['snr_db']:.2f} dB | {row['blocks']:,} | {row['lost']} |" for row in content["floor"]]
     return "\n".join(lines)
 
 
