@@ -30,7 +30,7 @@ from openjscc.files import write_atomically
 TABLE = Path(__file__).resolve().parents[1] / "src" / "openjscc" / "digital" / "bler.json"
 LENGTHS = {True: (240, 480, 960), False: (192, 384, 768, 1536, 3072)}
 """Coded bits of the shorter blocks, of IEEE 802.11n and of 5G NR with a full length; full ones are measured too."""
-INFORMATION = (64, 160, 400, 1000, 2400)
+INFORMATION = (64, 160, 400, 1000, 2400, 5500, 7500)
 """Information bits of the blocks of the ladder; the largest are measured too."""
 STEP_DB = {True: 0.25, False: 0.125}
 """Between points, for blocks up to `SHORT` information bits and longer ones."""
@@ -87,7 +87,7 @@ def lengths(mcs: MCS) -> list[int]:
     if mcs.n is not None:
         return [*(n for n in LENGTHS[mcs.n == IEEE80211N_LENGTH] if n < mcs.n), mcs.n]
     bits = mcs.scheme.bits_per_symbol
-    return [int(k / mcs.rate) // bits * bits for k in (*INFORMATION, *reversed(NR_MOST)) if k <= largest_block(mcs.rate)]
+    return [int(k / mcs.rate) // bits * bits for k in sorted((*INFORMATION, *NR_MOST)) if k <= largest_block(mcs.rate)]
 
 
 def as_text(content: dict) -> str:

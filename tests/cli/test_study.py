@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
+import io
 import json
 import shutil
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -103,7 +106,7 @@ def test_a_study_is_written_down_and_goes_on(openjscc, small: Path) -> None:
     folder = Path("results/studies/small")
     first = written(folder)
     tables = {"gains.json", "differences.json", "paired.json"}
-    assert set(first) == {".gitignore", "small.md", "psnr.svg", "strip.png", "summary.json", *tables}
+    assert set(first) == {".gitignore", "small.md", "psnr.svg", "strip.png", "summary.json", "cells.zip", *tables}
     records = read_records(folder / "summary.json")
     assert len(records) == 2 * (2 * 2 + 1)
     assert json.loads(result.out)["records"] == [record.to_dict() for record in records]
@@ -150,7 +153,9 @@ def test_a_study_is_written_down_and_goes_on(openjscc, small: Path) -> None:
     assert written(folder) == first, "the same records give the same bytes"
 
     shutil.rmtree(folder / "pictures")
+    shutil.rmtree(folder / "cells")
     openjscc("study", small).assert_ok()
+    assert written(folder) == first, "the cells of the archive are not measured again"
     assert written(folder)["strip.png"] == first["strip.png"]
 
     quick = openjscc("study", small, "--limit", 2)
@@ -159,6 +164,34 @@ def test_a_study_is_written_down_and_goes_on(openjscc, small: Path) -> None:
     page = Path("quick/small.md").read_text()
     assert "A quick look at 2 pictures" in page
     assert "--limit 2" in page
+
+
+def test_the_archive_of_cells(openjscc, small: Path) -> None:
+    openjscc("study", small, "-o", "out").assert_ok()
+    archive = Path("out/cells.zip")
+    first = archive.read_bytes()
+    assert len(zipfile.ZipFile(archive).namelist()) == 5
+
+    shutil.rmtree("out/cells")
+    archive.write_bytes(b"no archive")
+    openjscc("study", small, "-o", "out").assert_error(4, "cells.zip is damaged")
+    archive.write_bytes(first[:-400])
+    openjscc("study", small, "-o", "out").assert_error(4, "cells.zip is damaged")
+
+    old = {}
+    with zipfile.ZipFile(io.BytesIO(first)) as before, zipfile.ZipFile(archive, "w") as after:
+        for name in before.namelist():
+            text = before.read(name).decode().replace('"account": 2', '"account": 1')
+            text = text[: text.rindex(', "sha256"')]
+            after.writestr(name, f'{text}, "sha256": "{hashlib.sha256(text.encode()).hexdigest()}"}}\n')
+            old[name] = text
+    assert all('"account": 1' in text for text in old.values())
+    again = openjscc("study", small, "-o", "out")
+    again.assert_ok()
+    assert "cells are there already" not in again.err, "cells of an earlier account are measured again"
+    assert zipfile.ZipFile(archive).read(next(iter(old))).decode().count('"account": 2') == old[next(iter(old))].count(
+        '"account"'
+    )
 
 
 def test_cells_are_measured_again(openjscc, small: Path) -> None:

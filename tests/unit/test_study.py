@@ -77,21 +77,21 @@ def small_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.mark.xfail(reason="JPEG takes 5,108 uses with the coded header: the study's ratio must fall when it is measured again")
 def test_segmentations_are_sent_in_the_papers_budget() -> None:
-    """5,000 channel uses, header included, for each system of the study at its size."""
+    """5,000 channel uses, header included, for each system of the study at its size; 5,200 under fading."""
     study = load_study("multitask-segmentation")
     assert study.data == "voc-224"
     x = torch.rand(1, 3, 224, 224, generator=torch.Generator().manual_seed(0))
-    ratios = {system: bench.ratio for bench in study.bench for system in bench.systems}
-    assert len(ratios) == 5
-    for name, ratio in ratios.items():
+    sent = [(system, bench.ratio, channel) for bench in study.bench for system in bench.systems for channel in bench.channel]
+    assert len(sent) == 8
+    for name, ratio, channel in sent:
         codec = load(name.removesuffix("+fcn")) if ratio else create(name, "photo").eval()
         task, asked = ("reconstruction", parse_ratio(ratio[0])) if ratio else ("segmentation", None)
         for snr_db in (0.0, 18.0):
             with torch.no_grad():
-                length = transmit(codec, "awgn", x, snr_db, ratio=asked, task=task).frame.length
-            assert 4500 < int(length) <= 5000, (name, snr_db)
+                length = transmit(codec, channel, x, snr_db, ratio=asked, task=task).frame.length
+            most = 5000 if channel == "awgn" else 5200  # a longer header, for all
+            assert most - 400 <= int(length) <= most, (name, channel, snr_db)
 
 
 @pytest.mark.parametrize("name", packaged_studies())

@@ -238,15 +238,17 @@ def run_plan(
 
 
 def _found(plan: Plan, cells: Sequence[Cell], folder: Path, files: Sequence[str]) -> dict[Cell, CellResult]:
-    """Those of the cells that need not be measured: of the same source coder, whose pictures of these names were kept."""
+    """Those of the cells that need not be measured: of this account and source coder, whose pictures of these names were kept."""
     from ..bench.grid import stored
     from ..bench.pictures import kept_files
+    from ..bench.records import ACCOUNT
 
     there = kept_files(folder / "pictures") if files else set()
     found: dict[Cell, CellResult] = {}
     for cell in cells:
         result = stored(folder, cell)
-        if result is None or any(record.tool != getattr(plan.codec(cell), "tool", None) for record in result.records):
+        now = (ACCOUNT, getattr(plan.codec(cell), "tool", None))
+        if result is None or any((record.account, record.tool) != now for record in result.records):
             continue
         if all(f"{cell.key}/{file}" in there for file in files):
             found[cell] = result

@@ -71,9 +71,9 @@ def study(
     """Measure, draw and write down a named figure of a paper.
 
     Writes DIR/NAME.md, its figures, DIR/summary.json (the records), DIR/gains.json (what systems save against one another),
-    DIR/differences.json (how much better they are), DIR/paired.json (how sure the differences in figures are) and DIR/cells (the
-    values of every picture). The same command again goes on where it was stopped, and writes the page anew. Under torchrun the
-    processes share the work.
+    DIR/differences.json (how much better they are), DIR/paired.json (how sure the differences in figures are), DIR/cells (the
+    values of every image) and DIR/cells.zip (the same in one file, to keep with the results). The same command again measures
+    only what is in neither, and writes the page anew. Under torchrun the processes share the work.
 
     --check measures some cells again and exits with 1 where a figure is not the recorded one: with the same seed it must be
     equal to 0.02 dB (0.002 where it is not in dB); of digital links over several trials, to the record's interval over noise.
@@ -153,6 +153,7 @@ def _measure(
     study: Study, name: str, folder: Path, data_dir: str | None, limit: int | None, looked_by: list[str], jobs: int | None,
     device: torch.device, as_json: bool,
 ) -> None:  # fmt: skip
+    from ..bench.archive import pack_cells, unpack_cells
     from ..bench.processes import Team
     from ..bench.study_differences import difference_table
     from ..bench.study_gains import gain_table
@@ -173,6 +174,7 @@ def _measure(
     rank = Team().rank
     if rank == 0:
         write_atomically(folder / ".gitignore", UNCOMMITTED.encode())
+        unpack_cells(folder, (cell for grid in plan.grids for cell in grid.plan.cells))
     for grid in plan.grids:
         some, complete = run_plan(grid.plan, grid.dataset, folder, jobs=jobs) if complete else ([], False)
         results += some
@@ -182,6 +184,8 @@ def _measure(
             some, complete = run_plan(grid.plan, grid.dataset, folder, jobs=jobs, keep=1)
             if failed := [result.error for result in some if result.error]:
                 raise UsageError(f"a picture of a strip could not be sent: {failed[0]}", "see the [[strip]] of the study")
+    if rank == 0:
+        pack_cells(folder, (cell for grid in plan.grids for cell in grid.plan.cells))
     if not complete:
         say("interrupted: the same command goes on from here")
         raise typer.Exit(INTERRUPTED)
