@@ -14,12 +14,12 @@ import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 
 from openjscc.bench import Record, read_records
-from openjscc.bench.chart import Chart
-from openjscc.bench.fingerprint import carried, fingerprint, rows_of
-from openjscc.bench.looks import write_figure
-from openjscc.bench.plots import draw
 from openjscc.digital.bler import table
 from openjscc.digital.mcs import parse_mcs
+from openjscc.report.chart import Chart
+from openjscc.report.charts import draw
+from openjscc.report.fingerprint import carried, fingerprint, rows_of
+from openjscc.report.style import write_figure
 
 NAMES = {
     "adjscc.photo": "ADJSCC",

@@ -16,12 +16,12 @@ from typing import Any
 
 import torch
 
-from openjscc.bench.markdown import table_row
 from openjscc.data.datasets import open_dataset
 from openjscc.files import write_atomically
 from openjscc.link import transmit
 from openjscc.models import configuration, create
 from openjscc.models.ganjscc import GANJSCC
+from openjscc.report.markdown import table_row
 from openjscc.training.checkpoint import load_checkpoint
 from openjscc.training.discriminator import PatchDiscriminator
 from openjscc.training.recipe import recipe_from_dict

@@ -10,8 +10,8 @@ from words import compared, title
 
 from openjscc.bench import Record, read_records
 from openjscc.bench.differences import Difference
-from openjscc.bench.study_differences import DifferenceTable
-from openjscc.bench.study_places import read_tables
+from openjscc.studies.comparisons import read_tables
+from openjscc.studies.differences import DifferenceTable
 
 
 class Measured:

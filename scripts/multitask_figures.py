@@ -9,9 +9,9 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from openjscc.bench.fingerprint import carried, fingerprint
-from openjscc.bench.labels import family
-from openjscc.bench.looks import DASHES, LOOKS, looks_of, matplotlib, settings, write_figure
+from openjscc.report.fingerprint import carried, fingerprint
+from openjscc.report.labels import family
+from openjscc.report.style import DASHES, LOOKS, looks_of, matplotlib, settings, write_figure
 
 BOTH, ALONE = 16 * 112**2, 8 * 112**2
 """Pixels of an update of MTGSC."""

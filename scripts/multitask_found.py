@@ -10,8 +10,8 @@ from measured import Measured
 from multitask_goals import CHAINS, RIVALS
 from words import amount, at, single, span, times
 
-from openjscc.bench.study_gains import GainTable
-from openjscc.bench.study_places import read_tables
+from openjscc.studies.comparisons import read_tables
+from openjscc.studies.gains import GainTable
 
 FADING = "rayleigh:block"
 LEARNED = {name: RIVALS[name] for name in ("adjscc", "witt", "deepjscc")}

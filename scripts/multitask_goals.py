@@ -7,9 +7,9 @@ from pathlib import Path
 
 from openjscc.bench import Record, read_records
 from openjscc.bench.differences import Difference
-from openjscc.bench.markdown import table_row
-from openjscc.bench.study_differences import DifferenceTable
-from openjscc.bench.study_places import read_tables
+from openjscc.report.markdown import table_row
+from openjscc.studies.comparisons import read_tables
+from openjscc.studies.differences import DifferenceTable
 
 RIVALS = {
     "adjscc": "ADJSCC",

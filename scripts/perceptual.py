@@ -37,9 +37,6 @@ from marked import fill
 from study_pages import study_sections
 
 from openjscc.bench import Record, Sweep, evaluate
-from openjscc.bench.fingerprint import carried, exif_with, fingerprint
-from openjscc.bench.layout import metric_name
-from openjscc.bench.markdown import table_row
 from openjscc.bench.packing import pack, unpack
 from openjscc.bench.provenance import device_name
 from openjscc.data.datasets import open_dataset
@@ -48,6 +45,9 @@ from openjscc.files import write_atomically
 from openjscc.link import transmit
 from openjscc.metrics import METRICS
 from openjscc.models import LearnedCodec, create
+from openjscc.report.fingerprint import carried, exif_with, fingerprint
+from openjscc.report.layout import metric_name
+from openjscc.report.markdown import table_row
 from openjscc.training.checkpoint import CHECKPOINT, load_checkpoint
 from openjscc.training.loop import RunOptions, train
 from openjscc.training.recipe import Recipe, load_recipe

@@ -13,8 +13,8 @@ mpl.use("Agg")
 import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 
-from openjscc.bench.fingerprint import carried, fingerprint
-from openjscc.bench.looks import COLOURS, write_figure
+from openjscc.report.fingerprint import carried, fingerprint
+from openjscc.report.style import COLOURS, write_figure
 
 TERMS = {
     "generator": "generative loss of the codec",

@@ -9,9 +9,9 @@ from perceptual_headline import factor
 from words import amount, at, compared, saved, side, single, title, where
 
 from openjscc.bench.gains import Gain
-from openjscc.bench.markdown import table_row
-from openjscc.bench.study_gains import GainTable
-from openjscc.bench.study_places import read_tables
+from openjscc.report.markdown import table_row
+from openjscc.studies.comparisons import read_tables
+from openjscc.studies.gains import GainTable
 
 OURS, BPG, FIXED = "ganjscc", "bpg-ldpc", "bpg-ldpc:mcs=16qam-2/3-n6144"
 NAMES = {"deepjscc": "Deep JSCC", "adjscc": "ADJSCC", BPG: "BPG+LDPC"}

@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from openjscc.bench.gains import Gain
-from openjscc.bench.layout import metric_name
-from openjscc.bench.markdown import table_row
-from openjscc.bench.study_gains import GainTable
-from openjscc.bench.study_places import read_tables
+from openjscc.report.layout import metric_name
+from openjscc.report.markdown import table_row
+from openjscc.studies.comparisons import read_tables
+from openjscc.studies.gains import GainTable
 
 STUDIES = {"perceptual-cbr": "Kodak", "perceptual-cbr-div2k": "DIV2K crops"}
 METRICS = ("dists", "lpips_vgg", "lpips")

@@ -16,12 +16,12 @@ import torch
 
 from openjscc import make_channel, read_image, transmit
 from openjscc.bench import Record, read_records
-from openjscc.bench.fingerprint import carried, exif_with, fingerprint
 from openjscc.codec import LOST_GREY
 from openjscc.data.bundled import sample_photo
 from openjscc.data.sheets import side_by_side, stamped
 from openjscc.metrics import psnr
 from openjscc.models import read_info, weight_files
+from openjscc.report.fingerprint import carried, exif_with, fingerprint
 from openjscc.systems import load
 
 ROOT = Path(__file__).resolve().parents[1]

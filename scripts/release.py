@@ -20,8 +20,8 @@ from pathlib import Path
 from typing import Any
 
 from openjscc.bench import Record, Sweep, evaluate
-from openjscc.bench.perception import DEFAULT_METRICS, RECONSTRUCTION, SEGMENTATION, open_networks
 from openjscc.bench.records import ACCOUNT, FIRST_ACCOUNT, write_records
+from openjscc.bench.task_metrics import DEFAULT_METRICS, RECONSTRUCTION, SEGMENTATION, open_networks
 from openjscc.codec import adapts_rate, ratios_for
 from openjscc.data.datasets import PictureDataset, open_dataset
 from openjscc.models import WeightInfo, configuration, create, export, load

@@ -34,15 +34,15 @@ from openjscc.bench import Record, Sweep, evaluate
 from openjscc.bench.packing import pack, unpack
 from openjscc.bench.provenance import commit, device_name, versions
 from openjscc.bench.statistics import half_width_95
-from openjscc.bench.study import load_study
-from openjscc.bench.study_differences import DifferenceTable
-from openjscc.bench.study_differences_page import difference_page
-from openjscc.bench.study_places import read_tables
 from openjscc.codec import Codec
 from openjscc.composite import CompositeCodec
 from openjscc.data.datasets import open_dataset
 from openjscc.link import transmit
 from openjscc.models import LearnedCodec, load
+from openjscc.studies.comparisons import read_tables
+from openjscc.studies.differences import DifferenceTable
+from openjscc.studies.differences_page import difference_page
+from openjscc.studies.spec import load_study
 from openjscc.tasks import TaskNetwork, load_task_network
 from openjscc.tasks.semantics import semantic_weights
 from openjscc.training.loop import RunOptions, train

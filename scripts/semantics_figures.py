@@ -11,8 +11,8 @@ mpl.use("Agg")
 import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 
-from openjscc.bench.fingerprint import carried, fingerprint
-from openjscc.bench.looks import COLOURS, MARKERS, write_figure
+from openjscc.report.fingerprint import carried, fingerprint
+from openjscc.report.style import COLOURS, MARKERS, write_figure
 from openjscc.units import format_ratio
 
 PLAIN = "MSE (AR-JSCC)"

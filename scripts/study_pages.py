@@ -6,14 +6,14 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
-from openjscc.bench.study import load_study
-from openjscc.bench.study_differences import DifferenceTable
-from openjscc.bench.study_differences_page import INTRODUCTION as DIFFERENCES
-from openjscc.bench.study_differences_page import difference_page
-from openjscc.bench.study_gains import GainTable
-from openjscc.bench.study_gains_page import INTRODUCTION as GAINS
-from openjscc.bench.study_gains_page import gain_page
-from openjscc.bench.study_places import read_tables
+from openjscc.studies.comparisons import read_tables
+from openjscc.studies.differences import DifferenceTable
+from openjscc.studies.differences_page import INTRODUCTION as DIFFERENCES
+from openjscc.studies.differences_page import difference_page
+from openjscc.studies.gains import GainTable
+from openjscc.studies.gains_page import INTRODUCTION as GAINS
+from openjscc.studies.gains_page import gain_page
+from openjscc.studies.spec import load_study
 
 
 def study_sections(names: Iterable[str], studies: Path, page: Path, *, metrics: Iterable[str], figures: Iterable[str]) -> str:

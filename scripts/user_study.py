@@ -21,11 +21,11 @@ from typing import Any
 import numpy as np
 from marked import fill
 
-from openjscc.bench.answers import read_answers
-from openjscc.bench.markdown import table_row
-from openjscc.bench.preference import Preferences, analyse
-from openjscc.bench.questionnaire import KEY_FORMAT, VERSION, Key, KeyPair, Sent
 from openjscc.files import write_atomically
+from openjscc.report.markdown import table_row
+from openjscc.survey.analysis import Preferences, analyse
+from openjscc.survey.answers import read_answers
+from openjscc.survey.questionnaire import KEY_FORMAT, VERSION, Key, KeyPair, Sent
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS, PAGE = ROOT / "results" / "user-study-coverage.json", ROOT / "docs" / "user-study.md"

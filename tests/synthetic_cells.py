@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from openjscc.bench.grid import Cell, CellResult, Precision
-from openjscc.bench.points import Measured
+from openjscc.bench.cells import Cell, CellResult, Precision
+from openjscc.bench.measure import Measured
 from openjscc.bench.records import Record
 
 

@@ -23,10 +23,10 @@ import pytest
 from far_device import FAR, far_device
 from openjscc import metrics
 from openjscc.bench import read_records
-from openjscc.bench.grid import Cell, Precision, _wanted, measure_cell, plan_cells
+from openjscc.bench.cells import Cell, Precision, _wanted, measure_cell, plan_cells
+from openjscc.bench.kept import add_kept, read_kept
+from openjscc.bench.measure import Measured
 from openjscc.bench.packing import unpack
-from openjscc.bench.pictures import add_kept, read_kept
-from openjscc.bench.points import Measured
 from openjscc.bench.statistics import half_width_95
 from openjscc.cli.console import progress
 from openjscc.data.datasets import open_dataset
@@ -126,7 +126,7 @@ def test_what_is_there_is_not_measured_again(openjscc, pictures: Path) -> None:
 
 
 def test_ctrl_c_keeps_the_cells_that_are_through(openjscc, pictures: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from openjscc.bench import grid
+    from openjscc.bench import cells as grid
 
     arguments = ["bench", "--data", pictures, "--snr", "0:8:2", "--metrics", "psnr"]
     openjscc(*arguments, "-o", "whole").assert_ok()
@@ -170,7 +170,7 @@ def test_a_killed_run_goes_on(openjscc, pictures: Path, tiny_weights: Path) -> N
 
 
 def test_an_error_in_one_cell_is_a_record(openjscc, pictures: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from openjscc.bench import grid
+    from openjscc.bench import cells as grid
 
     real = grid.measure
 
@@ -376,7 +376,7 @@ def test_pictures_are_kept_with_their_cells(openjscc, tmp_path: Path, make_pictu
 
 def test_a_cell_is_noted_after_its_pictures(openjscc, pictures: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A run that is killed between the two measures the cell again."""
-    from openjscc.bench import grid
+    from openjscc.bench import cells as grid
 
     def killed(*positional, **named):
         raise KeyboardInterrupt
@@ -467,7 +467,7 @@ def test_a_kept_image_that_is_another_one_now_is_noticed(openjscc, pictures: Pat
 
 def test_two_commands_in_one_folder_share_the_cells(openjscc, pictures: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """While this one is at work, another one holds the first cell and finishes it, and has measured the third."""
-    from openjscc.bench import grid
+    from openjscc.bench import cells as grid
 
     arguments = ["bench", "--data", pictures, "--snr", "1,4,7", "--metrics", "psnr", "--keep", 1]
     openjscc(*arguments, "-o", "whole").assert_ok()

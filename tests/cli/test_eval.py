@@ -18,14 +18,14 @@ from PIL import Image
 from helpers import PixelCodec
 from openjscc import load, transmit
 from openjscc.bench import Interrupted, Record, Sweep, evaluate, read_records, summarise, write_records
-from openjscc.bench.grid import Precision, plan_cells
-from openjscc.bench.layout import arrange
+from openjscc.bench.cells import Precision, plan_cells
+from openjscc.bench.measure import measure
 from openjscc.bench.packing import unpack
-from openjscc.bench.points import measure
 from openjscc.bench.statistics import share_half_width_95, student_t_975
 from openjscc.data.datasets import open_dataset
 from openjscc.errors import IntegrityError, UsageError
 from openjscc.models import create
+from openjscc.report.layout import arrange
 
 KEYS = [
     "system", "weight", "metric", "channel", "snr_db", "ratio", "mean", "std", "ci95", "images", "trials", "bandwidth_ratio",
@@ -264,7 +264,7 @@ def test_an_interruption_keeps_what_is_through(openjscc, pictures: Path, monkeyp
             raise KeyboardInterrupt
         return deliver(*arguments, **options)
 
-    monkeypatch.setattr("openjscc.bench.points.deliver", interrupted)
+    monkeypatch.setattr("openjscc.bench.measure.deliver", interrupted)
     result = openjscc("eval", "--data", pictures, "--snr", "0,10", "--metrics", "psnr", "--json", "-o", "part.json")
     assert result.code == 130
     records = json.loads(result.out)
@@ -278,7 +278,7 @@ def test_an_interruption_before_the_first_figure_leaves_old_results(openjscc, pi
         raise KeyboardInterrupt
 
     Path("old.json").write_text("mine")
-    monkeypatch.setattr("openjscc.bench.points.deliver", interrupted)
+    monkeypatch.setattr("openjscc.bench.measure.deliver", interrupted)
     result = openjscc("eval", "--data", pictures, "--metrics", "psnr", "-o", "old.json", "-f")
     assert result.code == 130
     assert "written" not in result.err

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from openjscc.bench.pictures import read_kept
-from openjscc.bench.strips import strip
+from openjscc.bench.kept import read_kept
 from openjscc.classes import VOC, voc_palette
 from openjscc.data.images import read_indices
+from openjscc.report.strips import strip
 from voc_data import voc_folder
 
 STUDY = """
@@ -99,7 +99,7 @@ def said(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         captions.extend(caption for caption, _ in cells)
         return Image.new("RGB", (1, 1))
 
-    monkeypatch.setattr("openjscc.bench.strips.side_by_side", noted)
+    monkeypatch.setattr("openjscc.report.strips.side_by_side", noted)
     return captions
 
 

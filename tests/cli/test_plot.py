@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from openjscc.bench import Record, write_records
-from openjscc.bench.pictures import KeptPicture, add_kept
+from openjscc.bench.kept import KeptPicture, add_kept
 from openjscc.data.images import write_png
 
 PLAIN = Record("adjscc", "adjscc.photo", "psnr", "awgn", 0.0, 1 / 16, 30.0, 1.0, 0.5, 24, 1, 0.0626, 1, 1.0, "kodak", 0)

@@ -14,12 +14,12 @@ import pytest
 
 from openjscc.bench import read_records
 from openjscc.bench.packing import unpack
-from openjscc.bench.study_differences import DifferenceTable
-from openjscc.bench.study_differences_page import difference_page
-from openjscc.bench.study_gains import GainTable
-from openjscc.bench.study_gains_page import gain_page
-from openjscc.bench.study_places import read_bands, read_tables
 from openjscc.errors import MissingError
+from openjscc.studies.comparisons import read_bands, read_tables
+from openjscc.studies.differences import DifferenceTable
+from openjscc.studies.differences_page import difference_page
+from openjscc.studies.gains import GainTable
+from openjscc.studies.gains_page import gain_page
 
 DIGITAL = "jpeg-ldpc:mcs=qpsk-1/2-n1944"
 LABELS = {"adjscc": "ADJSCC", DIGITAL: "JPEG+LDPC, QPSK 1/2 (n1944)"}
@@ -273,7 +273,7 @@ def test_a_metric_without_weights_is_left_out(openjscc, small: Path, monkeypatch
 
 
 def test_ctrl_c_keeps_what_is_there(openjscc, small: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from openjscc.bench import grid
+    from openjscc.bench import cells as grid
 
     real, calls = grid.measure_cell, []
 
@@ -294,7 +294,7 @@ def test_ctrl_c_keeps_what_is_there(openjscc, small: Path, monkeypatch: pytest.M
 
 
 def test_a_cell_that_fails_is_on_the_page(openjscc, small: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from openjscc.bench import grid
+    from openjscc.bench import cells as grid
 
     real = grid.measure
 

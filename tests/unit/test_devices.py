@@ -12,7 +12,7 @@ import torch
 
 from far_device import FAR, Far, far_device
 from openjscc import metrics
-from openjscc.bench.points import computed_on
+from openjscc.bench.measure import computed_on
 from openjscc.bench.records import Record
 from openjscc.bench.sweep import Sweep, evaluate
 from openjscc.codec import Codec, Received, Reconstruction, device_of
@@ -143,7 +143,7 @@ def test_codec_and_network_may_be_apart(digital: bool, make_codec) -> None:
 
 
 def _segmented(codec: Codec, masks: torch.Tensor) -> dict:
-    from openjscc.bench.points import Point, measure
+    from openjscc.bench.measure import Point, measure
 
     x = torch.stack([PICTURES[index] for index in range(3)]).float() / 255
     found = measure(codec, x, Point("awgn", 1 / 6, 10.0), ("miou",), trials=range(1), seed=0, masks=masks)

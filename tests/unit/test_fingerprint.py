@@ -10,12 +10,12 @@ import pytest
 from PIL import Image
 
 from openjscc.bench import Record
-from openjscc.bench.anchors import Anchor
-from openjscc.bench.chart import Chart
-from openjscc.bench.fingerprint import carried, exif_with, fingerprint, rows_of
-from openjscc.bench.looks import write_figure
-from openjscc.bench.plots import draw
 from openjscc.errors import IntegrityError, UsageError
+from openjscc.report.anchors import Anchor
+from openjscc.report.chart import Chart
+from openjscc.report.charts import draw
+from openjscc.report.fingerprint import carried, exif_with, fingerprint, rows_of
+from openjscc.report.style import write_figure
 
 PLAIN = Record("a", "a", "psnr", "awgn", 0.0, 1 / 16, 30.0, 1.0, 0.5, 24, 1, 0.0626, 1, 1.0, "kodak", 0)
 RECORDS = [dataclasses.replace(PLAIN, snr_db=snr, mean=mean) for snr, mean in ((0.0, 30.0), (10.0, None))]

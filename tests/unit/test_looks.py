@@ -7,10 +7,10 @@ import itertools
 import numpy as np
 import pytest
 
-from openjscc.bench.labels import SYSTEM_NAMES, family, system_name
-from openjscc.bench.looks import COLOURS, MARKERS, OTHERS, SYSTEMS, looks_of
 from openjscc.digital import DIGITAL_SYSTEMS
 from openjscc.models import ARCHITECTURES
+from openjscc.report.labels import SYSTEM_NAMES, family, system_name
+from openjscc.report.style import COLOURS, MARKERS, OTHERS, SYSTEMS, looks_of
 
 VISION = {
     "all cones": np.eye(3),

@@ -10,9 +10,9 @@ import pytest
 
 from openjscc.bench import Record, write_records
 from openjscc.bench.differences import Difference
-from openjscc.bench.study_differences import DifferenceRow, DifferenceTable
-from openjscc.bench.study_places import Place, write_tables
-from openjscc.bench.study_sections import DifferenceSection
+from openjscc.studies.comparisons import Place, write_tables
+from openjscc.studies.differences import DifferenceRow, DifferenceTable
+from openjscc.studies.sections import DifferenceSection
 
 ROOT = Path(__file__).resolve().parents[2]
 SNRS = (0.0, 12.0, 18.0)

@@ -16,10 +16,10 @@ from openjscc.bench import read_records, write_records
 from openjscc.bench.differences import Difference
 from openjscc.bench.gains import Gain
 from openjscc.bench.packing import unpack
-from openjscc.bench.study_differences import DifferenceTable
-from openjscc.bench.study_places import read_tables, write_tables
 from openjscc.composite import CompositeCodec
 from openjscc.models import read_info
+from openjscc.studies.comparisons import read_tables, write_tables
+from openjscc.studies.differences import DifferenceTable
 from openjscc.systems import load
 from openjscc.weightfile import SUFFIX
 

@@ -22,8 +22,8 @@ DATA = (
     "data/samples/*",
     "tasks/*.toml",
     "training/recipes/*.toml",
-    "bench/anchors.csv",
-    "bench/studies/*.toml",
+    "report/anchors.csv",
+    "studies/packaged/*.toml",
 )
 
 pytestmark = pytest.mark.skipif(not (ROOT / "pyproject.toml").is_file(), reason="needs the source tree")

@@ -9,14 +9,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from openjscc.bench.chart import Chart
 from openjscc.bench.differences import difference
-from openjscc.bench.fingerprint import rows_of
-from openjscc.bench.layout import arrange
-from openjscc.bench.paired import Paired, differences, paired, reference
 from openjscc.bench.records import Record
-from openjscc.bench.study_places import read_bands, write_tables
 from openjscc.errors import UsageError
+from openjscc.report.chart import Chart
+from openjscc.report.fingerprint import rows_of
+from openjscc.report.layout import arrange
+from openjscc.report.paired import Paired, differences, paired, reference
+from openjscc.studies.comparisons import read_bands, write_tables
 from synthetic_cells import result
 
 PLAIN = Record("a", "a", "psnr", "awgn", 0.0, 1 / 16, 30.0, 1.0, 0.5, 24, 1, 0.0626, 1, 1.0, "kodak", 0)
@@ -43,7 +43,7 @@ BANDS = [
 @pytest.fixture
 def draw():
     pytest.importorskip("matplotlib")
-    from openjscc.bench.plots import draw
+    from openjscc.report.charts import draw
 
     return lambda records, bands=(), **options: draw(records, Chart(**options), (), bands)[0]
 

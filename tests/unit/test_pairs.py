@@ -10,8 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from openjscc.bench.pairs import design
-from openjscc.bench.questionnaire import (
+from openjscc.errors import UsageError
+from openjscc.studies.spec import packaged_studies
+from openjscc.survey.make import design
+from openjscc.survey.questionnaire import (
     KEY_FORMAT,
     MANIFEST_FORMAT,
     VERSION,
@@ -23,8 +25,6 @@ from openjscc.bench.questionnaire import (
     packaged_questionnaires,
     read_made,
 )
-from openjscc.bench.study import packaged_studies
-from openjscc.errors import UsageError
 
 KODAK = [(512, 768)] * 17 + [(768, 512)] * 7
 SECTION = PairsSection("ganjscc", "bpg-ldpc", ("1/48", "1/24"), (0.029, 0.0365, 0.046, 0.058), "Which?")
@@ -107,9 +107,9 @@ def test_settings_that_cannot_be_used(change: dict, words: str) -> None:
 
 def test_the_documented_fields_are_those_of_the_files() -> None:
     """docs/user-study.md names every field of manifest, key and record."""
-    from openjscc.bench.answers import COLUMNS
-    from openjscc.bench.preference import FORMAT, Crossing, Preference, Preferences
-    from openjscc.bench.questionnaire import KeyPair, Pair, PictureFile, Sent
+    from openjscc.survey.analysis import FORMAT, Crossing, Preference, Preferences
+    from openjscc.survey.answers import COLUMNS
+    from openjscc.survey.questionnaire import KeyPair, Pair, PictureFile, Sent
 
     text = (Path(__file__).resolve().parents[2] / "docs" / "user-study.md").read_text("utf-8")
     for cls in (Manifest, Pair, PictureFile, Key, KeyPair, Sent, Preferences, Preference, Crossing):

@@ -12,11 +12,11 @@ import pytest
 import torch
 
 from openjscc.bench.records import Record
-from openjscc.bench.study import load_study
-from openjscc.bench.study_gains import GainTable
-from openjscc.bench.study_places import write_tables
 from openjscc.link import transmit
 from openjscc.models import create
+from openjscc.studies.comparisons import write_tables
+from openjscc.studies.gains import GainTable
+from openjscc.studies.spec import load_study
 from openjscc.training.loop import learning_rate
 from openjscc.training.recipe import load_recipe
 

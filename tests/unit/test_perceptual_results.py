@@ -13,10 +13,10 @@ from openjscc.bench import read_records, write_records
 from openjscc.bench.differences import Difference
 from openjscc.bench.gains import Gain
 from openjscc.bench.packing import unpack
-from openjscc.bench.study_differences import DifferenceTable
-from openjscc.bench.study_gains import GainTable
-from openjscc.bench.study_places import read_tables, write_tables
 from openjscc.models import read_info
+from openjscc.studies.comparisons import read_tables, write_tables
+from openjscc.studies.differences import DifferenceTable
+from openjscc.studies.gains import GainTable
 
 ROOT = Path(__file__).resolve().parents[2]
 STUDIES = ROOT / "results" / "studies"

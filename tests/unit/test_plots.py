@@ -13,15 +13,15 @@ import torch
 from PIL import Image
 
 from openjscc.bench import Record, read_records, write_records
-from openjscc.bench.anchors import IMAGES, Anchor, of_other_images, read_anchors
-from openjscc.bench.labels import log_ticks, short_number
-from openjscc.bench.layout import arrange, grid, metric_label
-from openjscc.bench.pictures import KeptPicture, add_kept, read_kept
-from openjscc.bench.selection import load_records, parse_where, select
-from openjscc.bench.strips import parse_crop, strip, strip_of_several
+from openjscc.bench.kept import KeptPicture, add_kept, read_kept
 from openjscc.data.images import write_png
 from openjscc.errors import IntegrityError, MissingError, UsageError
 from openjscc.metrics import METRICS
+from openjscc.report.anchors import IMAGES, Anchor, of_other_images, read_anchors
+from openjscc.report.columns import load_records, parse_where, select
+from openjscc.report.labels import log_ticks, short_number
+from openjscc.report.layout import arrange, grid, metric_label
+from openjscc.report.strips import parse_crop, strip, strip_of_several
 
 ROOT = Path(__file__).resolve().parents[2]
 PLAIN = Record("adjscc", "adjscc.photo", "psnr", "awgn", 0.0, 1 / 16, 30.0, 1.0, 0.5, 24, 1, 0.0626, 1, 1.0, "kodak", 0)
@@ -35,8 +35,8 @@ def records_of(system: str = "adjscc", snrs: Iterable[float] = (0.0, 10.0, 20.0)
 @pytest.fixture
 def draw():
     pytest.importorskip("matplotlib")
-    from openjscc.bench.chart import Chart
-    from openjscc.bench.plots import draw
+    from openjscc.report.chart import Chart
+    from openjscc.report.charts import draw
 
     return lambda records, anchors=(), bands=(), **options: draw(records, Chart(**options), anchors, bands)
 
@@ -243,7 +243,7 @@ def test_a_band_of_a_share_stays_within_0_and_1(draw) -> None:
 
 
 def test_no_bands_of_few_pictures(draw) -> None:
-    from openjscc.bench.chart import Chart, without_wide_bands
+    from openjscc.report.chart import Chart, without_wide_bands
 
     few, enough = records_of(images=7), records_of(images=8)
     assert without_wide_bands(Chart(), few).interval == "none"
@@ -291,7 +291,7 @@ def test_paper_is_a_column_wide(draw) -> None:
 
 
 def test_files_are_the_same_every_time(draw, tmp_path: Path) -> None:
-    from openjscc.bench.looks import write_figure
+    from openjscc.report.style import write_figure
 
     for suffix in (".svg", ".pdf"):
         files = [tmp_path / f"{number}{suffix}" for number in range(2)]
@@ -388,7 +388,7 @@ def test_the_anchors_images_are_those_of_the_results() -> None:
 
 
 def test_published_anchors() -> None:
-    anchors = read_anchors(ROOT / "src" / "openjscc" / "bench" / "anchors.csv")
+    anchors = read_anchors(ROOT / "src" / "openjscc" / "report" / "anchors.csv")
     assert len(anchors) > 50
     first = anchors[0]
     assert (first.system, first.ratio, first.value, first.error) == ("SwinJSCC SA&RA base (one model)", 1 / 48, 26.43, 0.0)
@@ -460,7 +460,7 @@ def test_strips(tmp_path: Path) -> None:
 
 
 def test_captions_of_strips_are_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from openjscc.bench import strips
+    from openjscc.report import strips
 
     add_kept(tmp_path, [keep(tmp_path, "a", 1), keep(tmp_path, "b", 1, ok=False)])
     shown: list[tuple[str, torch.Tensor]] = []
@@ -471,7 +471,7 @@ def test_captions_of_strips_are_names(tmp_path: Path, monkeypatch: pytest.Monkey
 
 
 def test_several_pictures_are_columns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from openjscc.bench import strips
+    from openjscc.report import strips
 
     kept = []
     for picture in ("one", "two"):
@@ -516,7 +516,7 @@ def test_several_pictures_are_columns(tmp_path: Path, monkeypatch: pytest.Monkey
 
 
 def test_systems_at_ratios_of_their_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from openjscc.bench import strips
+    from openjscc.report import strips
 
     kept = [
         keep(tmp_path, "a", 1, ratio=1 / 48, bandwidth_ratio=0.0210),

@@ -10,12 +10,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from openjscc.bench.answers import read_answers
-from openjscc.bench.fingerprint import carried
-from openjscc.bench.preference import Crossing, analyse, crossings, read_preferences, write_preferences
-from openjscc.bench.preference_page import FIGURE, draw_preferences, figure_rows, labels, write_page
-from openjscc.bench.questionnaire import MANIFEST_FORMAT, VERSION, Manifest, load_questionnaire
 from openjscc.errors import IntegrityError, UsageError
+from openjscc.report.fingerprint import carried
+from openjscc.survey.analysis import Crossing, analyse, crossings, read_preferences, write_preferences
+from openjscc.survey.answers import read_answers
+from openjscc.survey.page import FIGURE, draw_preferences, figure_rows, labels, write_page
+from openjscc.survey.questionnaire import MANIFEST_FORMAT, VERSION, Manifest, load_questionnaire
 
 SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
 sys.path.insert(0, str(SCRIPTS))

@@ -9,15 +9,15 @@ import numpy as np
 import pytest
 import torch
 
+from openjscc.bench.cells import CellResult
 from openjscc.bench.differences import difference_between
-from openjscc.bench.grid import CellResult
-from openjscc.bench.points import Measured
+from openjscc.bench.measure import Measured
 from openjscc.bench.statistics import RESAMPLES, between_95, half_width_95, resampled
-from openjscc.bench.study_differences import difference_table
-from openjscc.bench.study_differences_page import difference_page
-from openjscc.bench.study_sections import DifferenceSection, GainSection
 from openjscc.errors import UsageError
 from openjscc.metrics.task import confusion_entries, miou, pixel_accuracy
+from openjscc.studies.differences import difference_table
+from openjscc.studies.differences_page import difference_page
+from openjscc.studies.sections import DifferenceSection, GainSection
 from synthetic_cells import result
 
 PICTURES, PIXELS = 60, 400

@@ -179,8 +179,8 @@ def test_drawing_again_gives_the_same_file(tmp_path: Path, monkeypatch: pytest.M
 
 
 def test_pages_of_studies_show_their_records() -> None:
-    from openjscc.bench.study import load_study
-    from openjscc.bench.study_page import stale_parts
+    from openjscc.studies.page import stale_parts
+    from openjscc.studies.spec import load_study
 
     for summary in (ROOT / "results").glob("studies/*/summary.json"):
         name = summary.parent.name

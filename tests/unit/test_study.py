@@ -11,12 +11,6 @@ import pytest
 import torch
 
 from openjscc import tasks
-from openjscc.bench.anchors import read_anchors
-from openjscc.bench.study import load_study, packaged_studies, published_points, with_networks
-from openjscc.bench.study_page import _duration
-from openjscc.bench.study_plan import plan_study, several_pictures
-from openjscc.bench.study_sections import BenchSection
-from openjscc.bench.study_shown import HeatmapSection, StripSection
 from openjscc.data.datasets import PictureDataset
 from openjscc.errors import MissingError, UsageError
 from openjscc.link import transmit
@@ -24,6 +18,12 @@ from openjscc.models import create, export
 from openjscc.models.deeplab_jscc import DeepLabConfig
 from openjscc.models.mtgsc import MTGSCConfig
 from openjscc.models.witt import PHOTO
+from openjscc.report.anchors import read_anchors
+from openjscc.studies.page import _duration
+from openjscc.studies.plan import plan_study, several_pictures
+from openjscc.studies.sections import BenchSection
+from openjscc.studies.shown import HeatmapSection, StripSection
+from openjscc.studies.spec import load_study, packaged_studies, published_points, with_networks
 from openjscc.systems import load
 from openjscc.tasks.fcn import FCNConfig
 from openjscc.units import parse_ratio
@@ -96,7 +96,8 @@ def test_segmentations_are_sent_in_the_papers_budget() -> None:
 
 @pytest.mark.parametrize("name", packaged_studies())
 def test_packaged_studies_load_and_plan(name: str, data: Path, small_weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from openjscc.bench import grid, sweep
+    from openjscc.bench import cells as grid
+    from openjscc.bench import sweep
 
     for module in (grid, sweep):
         monkeypatch.setattr(module, "check_metrics", lambda names: None)
@@ -177,7 +178,8 @@ def test_pictures_of_strips_and_heat_maps() -> None:
 
 
 def test_a_study_says_which_weight_is_missing(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from openjscc.bench import grid, sweep
+    from openjscc.bench import cells as grid
+    from openjscc.bench import sweep
 
     for module in (grid, sweep):
         monkeypatch.setattr(module, "check_metrics", lambda names: None)

@@ -9,14 +9,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from openjscc.bench.cells import CellResult
 from openjscc.bench.differences import difference
-from openjscc.bench.grid import CellResult
 from openjscc.bench.records import Record
-from openjscc.bench.study_differences import DifferenceTable, check_difference, difference_table
-from openjscc.bench.study_differences_page import difference_page
-from openjscc.bench.study_places import read_tables, write_tables
-from openjscc.bench.study_sections import DifferenceSection
 from openjscc.errors import UsageError
+from openjscc.studies.comparisons import read_tables, write_tables
+from openjscc.studies.differences import DifferenceTable, check_difference, difference_table
+from openjscc.studies.differences_page import difference_page
+from openjscc.studies.sections import DifferenceSection
 from synthetic_cells import result
 
 RNG = np.random.default_rng(0)

@@ -11,14 +11,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from openjscc.bench.grid import CellResult
+from openjscc.bench.cells import CellResult
 from openjscc.bench.packing import unpack
 from openjscc.bench.records import Record
-from openjscc.bench.study_gains import GainTable, check_gain, gain_table
-from openjscc.bench.study_gains_page import gain_page
-from openjscc.bench.study_places import read_tables, write_tables
-from openjscc.bench.study_sections import GainSection
 from openjscc.errors import IntegrityError, UsageError
+from openjscc.studies.comparisons import read_tables, write_tables
+from openjscc.studies.gains import GainTable, check_gain, gain_table
+from openjscc.studies.gains_page import gain_page
+from openjscc.studies.sections import GainSection
 from synthetic_cells import result
 
 SNR = (0.0, 2.0, 4.0, 6.0, 8.0)

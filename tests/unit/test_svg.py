@@ -2,7 +2,7 @@
 
 import re
 
-from openjscc.bench.svg import shorter
+from openjscc.report.svg import shorter
 
 HEAD = '<svg viewBox="0 0 515.519997 344.68"><style type="text/css">*{stroke-linejoin: round}</style>\n'
 

@@ -1,6 +1,11 @@
-"""Systems measured on data sets: a sweep gives records, records are what tables and figures are made of."""
+"""Systems measured on data sets.
 
-from .points import nominal_ratio
+Start with `measure.measure`, which sends images at one point. `sweep.evaluate` measures a few points (``openjscc eval``), `cells`
+a grid whose cells are stored and resumed (``openjscc bench``), `archive` keeps the cells of a study in one file. `records` is
+what both give: one line a figure. `statistics`, `gains`, `differences` and `bjontegaard` compare them; `verify` measures again.
+"""
+
+from .measure import nominal_ratio
 from .records import Record, read_records, write_records
 from .statistics import Summary, summarise
 from .sweep import Interrupted, Sweep, evaluate

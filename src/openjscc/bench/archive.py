@@ -1,6 +1,6 @@
 """The cells of a study in one file, ``DIR/cells.zip``: small enough to be committed, so that no new machine measures them again.
 
-It holds the files of ``DIR/cells`` as they are (`openjscc.bench.grid.store`), the values of every image included.
+It holds the files of ``DIR/cells`` as they are (`openjscc.bench.cells.store`), the values of every image included.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from pathlib import Path
 
 from ..errors import IntegrityError
 from ..files import write_atomically
-from .grid import Cell, cell_path
+from .cells import Cell, cell_path
 
 NAME = "cells.zip"
 _EPOCH = (1980, 1, 1, 0, 0, 0)

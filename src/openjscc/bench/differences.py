@@ -14,9 +14,9 @@ import numpy as np
 
 from ..errors import UsageError
 from ..metrics import SetMetric, get_metric
-from .grid import CellResult
-from .perception import metric_of
+from .cells import CellResult
 from .statistics import NORMAL_975, between_95, half_width_95
+from .task_metrics import metric_of
 
 _ALIKE = ("data", "data_sha256", "channel", "snr_db", "told_snr_db", "seed")
 
@@ -83,7 +83,7 @@ def difference(a: Table, b: Table, *, share: bool = False) -> Difference:
 def difference_between(
     a: CellResult, b: CellResult, metric: str = "psnr", network: str | None = None, *, any_ratio: bool = False
 ) -> Difference:
-    """`difference` of two measured cells of a benchmark (`openjscc.bench.grid.stored`).
+    """`difference` of two measured cells of a benchmark (`openjscc.bench.cells.stored`).
 
     Args:
         a: one system's.

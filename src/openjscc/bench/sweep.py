@@ -21,9 +21,9 @@ from ..errors import MissingError, UsageError
 from ..metrics import get_metric
 from ..tasks import TaskNetwork
 from ..units import snr_tensor
-from .perception import check_networks, open_masks, task_of
-from .points import Measured, Point, measure, nominal_ratio, to_records
+from .measure import Measured, Point, measure, nominal_ratio, to_records
 from .records import Record
+from .task_metrics import check_networks, open_masks, task_of
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -137,14 +137,14 @@ def evaluate(
         batch_pixels: neighbouring pictures of one size are sent together up to so many pixels.
         jobs: batches at work at the same time, in threads; what comes out does not depend on it.
         advance: told the number of pictures after each batch of each point and trial.
-        device: where metrics with networks of their own compute, see `openjscc.bench.points.measure`.
+        device: where metrics with networks of their own compute, see `openjscc.bench.measure.measure`.
 
     Returns:
         One record per channel, ratio, SNR and metric (of labels: and network), in this order.
 
     Raises:
-        UsageError: for a ratio that the codec does not have, and what `openjscc.bench.perception.check_networks` and
-            `openjscc.bench.perception.open_masks` refuse.
+        UsageError: for a ratio that the codec does not have, and what `openjscc.bench.task_metrics.check_networks` and
+            `openjscc.bench.task_metrics.open_masks` refuse.
         Interrupted: on Ctrl-C, with what there is.
     """
     check_networks(sweep.metrics, dataset, networks)

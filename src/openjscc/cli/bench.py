@@ -41,8 +41,8 @@ from .options import (
 if TYPE_CHECKING:
     import torch
 
-    from ..bench.grid import Cell, CellResult, Keep, Plan
-    from ..bench.pictures import KeptPicture
+    from ..bench.cells import Cell, CellResult, Keep, Plan
+    from ..bench.kept import KeptPicture
     from ..data.datasets import PictureDataset
     from ..link import Transmission
 
@@ -89,8 +89,8 @@ def bench(
     openjscc bench --systems adjscc,bpg-ldpc,bpg-capacity --data kodak --snr 0:20:2 --ratio 1/16 -o results/mine
     torchrun --nproc-per-node 2 -m openjscc bench --systems adjscc --data kodak --snr 0:20:2 -o results/mine
     """
-    from ..bench.grid import plan_cells
-    from ..bench.perception import open_networks
+    from ..bench.cells import plan_cells
+    from ..bench.task_metrics import open_networks
     from ..channels import make_channel
     from ..data.datasets import DATASETS, open_dataset
     from ..devices import find_device
@@ -132,7 +132,7 @@ def bench(
 
 
 def _precision(trials: int, until: str | None, most: int | None, metrics: Sequence[str]):
-    from ..bench.grid import Precision
+    from ..bench.cells import Precision
     from ..errors import UsageError
 
     if until is None:
@@ -171,8 +171,8 @@ def run_plan(
     plan: Plan, dataset: PictureDataset, folder: Path, *, jobs: int | None = None, keep: int = 0
 ) -> tuple[list[CellResult], bool]:
     """Measure what is missing; all results in order, and whether the run was not interrupted."""
-    from ..bench.grid import cell_path, measure_cell, store
-    from ..bench.pictures import add_kept, picture_files
+    from ..bench.cells import cell_path, measure_cell, store
+    from ..bench.kept import add_kept, picture_files
     from ..bench.processes import Team
     from ..files import claimed, sweep
 
@@ -239,8 +239,8 @@ def run_plan(
 
 def _found(plan: Plan, cells: Sequence[Cell], folder: Path, files: Sequence[str]) -> dict[Cell, CellResult]:
     """Those of the cells that need not be measured: of this account and source coder, whose pictures of these names were kept."""
-    from ..bench.grid import stored
-    from ..bench.pictures import kept_files
+    from ..bench.cells import stored
+    from ..bench.kept import kept_files
     from ..bench.records import ACCOUNT
 
     there = kept_files(folder / "pictures") if files else set()
@@ -272,7 +272,7 @@ def _is_of_other_device(result: CellResult, now: str) -> bool:
 
 def report(results: list[CellResult], folder: Path, as_json: bool) -> None:
     """Writes the summary and prints it."""
-    from ..bench.grid import write_summary
+    from ..bench.cells import write_summary
 
     records = write_summary(folder, results)
     say(f"written: {folder / 'summary.json'}")
@@ -290,7 +290,7 @@ def _jobs(system: str) -> int:
 
 def _keeper(folder: Path, cell: Cell, dataset: PictureDataset, kept: list[KeptPicture]) -> Keep:
     """Stores received pictures or masks of a cell as ``DIR/pictures/KEY/FILE`` and notes them."""
-    from ..bench.pictures import KeptPicture, picture_files
+    from ..bench.kept import KeptPicture, picture_files
     from ..data.images import write_png
     from ..data.masks import mask_picture, masks_of
     from ..metrics import psnr

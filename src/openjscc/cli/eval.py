@@ -86,7 +86,7 @@ def evaluate(
     openjscc eval adjscc --snr 0:20:2 --metrics psnr,lpips --device auto
     """
     from ..bench import Sweep
-    from ..bench.perception import open_masks, open_networks
+    from ..bench.task_metrics import open_masks, open_networks
     from ..channels import make_channel
     from ..data.datasets import open_dataset
     from ..devices import find_device
@@ -128,9 +128,9 @@ def asked_of(metrics: str | None, task: str | None, task_network: str | None) ->
     """Metrics, task networks (None: none are named) and task of the options ``--metrics``, ``--task-network`` and ``--task``.
 
     Raises:
-        UsageError: an unknown task, and what `openjscc.bench.perception.check_asked` refuses.
+        UsageError: an unknown task, and what `openjscc.bench.task_metrics.check_asked` refuses.
     """
-    from ..bench.perception import DEFAULT_METRICS, check_asked
+    from ..bench.task_metrics import DEFAULT_METRICS, check_asked
     from .request import task_of
 
     default = DEFAULT_METRICS[task_of(task, None).task]

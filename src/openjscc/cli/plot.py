@@ -12,7 +12,7 @@ from .console import say
 from .options import Force, check_target, names
 
 if TYPE_CHECKING:
-    from ..bench.selection import Value
+    from ..report.columns import Value
 
 KINDS = ("curves", "strip")
 CURVE_SUFFIXES = (".svg", ".pdf", ".png")
@@ -82,7 +82,7 @@ def plot(
     openjscc plot RUN --where channel=awgn --lost --style screen -o cliff.png
     openjscc plot RUN --kind strip --picture kodim23 --crop 300,100,160,160 --where snr_db=1 -o strip.png
     """
-    from ..bench.selection import parse_where
+    from ..report.columns import parse_where
 
     if kind not in KINDS:
         raise unknown_name("kind", kind, KINDS)
@@ -105,15 +105,15 @@ def plot(
     else:
         if given := [name for name, value in (("picture", picture), ("crop", crop), ("source", source)) if value is not None]:
             raise UsageError(f"--{given[0]} belongs to strips", "add --kind strip")
-        from ..bench.anchors import read_anchors
-        from ..bench.chart import NO_BANDS, Chart, without_wide_bands
-        from ..bench.fingerprint import rows_of
-        from ..bench.layout import MEASURED
-        from ..bench.looks import write_figure
-        from ..bench.plots import draw
-        from ..bench.selection import check_column, load_records, select
-        from ..bench.study_places import read_bands
         from ..metrics import METRICS
+        from ..report.anchors import read_anchors
+        from ..report.chart import NO_BANDS, Chart, without_wide_bands
+        from ..report.charts import draw
+        from ..report.columns import check_column, load_records, select
+        from ..report.fingerprint import rows_of
+        from ..report.layout import MEASURED
+        from ..report.style import write_figure
+        from ..studies.comparisons import read_bands
 
         for column in (x, *([] if facet is None else names(facet, "list of facets"))):
             check_column(column)
@@ -139,8 +139,8 @@ def _strip(
     folder: Path, picture: str, crop: str | None, systems: list[str] | None, where: dict[str, list[Value]], source: Path | None,
     output: Path, force: bool,
 ) -> None:  # fmt: skip
-    from ..bench.strips import parse_crop, strip
     from ..data.images import write_png
+    from ..report.strips import parse_crop, strip
 
     area = None if crop is None else parse_crop(crop)
     sheet = strip(folder / "pictures", picture, area, systems=systems, where=where, source=source)

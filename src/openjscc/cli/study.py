@@ -20,10 +20,10 @@ if TYPE_CHECKING:
     import torch
 
     from ..bench import Record
-    from ..bench.grid import CellResult
-    from ..bench.recheck import Comparison
-    from ..bench.study import Study
-    from ..bench.study_plan import Grid, StudyPlan
+    from ..bench.cells import CellResult
+    from ..bench.verify import Comparison
+    from ..studies.plan import Grid, StudyPlan
+    from ..studies.spec import Study
 
 CELLS = 3
 RESULTS = Path("results") / "studies"
@@ -94,10 +94,10 @@ def study(
     openjscc study perceptual-pairs -o pairs --answers answers.csv
     """
     if name is not None and not list_studies:
-        check_packaged(name, "study", "bench/studies", "bench/questionnaires")
-    from ..bench.questionnaire import is_questionnaire
-    from ..bench.study import load_study, with_networks
+        check_packaged(name, "study", "studies/packaged", "survey/packaged")
     from ..devices import find_device
+    from ..studies.spec import load_study, with_networks
+    from ..survey.questionnaire import is_questionnaire
 
     if list_studies:
         _list(as_json)
@@ -138,8 +138,8 @@ def study(
 
 
 def _list(as_json: bool) -> None:
-    from ..bench.questionnaire import load_questionnaire, packaged_questionnaires
-    from ..bench.study import load_study, packaged_studies
+    from ..studies.spec import load_study, packaged_studies
+    from ..survey.questionnaire import load_questionnaire, packaged_questionnaires
 
     studies = {name: load_study(name) for name in packaged_studies()}
     studies |= {name: load_questionnaire(name) for name in packaged_questionnaires()}
@@ -155,11 +155,11 @@ def _measure(
 ) -> None:  # fmt: skip
     from ..bench.archive import pack_cells, unpack_cells
     from ..bench.processes import Team
-    from ..bench.study_differences import difference_table
-    from ..bench.study_gains import gain_table
-    from ..bench.study_page import write_study
-    from ..bench.study_plan import plan_study
     from ..files import write_atomically
+    from ..studies.differences import difference_table
+    from ..studies.gains import gain_table
+    from ..studies.page import write_study
+    from ..studies.plan import plan_study
 
     stem = Path(name).stem
     plan = plan_study(study, data_dir, limit, device)
@@ -240,8 +240,8 @@ def _check_results(folder: Path, stem: str, plan: StudyPlan) -> None:
 
 def _forget_lost_pictures(folder: Path, grid: Grid) -> None:
     """A cell whose kept picture is gone, or does not say what was sent for it, is measured again."""
-    from ..bench.grid import cell_path
-    from ..bench.pictures import kept_files, read_kept
+    from ..bench.cells import cell_path
+    from ..bench.kept import kept_files, read_kept
 
     stem, pictures = Path(grid.dataset.ids[0]).stem, folder / "pictures"
     there = kept_files(pictures)
@@ -256,8 +256,8 @@ def _data_notes(plan: StudyPlan) -> list[str]:
 
 
 def _facts(study: Study, name: str, limit: int | None, looked_by: list[str], plan: StudyPlan, records: list[Record]):
-    from ..bench.study_page import Facts
     from ..composite import CompositeCodec
+    from ..studies.page import Facts
 
     asked = Path(name).name if name.endswith(".toml") else name
     command = f"openjscc study {shlex.quote(asked)}" + ("" if limit is None else f" --limit {limit}")
@@ -277,10 +277,10 @@ def _check(
     study: Study, stem: str, folder: Path, cells: int, seed: int, data_dir: str | None, limit: int | None, looked_by: list[str],
     jobs: int | None, device: torch.device, as_json: bool,
 ) -> None:  # fmt: skip
-    from ..bench.recheck import plan_recheck, recheck
     from ..bench.records import read_records
-    from ..bench.study_page import stale_parts
+    from ..bench.verify import plan_recheck, recheck
     from ..errors import MissingError
+    from ..studies.page import stale_parts
     from ..systems import has_digital_codec
 
     summary = folder / "summary.json"

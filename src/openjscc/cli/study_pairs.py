@@ -13,7 +13,7 @@ from .bench import check_folder
 from .console import print_json, print_table, progress, say
 
 if TYPE_CHECKING:
-    from ..bench.questionnaire import Key, Manifest
+    from ..survey.questionnaire import Key, Manifest
 
 UNCOMMITTED = "questions/*.png\n"
 
@@ -23,9 +23,9 @@ def make(
     as_json: bool,
 ) -> None:  # fmt: skip
     """Send the pictures, write questions and key."""
-    from ..bench.pairs import make_pairs, plan_pairs
-    from ..bench.questionnaire import KEY, MANIFEST, QUESTIONS, load_questionnaire
     from ..files import write_atomically
+    from ..survey.make import make_pairs, plan_pairs
+    from ..survey.questionnaire import KEY, MANIFEST, QUESTIONS, load_questionnaire
 
     questionnaire = load_questionnaire(name)
     changes = {"of": model, "seed": seed}
@@ -45,7 +45,7 @@ def make(
 
 def _report(folder: Path, manifest: Manifest, key: Key, as_json: bool) -> None:
     """How often each condition is asked about."""
-    from ..bench.questionnaire import KEY, MANIFEST, QUESTIONS
+    from ..survey.questionnaire import KEY, MANIFEST, QUESTIONS
     from ..units import format_ratio
 
     lost = [(pair.id, pair.picture) for pair in key.pairs if not (pair.left.arrived and pair.right.arrived)]
@@ -67,9 +67,9 @@ def _report(folder: Path, manifest: Manifest, key: Key, as_json: bool) -> None:
 
 def evaluate(name: str, folder: Path, answers: Path, *, as_json: bool) -> None:
     """Read the answers, write figure, page and record."""
-    from ..bench.answers import read_answers
-    from ..bench.preference import analyse
-    from ..bench.preference_page import (
+    from ..survey.analysis import analyse
+    from ..survey.answers import read_answers
+    from ..survey.page import (
         CROSSING_COLUMNS,
         PREFERENCE_COLUMNS,
         answer_lines,
@@ -79,7 +79,7 @@ def evaluate(name: str, folder: Path, answers: Path, *, as_json: bool) -> None:
         preference_cells,
         write_page,
     )
-    from ..bench.questionnaire import load_questionnaire, read_made
+    from ..survey.questionnaire import load_questionnaire, read_made
 
     questionnaire = load_questionnaire(name)
     manifest, key = read_made(folder)

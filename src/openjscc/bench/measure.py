@@ -1,0 +1,341 @@
+"""One point of a sweep: what was measured there on every picture in every trial, and the records that follow from it."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from statistics import fmean
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import nn
+
+from ..channels import make_channel
+from ..codec import Codec, adapts_rate, device_of, is_bound, ratios_for, resolved_name, takes_any_ratio
+from ..data.datasets import PictureDataset
+from ..errors import UsageError
+from ..link import Transmission, deliver, encode
+from ..metrics import SetMetric, get_metric
+from ..metrics.task import confusion_entries
+from ..models import LearnedCodec
+from ..models._base import RATIO_TOLERANCE
+from ..tasks import TaskNetwork, perceive
+from ..units import format_ratio
+from .provenance import commit, device_name, versions
+from .records import ACCOUNT, Record
+from .statistics import FEWEST_PICTURES, Summary, between_95, half_width_95, resampled, summarise
+from .task_metrics import RECONSTRUCTION, SEGMENTATION, metric_of, open_masks, quantities, task_of
+
+
+class Point(NamedTuple):
+    """Where in a sweep: channel spec, nominal ratio (None: the system's default), average SNR in dB."""
+
+    channel: str
+    ratio: float | None
+    snr_db: float
+
+
+@dataclass
+class Measured:
+    """All values of one point. Tables have a row per picture and a column per trial.
+
+    Attributes:
+        values: per metric of single pictures (`openjscc.bench.task_metrics.Quantity.key`); table.
+        collected: per metric of all pictures together, what `openjscc.metrics.Metric.collect` made of each; table.
+        replicates: per metric of those that can be resampled (`resample`), see `openjscc.bench.statistics.resampled`.
+        arrived: whether a picture arrived; table.
+        uses: channel uses, header included; table.
+        pixels: H*W of each picture.
+        encode_ms: time of the encoder per picture; table. It runs once for all trials of one `measure`.
+        decode_ms: time of equalisation and decoder per picture; table.
+    """
+
+    values: dict[str, list[list[float]]] = field(default_factory=dict)
+    arrived: list[list[bool]] = field(default_factory=list)
+    uses: list[list[int]] = field(default_factory=list)
+    pixels: list[int] = field(default_factory=list)
+    encode_ms: list[list[float]] = field(default_factory=list)
+    decode_ms: list[list[float]] = field(default_factory=list)
+    collected: dict[str, list[list[np.ndarray]]] = field(default_factory=dict)
+    replicates: dict[str, list[float]] = field(default_factory=dict)
+
+    def add_pictures(self, other: Measured) -> None:
+        """More pictures in the same trials."""
+        for mine, theirs in self._tables(other):
+            mine += theirs
+        self.pixels += other.pixels
+
+    def add_trials(self, other: Measured) -> None:
+        """The same pictures in more trials."""
+        for mine, theirs in self._tables(other):
+            for row, more in zip(mine, theirs, strict=True):
+                row += more
+
+    def _tables(self, other: Measured) -> list[tuple[list, list]]:
+        tables: list[tuple[list, list]] = []
+        for mine, theirs in ((self.values, other.values), (self.collected, other.collected)):
+            tables += [(mine.setdefault(name, []), rows) for name, rows in theirs.items()]
+        return [
+            *tables, (self.arrived, other.arrived), (self.uses, other.uses), (self.encode_ms, other.encode_ms),
+            (self.decode_ms, other.decode_ms),
+        ]  # fmt: skip
+
+    def keys(self, metric: str) -> list[str]:
+        """Of a metric, by all task networks."""
+        return [key for key in (*self.values, *self.collected) if metric_of(key) == metric]
+
+    def noise_interval(self, key: str) -> float | None:
+        """Half width of the 95 % interval of the mean over just these pictures; None for one trial.
+
+        Each trial gives one mean over the pictures; the trials are independent of one another.
+        """
+        return half_width_95(self.by_trial(key))
+
+    def resample(self) -> None:
+        """Fills `replicates`, once all pictures and trials are there."""
+        for key, entries in self.collected.items():
+            metric = get_metric(metric_of(key))
+            if isinstance(metric, SetMetric) and metric.additive and len(entries) >= FEWEST_PICTURES:
+                self.replicates[key] = resampled(entries, metric.reduce).tolist()
+
+    def by_trial(self, key: str) -> list[float]:
+        """The figure of all pictures, for each trial."""
+        if key in self.values:
+            return [fmean(column) for column in zip(*self.values[key], strict=True)]
+        reduce = get_metric(metric_of(key)).reduce
+        return [reduce(column) for column in zip(*self.collected[key], strict=True)]
+
+
+def measure(
+    codec: Codec,
+    x: torch.Tensor,
+    point: Point,
+    metrics: Sequence[str],
+    *,
+    trials: range,
+    seed: int,
+    told_snr_db: float | None = None,
+    labels: torch.Tensor | None = None,
+    networks: Sequence[TaskNetwork] = (),
+    masks: torch.Tensor | None = None,
+    advance: Callable[[int], None] = lambda count: None,
+    keep: Callable[[int, Transmission], None] | None = None,
+    device: torch.device | None = None,
+) -> Measured:
+    """Send B pictures ``(B, 3, H, W)`` at one point, once per trial. They are encoded once.
+
+    Args:
+        codec: the system.
+        x: pictures in [0, 1].
+        point: channel, ratio, SNR.
+        metrics: names, all of one task (`openjscc.bench.task_metrics.task_of`); that is what the codec is asked for.
+        trials: numbers of the trials.
+        seed: of the experiment.
+        told_snr_db: the SNR that the transmitter believes in; None: the true one.
+        labels: class numbers, int64 ``(B,)``, for metrics of labels.
+        networks: whose view such metrics are of; a lost picture is looked at as the grey one that stands for it.
+        masks: class numbers, integers ``(B, H, W)``, for metrics of segmentations.
+        advance: told B after each trial.
+        keep: given the trial and what happened, to store pictures.
+        device: where metrics with networks of their own (LPIPS, ...) compute; None: where the pictures arrive. Codec and task
+            networks compute where they are.
+
+    Raises:
+        UsageError: a codec that does not do the task, a metric of labels without a network, a network without labels, metrics of
+            segmentations without masks.
+    """
+    asked = quantities(metrics, networks)
+    if networks and labels is None:
+        raise UsageError(f"a task network ({networks[0].name}), but no labels", "give the class numbers of the pictures")
+    task = task_of(metrics)
+    if task == SEGMENTATION and masks is None:
+        raise UsageError(f"{metrics[0]}, but no masks", "give the class numbers of the pictures' pixels")
+    columns: dict[str, list[torch.Tensor]] = {}
+    entries: dict[str, list[list[np.ndarray]]] = {}
+    arrived, uses, times = [], [], []
+    eyes = [_Eyes(network) for network in networks]
+    told = "same" if told_snr_db is None else told_snr_db
+    sent = encode(codec, point.channel, x, point.snr_db, ratio=point.ratio, task=task, told_snr_db=told)
+    for trial in trials:
+        result = deliver(codec, sent, seed=seed, trial=trial)
+        ok = result.reconstruction.ok
+        arrived.append(torch.ones(len(x), dtype=torch.bool) if ok is None else ok.cpu())
+        uses.append(result.frame.length.cpu())
+        times.append((result.encode_ms / len(x), result.decode_ms / len(x)))
+        if keep is not None:
+            keep(trial, result)
+        advance(len(x))
+        if masks is not None and task == SEGMENTATION:
+            counted = confusion_entries(_scores(codec, result), masks)
+            for quantity in asked:
+                entries.setdefault(quantity.key, []).append(counted)
+            continue
+        if result.image is None:
+            raise UsageError(f"{codec.name} gives no picture", "choose a system whose task is reconstruction")
+        received = result.image.to(sent.x.device)
+        seen = {each.network.name: each.scores(received) for each in eyes}
+        for quantity in asked:
+            metric = get_metric(quantity.metric)
+            there = device if device is not None and metric.needs == "weights" else received.device
+            pair = sent.x.to(there), received.to(there)
+            if metric.kind == "picture":
+                columns.setdefault(quantity.key, []).append(metric.function(*pair).cpu())
+                continue
+            if quantity.network is None or labels is None:
+                found = metric.collect(*pair)
+            else:
+                found = metric.collect(seen[quantity.network.name], labels)
+            if isinstance(metric, SetMetric) and metric.single is not None:
+                columns.setdefault(quantity.key, []).append(torch.tensor([metric.single(entry) for entry in found]))
+            else:
+                entries.setdefault(quantity.key, []).append(found)
+    return Measured(
+        values={name: torch.stack(column, dim=1).tolist() for name, column in columns.items()},
+        arrived=torch.stack(arrived, dim=1).tolist(),
+        uses=torch.stack(uses, dim=1).tolist(),
+        pixels=[x[0, 0].numel()] * len(x),
+        encode_ms=[[encode for encode, _ in times] for _ in range(len(x))],
+        decode_ms=[[decode for _, decode in times] for _ in range(len(x))],
+        collected={name: [list(row) for row in zip(*trial, strict=True)] for name, trial in entries.items()},
+    )
+
+
+def _scores(codec: Codec, result: Transmission) -> torch.Tensor:
+    """Class scores ``(B, classes, H, W)``."""
+    scores = result.reconstruction.segmentation
+    if scores is None:
+        raise UsageError(f"{codec.name} gives no segmentation", "choose a system whose task that is")
+    return scores
+
+
+class _Eyes:
+    """A task network that looks at each different picture once: of a digital link, what arrived is the same in every trial."""
+
+    def __init__(self, network: TaskNetwork) -> None:
+        self.network = network
+        self._known: dict[bytes, torch.Tensor] = {}
+
+    def scores(self, x: torch.Tensor) -> torch.Tensor:
+        """`openjscc.tasks.perceive` of pictures ``(B, 3, H, W)``, on the CPU."""
+        keys = [hashlib.sha256(picture.numpy().tobytes()).digest() for picture in x.detach().cpu()]
+        new = {key: row for row, key in enumerate(keys) if key not in self._known}
+        if new:
+            found = perceive(self.network, x if len(new) == len(x) else x[list(new.values())]).cpu()
+            self._known.update(zip(new, found, strict=True))
+        return torch.stack([self._known[key] for key in keys])
+
+
+def nominal_ratio(codec: Codec, asked: float | None, task: str = RECONSTRUCTION) -> float | None:
+    """The one of the codec's ratios for a task that ``asked`` means; of None its default, or None where it chooses for every
+    picture.
+
+    Raises:
+        UsageError: it has none near that; it would be measured at another one than others.
+    """
+    if asked is None:
+        if adapts_rate(codec):
+            return None
+        default = getattr(codec, "default_ratio", codec.ratios[0])
+        return default if task == RECONSTRUCTION or default in ratios_for(codec, task) else ratios_for(codec, task)[-1]
+    if takes_any_ratio(codec):
+        return asked
+    ratios = ratios_for(codec, task)
+    nearest = min(ratios, key=lambda known: abs(asked / known - 1))
+    if not abs(asked / nearest - 1) <= RATIO_TOLERANCE:
+        has = ", ".join(format_ratio(known) for known in ratios)
+        of_task = "" if task == RECONSTRUCTION else f" for the task {task}"
+        raise UsageError(f"{codec.name} has no bandwidth ratio {format_ratio(asked)}{of_task}", f"it has {has}")
+    return nearest
+
+
+def computed_on(
+    codec: Codec, metrics: Sequence[str], networks: Sequence[TaskNetwork] = (), device: torch.device | None = None
+) -> str:
+    """Names of the devices of codec, task networks and metrics (`openjscc.bench.provenance.device_name`), the codec's first."""
+    modules = [module for module in (codec, *networks) if isinstance(module, nn.Module)]
+    places = [device_of(codec) or torch.device("cpu"), *(each.device for module in modules for each in module.parameters())]
+    if device is not None and any(get_metric(metric).needs == "weights" for metric in metrics):
+        places.append(device)
+    return "; ".join(dict.fromkeys(device_name(place) for place in dict.fromkeys(places)))
+
+
+def to_records(
+    codec: Codec, dataset: PictureDataset, point: Point, measured: Measured, metrics: Sequence[str], *, system: str, seed: int,
+    told_snr_db: float | None, networks: Sequence[TaskNetwork] = (), device: torch.device | None = None,
+) -> list[Record]:  # fmt: skip
+    """One record per metric (of labels: and network), in their order; none where nothing has been measured. ``device``: see
+    `measure`."""
+    if not measured.arrived:
+        return []
+    task, masks = task_of(metrics), open_masks(metrics, dataset, codec)
+    weight = getattr(codec, "weight", None)
+    learned = isinstance(codec, nn.Module)
+    uses = [fmean(row) for row in measured.uses]
+    cpp = fmean(count / pixels for count, pixels in zip(uses, measured.pixels, strict=True))
+    measured.resample()
+    images, trials = len(measured.arrived), len(measured.arrived[0])
+    arrived = sum(ok for row in measured.arrived for ok in row)
+    records = []
+    for quantity in quantities(metrics, networks):
+        key, network = quantity.key, quantity.network
+        infinite, finite = 0, []
+        if key in measured.values:
+            rows = measured.values[key]
+            summary = summarise(rows, share=get_metric(quantity.metric).kind == "task")
+            oks = measured.arrived
+            kept = [value for row, ok in zip(rows, oks, strict=True) for value in itertools.compress(row, ok)]
+            mean_arrived = summary.mean if arrived == images * trials else fmean(kept) if kept else None
+            infinite = sum(math.isinf(value) for row in rows for value in row)
+            finite = [value for row in rows for value in row if math.isfinite(value)] if infinite else []
+        else:  # a figure of all pictures has no spread over them, and none without the lost ones
+            mean = fmean(measured.by_trial(key))
+            bounds = between_95(measured.replicates[key]) if key in measured.replicates else None
+            summary = Summary(mean, None, None if bounds is None else (bounds[1] - bounds[0]) / 2, images, trials)
+            mean_arrived = mean if arrived == images * trials else None
+        records.append(
+            Record(
+                account=ACCOUNT,
+                system=system,
+                weight=resolved_name(codec),
+                metric=quantity.metric,
+                channel=make_channel(point.channel).name,
+                snr_db=point.snr_db,
+                ratio=nominal_ratio(codec, point.ratio, task),
+                mean=summary.mean,
+                std=summary.std,
+                ci95=summary.ci95,
+                images=images,
+                trials=trials,
+                bandwidth_ratio=cpp / 3,
+                parameters=sum(parameter.numel() for parameter in codec.parameters()) if learned else None,
+                macs_per_pixel=codec.macs_per_pixel(task) if isinstance(codec, LearnedCodec) else None,
+                data=dataset.name,
+                seed=seed,
+                outage_rate=1 - arrived / (images * trials),
+                mean_arrived=mean_arrived,
+                bound=is_bound(codec),
+                tool=getattr(codec, "tool", None),
+                told_snr_db=told_snr_db,
+                task=task,
+                task_network=network.name if network is not None else None,
+                task_network_sha256=network.sha256 if network is not None else None,
+                ci95_noise=measured.noise_interval(key),
+                weight_sha256=weight.sha256 if weight is not None else None,
+                data_sha256=dataset.fingerprint(),
+                masks_sha256=None if masks is None else masks.fingerprint(),
+                channel_uses=fmean(uses),
+                cpp=cpp,
+                encode_ms=fmean(value for row in measured.encode_ms for value in row),
+                decode_ms=fmean(value for row in measured.decode_ms for value in row),
+                device=computed_on(codec, metrics, networks, device),
+                versions=versions(),
+                commit=commit(),
+                infinite=infinite,
+                mean_finite=fmean(finite) if finite else None,
+            )
+        )
+    return records
