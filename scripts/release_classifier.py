@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from openjscc import tasks
-from openjscc.bench.sweep import enumerate_batches, stacked
+from openjscc.bench.batches import enumerate_batches, stacked
 from openjscc.bench.task_metrics import DEFAULT_METRICS, SEGMENTATION
 from openjscc.data.datasets import PictureDataset, open_dataset
 from openjscc.data.masks import masks_of

@@ -121,7 +121,8 @@ def test_what_a_policy_chooses_is_no_ratio_that_was_asked_for(pictures: Path) ->
     with torch.no_grad():
         list(codec.get_submodule("policy").parameters())[-1][1] += 100.0  # always the second of its rates
     x = open_dataset(pictures)[0][None].float() / 255
-    own, asked = Sweep(ratios=(None, codec.ratios[-1])).points(codec)
+    sweep = Sweep(ratios=(None, codec.ratios[-1]))
+    own, asked = (cell.point for cell in sweep.plan([("arjscc", codec, sweep.ratios)], open_dataset(pictures)).cells)
     assert (own.ratio, asked.ratio) == (None, codec.ratios[-1])
     for point, rate in ((own, 1), (asked, -1)):
         sent = transmit(codec, "awgn", x, 10.0, ratio=codec.ratios[rate])
@@ -260,7 +261,7 @@ def test_an_interruption_keeps_what_is_through(openjscc, pictures: Path, monkeyp
 
     def interrupted(*arguments, **options):
         calls.append(1)
-        if len(calls) == 4:  # the second batch, its second SNR
+        if len(calls) == 4:  # the first of three batches at the second SNR
             raise KeyboardInterrupt
         return deliver(*arguments, **options)
 
@@ -268,7 +269,7 @@ def test_an_interruption_keeps_what_is_through(openjscc, pictures: Path, monkeyp
     result = openjscc("eval", "--data", pictures, "--snr", "0,10", "--metrics", "psnr", "--json", "-o", "part.json")
     assert result.code == 130
     records = json.loads(result.out)
-    assert [(record["snr_db"], record["images"]) for record in records] == [(0.0, 2), (10.0, 2)]
+    assert [(record["snr_db"], record["images"]) for record in records] == [(0.0, 4)]
     assert unpack(Path("part.json").read_text()) == records
     assert "interrupted" in result.err
 

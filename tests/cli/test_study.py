@@ -146,7 +146,7 @@ def test_a_study_is_written_down_and_goes_on(openjscc, small: Path) -> None:
     assert "Below: PSNR less that of ADJSCC over the same pictures and draws" in page
 
     cells = {path: path.stat().st_mtime_ns for path in (folder / "cells").iterdir()}
-    again = openjscc("study", small, "--resume")
+    again = openjscc("study", small)
     again.assert_ok()
     assert "5 of 5 cells" in again.err
     assert {path: path.stat().st_mtime_ns for path in (folder / "cells").iterdir()} == cells
@@ -248,13 +248,13 @@ def test_cells_are_measured_again(openjscc, small: Path) -> None:
 
 
 def test_a_metric_without_weights_is_left_out(openjscc, small: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from openjscc.bench import sweep
+    from openjscc.bench import task_metrics
 
     def unavailable(names: tuple[str, ...]) -> None:
         if set(names) & {"ssim"}:
             raise MissingError("no weights of ssim", "get them")
 
-    monkeypatch.setattr(sweep, "check_metrics", unavailable)
+    monkeypatch.setattr(task_metrics, "check_metrics", unavailable)
     result = openjscc("study", small, "-o", "out")
     result.assert_ok()
     assert "no weights of ssim" in result.err
@@ -266,14 +266,14 @@ def test_a_metric_without_weights_is_left_out(openjscc, small: Path, monkeypatch
     def nothing(names: tuple[str, ...]) -> None:
         raise MissingError("no weights", "get them")
 
-    monkeypatch.setattr(sweep, "check_metrics", nothing)
+    monkeypatch.setattr(task_metrics, "check_metrics", nothing)
     openjscc("study", small, "-o", "none").assert_error(3, "no weights")
     assert not Path("none").exists()
     openjscc("study", small, "-o", "out", "--check").assert_error(3, "no weights")
 
 
 def test_ctrl_c_keeps_what_is_there(openjscc, small: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from openjscc.bench import cells as grid
+    from openjscc.bench import run as grid
 
     real, calls = grid.measure_cell, []
 

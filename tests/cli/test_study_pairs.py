@@ -192,7 +192,7 @@ def test_options_and_names_that_do_not_fit(openjscc, small: Path) -> None:
     near = openjscc("study", "perceptual-pair")
     near.assert_error(2, "perceptual-pair")
     assert "perceptual-pairs" in near.err.splitlines()[-1]
-    for option in (("--check",), ("--resume",), ("--cells", 1)):
+    for option in (("--check",), ("--cells", 1)):
         openjscc("study", small, *option).assert_error(2, option[0])
     for option in (("--limit", 1), ("--model", "adjscc"), ("--seed", 1), ("-j", 1)):
         openjscc("study", small, "--answers", "a.csv", *option).assert_error(2, "answers")

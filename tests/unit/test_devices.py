@@ -115,7 +115,7 @@ def test_metrics_with_weights_are_moved_and_links_are_not(monkeypatch: pytest.Mo
 
     stand_in = dataclasses.replace(metrics.get_metric("lpips"), function=looked)
     monkeypatch.setitem(metrics.METRICS, "lpips", stand_in)
-    monkeypatch.setattr("openjscc.bench.sweep.check_metrics", lambda names: None)
+    monkeypatch.setattr("openjscc.bench.task_metrics.check_metrics", lambda names: None)
     digital, sweep = make_digital("jpeg-ldpc"), Sweep(ratios=(1.0,), metrics=("psnr", "lpips"))
     expected = evaluate(digital, PICTURES, sweep)
     with far_device():

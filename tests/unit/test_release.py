@@ -144,7 +144,7 @@ def measured(metric: str, snr_db: float, mean: float) -> Record:
 
 
 def test_what_is_measured(script: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("openjscc.bench.sweep.check_metrics", lambda names: None)  # whether their weights are at hand
+    monkeypatch.setattr("openjscc.bench.task_metrics.check_metrics", lambda names: None)  # whether their weights are at hand
     pictures = np.zeros((2, 32, 32, 3), np.uint8)
     plain = PictureDataset("kodak", "test", ["1", "2"], array=pictures)
     (fidelity,) = script.sweeps(load_recipe("adjscc-photo"), plain, (1 / 16,))

@@ -32,11 +32,11 @@ from ..errors import IntegrityError, OpenJSCCError, UsageError
 from ..files import write_atomically
 from ..link import Transmission
 from ..tasks import TaskNetwork
+from .batches import BATCH_PIXELS, enumerate_batches, ordered_map, stacked, until
 from .measure import Measured, Point, computed_on, measure, nominal_ratio, to_records
 from .records import ACCOUNT, Record, write_records
 from .statistics import student_t_975
-from .sweep import check_metrics, enumerate_batches, in_order, stacked, until
-from .task_metrics import check_networks, open_masks, quantities, task_of
+from .task_metrics import check_metrics, check_networks, open_masks, quantities, task_of
 
 FORMAT = 3
 """Of a cell's file and of the draws behind it, and part of its key. 2: with a checksum. 3: seeds of 128 bits."""
@@ -108,6 +108,11 @@ class Cell:
     masks_sha256: str | None = None
 
     @property
+    def point(self) -> Point:
+        """Channel, ratio and SNR."""
+        return Point(self.channel, self.ratio, self.snr_db)
+
+    @property
     def task(self) -> str:
         """What the metrics are of."""
         return task_of(self.metrics)
@@ -128,12 +133,14 @@ class Plan:
         cells: in the order of the command.
         networks: task networks by name and sha256.
         device: where metrics with networks of their own compute, see `openjscc.bench.measure.measure`.
+        batch_pixels: neighbouring images of one size are sent together up to so many pixels.
     """
 
     codecs: dict[tuple[str, str], Codec]
     cells: tuple[Cell, ...]
     networks: dict[tuple[str, str], TaskNetwork] = field(default_factory=dict)
     device: torch.device | None = None
+    batch_pixels: int = BATCH_PIXELS
 
     def codec(self, cell: Cell) -> Codec:
         return self.codecs[cell.system, cell.weight]
@@ -159,6 +166,7 @@ def plan_cells(
     told_snr_db: float | None = None,
     networks: Sequence[TaskNetwork] = (),
     device: torch.device | None = None,
+    batch_pixels: int = BATCH_PIXELS,
 ) -> Plan:
     """All cells of a grid.
 
@@ -173,6 +181,7 @@ def plan_cells(
         told_snr_db: the SNR that the transmitter believes in; None: the true one.
         networks: whose view metrics of labels (accuracy, f1) are of.
         device: of the `Plan`.
+        batch_pixels: of the `Plan`.
 
     Raises:
         UsageError: an unknown channel or metric, and what `openjscc.bench.task_metrics.check_networks` and
@@ -199,7 +208,7 @@ def plan_cells(
                     )
                     for snr in snr_db
                 ]  # fmt: skip
-    return Plan(codecs, tuple(cells), named, device)
+    return Plan(codecs, tuple(cells), named, device, batch_pixels)
 
 
 @dataclass(frozen=True)
@@ -219,48 +228,53 @@ def measure_cell(
     plan: Plan, cell: Cell, dataset: PictureDataset, *, jobs: int = 1, advance: Callable[[int], None] = lambda count: None,
     keep: Keep | None = None, keep_pictures: int = 0, extend: Callable[[int], None] = lambda count: None,
 ) -> CellResult:  # fmt: skip
-    """Send all pictures of a data set at one cell. An error becomes a record that says so.
+    """`send_cell`, where an error becomes a record that says so."""
+    try:
+        return send_cell(
+            plan, cell, dataset, jobs=jobs, advance=advance, keep=keep, keep_pictures=keep_pictures, extend=extend
+        )  # fmt: skip
+    except OpenJSCCError as error:
+        return CellResult(cell, _failed(cell, plan.networks_of(cell), error.message), None)
+    except Exception as error:  # a run of hours does not end for one cell: the record says what happened
+        return CellResult(cell, _failed(cell, plan.networks_of(cell), f"{type(error).__name__}: {error}"), None)
+
+
+def send_cell(
+    plan: Plan, cell: Cell, dataset: PictureDataset, *, jobs: int = 1, advance: Callable[[int], None] = lambda count: None,
+    keep: Keep | None = None, keep_pictures: int = 0, extend: Callable[[int], None] = lambda count: None,
+) -> CellResult:  # fmt: skip
+    """Send all images of a data set at one cell.
 
     Args:
         plan: has the system.
         cell: of the plan.
         dataset: the plan's.
         jobs: batches at work at the same time, in threads.
-        advance: told the number of pictures after each batch and trial.
-        keep: given ids of pictures, the batch that they begin, and its transmission, in the first trial.
-        keep_pictures: only so many pictures from the first on.
-        extend: told the number of pictures of trials beyond the least, before they are sent.
+        advance: told the number of images after each batch and trial.
+        keep: given ids of images, the batch that they begin, and its transmission, in the first trial.
+        keep_pictures: only so many images from the first on.
+        extend: told the number of images of trials beyond the least, before they are sent.
     """
-    codec = plan.codec(cell)
-    point = Point(cell.channel, cell.ratio, cell.snr_db)
-    networks = plan.networks_of(cell)
-
-    def sent(trials: range, advance: Callable[[int], None], keep: Keep | None) -> Measured:
-        return _all_pictures(codec, dataset, point, cell, networks, plan.device, trials, jobs, advance, keep, keep_pictures)
-
-    try:
-        measured = sent(range(cell.precision.trials), advance, keep)
-        while (trials := _wanted(measured, cell.precision)) > 0:
-            done = len(measured.arrived[0])
-            more = range(done, min(done + trials, cell.precision.most))
-            extend(len(more) * len(dataset))
-            measured.add_trials(sent(more, advance, None))
-        records = to_records(
-            codec, dataset, point, measured, cell.metrics, system=cell.system, seed=cell.seed, told_snr_db=cell.told_snr_db,
-            networks=networks, device=plan.device,
-        )  # fmt: skip
-        return CellResult(cell, tuple(records), replace(measured, collected={}))
-    except OpenJSCCError as error:
-        return CellResult(cell, _failed(cell, networks, error.message), None)
-    except Exception as error:  # a run of hours does not end for one cell: the record says what happened
-        return CellResult(cell, _failed(cell, networks, f"{type(error).__name__}: {error}"), None)
+    measured = _all_images(plan, cell, dataset, range(cell.precision.trials), jobs, advance, keep, keep_pictures)
+    while (trials := _wanted(measured, cell.precision)) > 0:
+        done = len(measured.arrived[0])
+        more = range(done, min(done + trials, cell.precision.most))
+        extend(len(more) * len(dataset))
+        measured.add_trials(_all_images(plan, cell, dataset, more, jobs, advance, None, keep_pictures))
+    records = to_records(
+        plan.codec(cell), dataset, cell.point, measured, cell.metrics, system=cell.system, seed=cell.seed,
+        told_snr_db=cell.told_snr_db, networks=plan.networks_of(cell), device=plan.device,
+    )  # fmt: skip
+    return CellResult(cell, tuple(records), replace(measured, collected={}))
 
 
-def _all_pictures(
-    codec: Codec, dataset: PictureDataset, point: Point, cell: Cell, networks: Sequence[TaskNetwork],
-    device: torch.device | None, trials: range, jobs: int, advance: Callable[[int], None], keep: Keep | None, keep_pictures: int,
+def _all_images(
+    plan: Plan, cell: Cell, dataset: PictureDataset, trials: range, jobs: int, advance: Callable[[int], None], keep: Keep | None,
+    keep_pictures: int,
 ) -> Measured:  # fmt: skip
-    numbered = enumerate_batches(dataset, getattr(codec, "pack", 1))
+    """Some trials of all images, batch by batch."""
+    codec, networks = plan.codec(cell), plan.networks_of(cell)
+    numbered = enumerate_batches(dataset, getattr(codec, "pack", 1), plan.batch_pixels)
     masks = open_masks(cell.metrics, dataset, codec)
     stop = threading.Event()
     advanced = until(stop, advance)
@@ -275,7 +289,7 @@ def _all_pictures(
         return measure(
             codec,
             x,
-            point,
+            cell.point,
             cell.metrics,
             trials=trials,
             seed=cell.seed,
@@ -285,12 +299,12 @@ def _all_pictures(
             masks=None if masks is None else stacked(masks, first, len(x)),
             advance=advanced,
             keep=kept,
-            device=device,
+            device=plan.device,
         )
 
     total = Measured()
     with exact_float32():
-        for part in in_order(work, numbered, jobs, stop):
+        for part in ordered_map(work, numbered, jobs, stop):
             total.add_pictures(part)
     return total
 

@@ -11,7 +11,7 @@ import torch
 from ..codec import Codec, check_task
 from ..data.datasets import PictureDataset
 from ..data.masks import MaskSet, masks_of
-from ..errors import UsageError
+from ..errors import MissingError, UsageError
 from ..metrics import METRICS, get_metric
 from ..tasks import TaskNetwork, load_task_network
 
@@ -62,6 +62,40 @@ def check_asked(task: str | None, metrics: Sequence[str], networks: Sequence[str
             f"name the system with it: --systems CODEC+{networks[0]}",
         )
     return found
+
+
+def check_metrics(names: Iterable[str]) -> None:
+    """Refuse before the work what would fail in the middle of it.
+
+    Raises:
+        UsageError: an unknown metric, or metrics of several tasks.
+        MissingError: network weights that a metric needs and that are not to be had.
+    """
+    names = tuple(names)
+    task_of(names)
+    for name in names:
+        metric = get_metric(name)
+        if metric.needs == "weights":
+            picture = torch.zeros(1, 3, 64, 64)
+            metric.collect(picture, picture)
+
+
+def missing_metrics(names: Iterable[str]) -> dict[str, str]:
+    """Metrics whose weights are not to be had, and why.
+
+    Raises:
+        UsageError: see `check_metrics`. MissingError: none of them can be had.
+    """
+    missing: dict[str, MissingError] = {}
+    asked = dict.fromkeys(names)
+    for name in asked:
+        try:
+            check_metrics((name,))
+        except MissingError as error:
+            missing[name] = error
+    if missing and len(missing) == len(asked):
+        raise next(iter(missing.values()))
+    return {name: error.message for name, error in missing.items()}
 
 
 def open_masks(metrics: Iterable[str], dataset: PictureDataset, codec: Codec) -> MaskSet | None:

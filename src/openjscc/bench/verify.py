@@ -21,7 +21,7 @@ from ..systems import composite_parts, load, load_all, split_options
 from ..tasks import TaskNetwork, load_task_network
 from .cells import CellResult, Plan, Precision, measure_cell, plan_cells
 from .records import Record
-from .sweep import missing_metrics
+from .task_metrics import missing_metrics
 
 TOLERANCE_DB = 0.02
 TOLERANCE = 0.002

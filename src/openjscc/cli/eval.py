@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -32,6 +30,7 @@ from .options import (
     Trials,
     check_target,
     figure,
+    jobs_for,
     named_systems,
     names,
     one_snr,
@@ -39,12 +38,8 @@ from .options import (
 )
 
 if TYPE_CHECKING:
-    import torch
-
-    from ..bench import Record, Sweep
+    from ..bench import Record
     from ..codec import Codec
-    from ..data.datasets import PictureDataset
-    from ..tasks import TaskNetwork
 
 INTERRUPTED = 130
 
@@ -85,12 +80,13 @@ def evaluate(
     openjscc eval --systems adjscc,bpg-ldpc,bpg-ldpc:mcs=16qam-3/4-n1944,bpg-capacity --snr -2:20:2 --ratio 1/16
     openjscc eval adjscc --snr 0:20:2 --metrics psnr,lpips --device auto
     """
-    from ..bench import Sweep
-    from ..bench.task_metrics import open_masks, open_networks
+    from ..bench.sweep import Sweep, run
+    from ..bench.task_metrics import open_networks
     from ..channels import make_channel
-    from ..data.datasets import open_dataset
+    from ..codec import check_task
+    from ..data.datasets import DATASETS, open_dataset
     from ..devices import find_device
-    from ..systems import check_name, default_system
+    from ..systems import check_name, default_system, load_all
     from ..units import parse_ratios
 
     where = find_device(device)
@@ -110,18 +106,27 @@ def evaluate(
         check_name(name)
     if output is not None:
         check_target(output, force, ".json")
-    plan = _plan(asked, sweep, data, wanted, where)
-    dataset = open_dataset(data, data_dir, split="test", limit=limit, cache_mib=0)
+    opened = load_all(asked, sweep.ratios, data if data in DATASETS else None, where)
+    for _, codec, _ in opened:
+        check_task(codec, wanted)
+    check_told(opened, sweep.told_snr_db)
+    dataset = open_dataset(data, data_dir, split="test", limit=limit, cache_mib=1024)
     if dataset.note:
         say(f"note: {dataset.note}")
-    networks = open_networks(looked_by, sweep.metrics, dataset, where)
-    for _, codec, _ in plan:
-        open_masks(sweep.metrics, dataset, codec)
-    records, complete = _run(plan, dataset, networks, jobs, output, where)
+    plan = sweep.plan(opened, dataset, networks=open_networks(looked_by, sweep.metrics, dataset, where), device=where)
+    records: list[Record] = []
+    try:
+        with progress("images sent", len(dataset) * len(plan.cells) * sweep.trials) as advance:
+            for found in run(plan, dataset, lambda system: jobs or jobs_for(system), advance):
+                records += found
+    except (KeyboardInterrupt, OpenJSCCError) as error:  # what is through is not lost
+        if records or isinstance(error, KeyboardInterrupt):
+            _report(records, output, as_json and isinstance(error, KeyboardInterrupt))
+        if isinstance(error, OpenJSCCError):
+            raise
+        say(f"the figures above are of the points that were through{' (none)' if not records else ''}")
+        raise typer.Exit(INTERRUPTED) from None
     _report(records, output, as_json)
-    if not complete:
-        say(f"the figures above are of the pictures that were through{' (none)' if not records else ''}")
-        raise typer.Exit(INTERRUPTED)
 
 
 def asked_of(metrics: str | None, task: str | None, task_network: str | None) -> tuple[tuple[str, ...], list[str] | None, str]:
@@ -139,21 +144,6 @@ def asked_of(metrics: str | None, task: str | None, task_network: str | None) ->
     return listed, networks, check_asked(task, listed, networks)
 
 
-def _plan(asked: list[str], sweep: Sweep, data: str, task: str, device: torch.device) -> list[tuple[str, Codec, Sweep]]:
-    """(system as asked, codec, sweep over the ratios that this one is asked for): everything is opened before any work."""
-    import dataclasses
-
-    from ..codec import check_task
-    from ..data.datasets import DATASETS
-    from ..systems import load_all
-
-    systems = load_all(asked, sweep.ratios, data if data in DATASETS else None, device)
-    for _, codec, _ in systems:
-        check_task(codec, task)
-    check_told(systems, sweep.told_snr_db)
-    return [(name, codec, dataclasses.replace(sweep, ratios=ratios)) for name, codec, ratios in systems]
-
-
 def check_told(systems: list[tuple[str, Codec, tuple[float | None, ...]]], told_snr_db: float | None) -> None:
     """Refuse a bound whose transmitter is told another SNR."""
     from ..codec import is_bound
@@ -161,38 +151,6 @@ def check_told(systems: list[tuple[str, Codec, tuple[float | None, ...]]], told_
     bounds = [name for name, codec, _ in systems if is_bound(codec)]
     if bounds and told_snr_db is not None:
         raise UsageError(f"--told-snr for {bounds[0]}", "a bound is for a transmitter that knows the SNR: measure it apart")
-
-
-def _run(
-    plan: list[tuple[str, Codec, Sweep]],
-    dataset: PictureDataset,
-    networks: Sequence[TaskNetwork],
-    jobs: int | None,
-    output: Path | None,
-    device: torch.device,
-) -> tuple[list[Record], bool]:
-    """All records, and whether the run was not interrupted."""
-    from ..bench import Interrupted, evaluate
-    from ..systems import has_digital_codec
-
-    records: list[Record] = []
-    total = sum(len(dataset) * len(sweep.points(codec)) * sweep.trials for _, codec, sweep in plan)
-    try:
-        with progress("pictures sent", total) as advance:
-            for system, codec, sweep in plan:
-                at_once = jobs or ((os.cpu_count() or 1) if has_digital_codec(system) else 1)
-                records += evaluate(
-                    codec, dataset, sweep, system=system, networks=networks, jobs=at_once, advance=advance, device=device
-                )
-    except Interrupted as interruption:
-        return records + interruption.records, False
-    except KeyboardInterrupt:
-        return records, False
-    except OpenJSCCError:
-        if records:  # what is through is not lost with the system that failed
-            _report(records, output, as_json=False)
-        raise
-    return records, True
 
 
 def _report(records: list[Record], output: Path | None, as_json: bool) -> None:

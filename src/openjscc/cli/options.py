@@ -150,6 +150,13 @@ def check_packaged(name: str, what: str, *folders: str) -> None:
         raise unknown_name(what, name, known, more="(or give the path of a .toml file)")
 
 
+def jobs_for(system: str) -> int:
+    """Batches at once where nobody says how many: one for learned systems, whose networks use all cores; else one per core."""
+    from ..systems import has_digital_codec
+
+    return (os.cpu_count() or 1) if has_digital_codec(system) else 1
+
+
 def names(text: str, what: str) -> list[str]:
     """A comma-separated list of names, without repetitions. Raises UsageError where there is none, or an empty one."""
     parts = [part.strip() for part in text.split(",")]

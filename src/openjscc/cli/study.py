@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -14,7 +13,7 @@ from . import study_pairs
 from .bench import check_folder, run_plan
 from .console import print_json, print_table, progress, say
 from .eval import INTERRUPTED, print_records
-from .options import DataDir, Device, Jobs, Json, TaskNetworks, check_packaged, figure, names, whole
+from .options import DataDir, Device, Jobs, Json, TaskNetworks, check_packaged, figure, jobs_for, names, whole
 
 if TYPE_CHECKING:
     import torch
@@ -36,7 +35,6 @@ def study(
     ] = None,
     list_studies: Annotated[bool, typer.Option("--list", help="List the packaged studies.")] = False,
     check: Annotated[bool, typer.Option("--check", help="Measure some cells again and compare with the records.")] = False,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on where it was stopped: what happens anyway.")] = False,
     output: Annotated[
         Path | None, typer.Option("-o", "--output", metavar="DIR", help="Folder of the results; else results/studies/NAME.")
     ] = None,
@@ -73,7 +71,8 @@ def study(
     Writes DIR/NAME.md, its figures, DIR/summary.json (the records), DIR/gains.json (what systems save against one another),
     DIR/differences.json (how much better they are), DIR/paired.json (how sure the differences in figures are), DIR/cells (the
     values of every image) and DIR/cells.zip (the same in one file, to keep with the results). The same command again measures
-    only what is in neither, and writes the page anew. Under torchrun the processes share the work.
+    only what is in neither, and writes the page anew. The same command in a second
+    terminal shares the work.
 
     --check measures some cells again and exits with 1 where a figure is not the recorded one: with the same seed it must be
     equal to 0.02 dB (0.002 where it is not in dB); of digital links over several trials, to the record's interval over noise.
@@ -106,7 +105,7 @@ def study(
         raise UsageError("no study named", "openjscc study --list shows them")
     folder = output if output is not None else RESULTS / Path(name).stem
     if is_questionnaire(name):
-        asked = {"--check": check, "--resume": resume, "--cells": cells is not None, "--task-network": task_network is not None}
+        asked = {"--check": check, "--cells": cells is not None, "--task-network": task_network is not None}
         asked |= {"--device": device != "cpu"}
         if answers is not None:
             made = {"--model": model, "--seed": seed, "--limit": limit, "--jobs": jobs, "--data-dir": data_dir}
@@ -124,8 +123,6 @@ def study(
         )
     if not check and (cells is not None or seed is not None):
         raise UsageError(f"--{'cells' if cells is not None else 'seed'} without --check", "a study has its seeds in its file")
-    if check and resume:
-        raise UsageError("--resume with --check", "leave out one of them")
     where = find_device(device)
     plan = load_study(name)
     looked_by = [] if task_network is None else names(task_network, "list of task networks")
@@ -154,7 +151,6 @@ def _measure(
     device: torch.device, as_json: bool,
 ) -> None:  # fmt: skip
     from ..bench.archive import pack_cells, unpack_cells
-    from ..bench.processes import Team
     from ..files import write_atomically
     from ..studies.differences import difference_table
     from ..studies.gains import gain_table
@@ -171,10 +167,8 @@ def _measure(
         say(f"note: {note}")
     results: list[CellResult] = []
     complete = True
-    rank = Team().rank
-    if rank == 0:
-        write_atomically(folder / ".gitignore", UNCOMMITTED.encode())
-        unpack_cells(folder, (cell for grid in plan.grids for cell in grid.plan.cells))
+    write_atomically(folder / ".gitignore", UNCOMMITTED.encode())
+    unpack_cells(folder, (cell for grid in plan.grids for cell in grid.plan.cells))
     for grid in plan.grids:
         some, complete = run_plan(grid.plan, grid.dataset, folder, jobs=jobs) if complete else ([], False)
         results += some
@@ -184,13 +178,10 @@ def _measure(
             some, complete = run_plan(grid.plan, grid.dataset, folder, jobs=jobs, keep=1)
             if failed := [result.error for result in some if result.error]:
                 raise UsageError(f"a picture of a strip could not be sent: {failed[0]}", "see the [[strip]] of the study")
-    if rank == 0:
-        pack_cells(folder, (cell for grid in plan.grids for cell in grid.plan.cells))
+    pack_cells(folder, (cell for grid in plan.grids for cell in grid.plan.cells))
     if not complete:
         say("interrupted: the same command goes on from here")
         raise typer.Exit(INTERRUPTED)
-    if rank != 0:
-        return
     records = [record for result in results for record in result.records]
     facts = _facts(study, name, limit, looked_by, plan, records)
     gains = [gain_table(section, results) for section in study.gain if section.metric not in plan.missing]
@@ -281,7 +272,6 @@ def _check(
     from ..bench.verify import plan_recheck, recheck
     from ..errors import MissingError
     from ..studies.page import stale_parts
-    from ..systems import has_digital_codec
 
     summary = folder / "summary.json"
     if not summary.exists():
@@ -299,7 +289,7 @@ def _check(
         say(f"note: {metric} is left out: {reason}")
 
     def at_once(system: str) -> int:
-        return jobs or ((os.cpu_count() or 1) if has_digital_codec(system) else 1)
+        return jobs or jobs_for(system)
 
     total = sum(len(dataset) * some[0].trials for some, _, dataset in plan.cells)
     with progress("pictures sent", total) as advance:

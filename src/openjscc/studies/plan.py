@@ -12,8 +12,7 @@ import torch
 
 from ..bench.cells import Cell, Plan, Precision, plan_cells
 from ..bench.records import ACCOUNT, Record
-from ..bench.sweep import missing_metrics
-from ..bench.task_metrics import Quantity, open_classifier, open_networks, quantities
+from ..bench.task_metrics import Quantity, missing_metrics, open_classifier, open_networks, quantities
 from ..codec import Codec, is_bound
 from ..data.datasets import DATASETS, PictureDataset, open_dataset
 from ..errors import MissingError, OpenJSCCError, UsageError, unknown_name
