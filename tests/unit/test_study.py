@@ -96,11 +96,7 @@ def test_segmentations_are_sent_in_the_papers_budget() -> None:
 
 @pytest.mark.parametrize("name", packaged_studies())
 def test_packaged_studies_load_and_plan(name: str, data: Path, small_weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from openjscc.bench import cells as grid
-    from openjscc.bench import sweep
-
-    for module in (grid, sweep):
-        monkeypatch.setattr(module, "check_metrics", lambda names: None)
+    monkeypatch.setattr("openjscc.bench.task_metrics.check_metrics", lambda names: None)
     monkeypatch.setenv("OPENJSCC_WEIGHTS", str(small_weights))
     study = load_study(name)
     plan = plan_study(study, data)
@@ -178,11 +174,7 @@ def test_pictures_of_strips_and_heat_maps() -> None:
 
 
 def test_a_study_says_which_weight_is_missing(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from openjscc.bench import cells as grid
-    from openjscc.bench import sweep
-
-    for module in (grid, sweep):
-        monkeypatch.setattr(module, "check_metrics", lambda names: None)
+    monkeypatch.setattr("openjscc.bench.task_metrics.check_metrics", lambda names: None)
     monkeypatch.setattr("openjscc.weightfile.weight_files", lambda role: {})
     study = load_study("multitask-segmentation")
     with pytest.raises(MissingError, match="mtgsc has no released weight"):

@@ -32,11 +32,12 @@ from ..errors import IntegrityError, OpenJSCCError, UsageError
 from ..files import write_atomically
 from ..link import Transmission
 from ..tasks import TaskNetwork
+from . import task_metrics
 from .batches import BATCH_PIXELS, enumerate_batches, ordered_map, stacked, until
 from .measure import Measured, Point, computed_on, measure, nominal_ratio, to_records
 from .records import ACCOUNT, Record, write_records
 from .statistics import student_t_975
-from .task_metrics import check_metrics, check_networks, open_masks, quantities, task_of
+from .task_metrics import check_networks, open_masks, quantities, task_of
 
 FORMAT = 3
 """Of a cell's file and of the draws behind it, and part of its key. 2: with a checksum. 3: seeds of 128 bits."""
@@ -188,7 +189,7 @@ def plan_cells(
             `openjscc.bench.task_metrics.open_masks` refuse.
         MissingError: weights of a metric that are not to be had.
     """
-    check_metrics(metrics)
+    task_metrics.check_metrics(metrics)
     check_networks(metrics, dataset, networks)
     named = {(network.name, network.sha256): network for network in networks}
     codecs: dict[tuple[str, str], Codec] = {}

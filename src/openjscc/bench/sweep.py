@@ -13,10 +13,10 @@ from ..data.datasets import PictureDataset
 from ..errors import UsageError
 from ..tasks import TaskNetwork
 from ..units import snr_tensor
+from . import task_metrics
 from .batches import BATCH_PIXELS
 from .cells import Plan, Precision, plan_cells, send_cell
 from .records import Record
-from .task_metrics import check_metrics
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class Sweep:
             raise UsageError(f"{self.trials} trials", "at least one")
         for channel in self.channels:
             make_channel(channel)
-        check_metrics(self.metrics)
+        task_metrics.check_metrics(self.metrics)
         snr_tensor(self.snr_db, len(self.snr_db))
 
     def plan(
