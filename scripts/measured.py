@@ -6,8 +6,6 @@ from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 
-from words import compared, title
-
 from openjscc.bench import Record, read_records
 from openjscc.bench.differences import Difference
 from openjscc.studies.comparisons import read_tables
@@ -15,10 +13,13 @@ from openjscc.studies.differences import DifferenceTable
 
 
 class Measured:
-    """Records and differences of one study, read once; ``of`` is the system that is compared with others."""
+    """Records and differences of one study, read once.
 
-    def __init__(self, folder: Path, of: str) -> None:
-        self.folder, self.of = folder, of
+    ``of`` is the system that is compared with others, ``network`` the task network by whose view, where there are several.
+    """
+
+    def __init__(self, folder: Path, of: str, network: str | None = None) -> None:
+        self.folder, self.of, self.network = folder, of, network
         self.records = [one for one in read_records(folder / "summary.json") if one.error is None]
 
     @cached_property
@@ -45,12 +46,8 @@ class Measured:
             one for one in self.tables if (one.section.metric, one.section.over) == (metric, over) and of in one.section.of
         ]
         rows = [row for row in table.rows if row.system == of and row.place.channel == channel and _near(row.place.ratio, ratio)]
+        rows = [row for row in rows if self.network is None or row.place.task_network == self.network]
         return {row.at: row.difference for row in rows if row.at is not None and row.difference is not None}
-
-    def against(self, names: dict[str, str], metric: str, channel: str = "awgn", of: str | None = None) -> str:
-        """A system against others, in words."""
-        parts = [f"{name}: {compared(self.less(over, metric, channel, of), metric)}" for over, name in names.items()]
-        return f"{title(metric)} against {'; '.join(parts)}."
 
     def lost(self, system: str, metric: str, channel: str = "awgn") -> str:
         """What share of the pictures a system loses at each SNR."""

@@ -24,9 +24,7 @@ from typing import Any
 import multitask_figures
 import torch
 from marked import fill
-from multitask_found import found as what_was_found
 from multitask_goals import RIVALS, goals
-from study_pages import study_sections
 
 from openjscc import tasks
 from openjscc.bench.differences import difference
@@ -44,12 +42,7 @@ FLOOR = ROOT / "results" / "multitask-floor.json"
 UNSEEN = ROOT / "results" / "multitask-unseen.json"
 STUDIES = ROOT / "results" / "studies"
 PAGE = ROOT / "docs" / "papers" / "generative-multitask.md"
-STUDIES_SHOWN = (
-    "multitask-psnr-224", "multitask-psnr-kodak", "multitask-pictures", "multitask-segmentation", "multitask-crops",
-    "multitask-steps", "multitask-one-pictures", "multitask-one-segmentations",
-)  # fmt: skip
 LOGS, CURVES = ROOT / "results" / "training", ROOT / "results" / "figures" / "mtgsc-training.svg"
-FIGURES_SHOWN = ("psnr.svg", "miou.svg", "miou_nine.svg", "kodim04.webp", "masks.webp")
 METRICS = ("miou", "miou_nine", "pixel_accuracy")
 RECONSTRUCTION, SEGMENTATION = "reconstruction", "segmentation"
 RATIO = 1 / 16
@@ -97,10 +90,9 @@ def main() -> None:
 
 
 def filled(text: str) -> str:
-    """The page with the studies that were measured."""
-    shown = study_sections(STUDIES_SHOWN, STUDIES, PAGE, metrics=("psnr", "miou_nine"), figures=FIGURES_SHOWN)
+    """The page with the tables of the records."""
     floors, others = floor_words(json.loads(FLOOR.read_text())), unseen_words(json.loads(UNSEEN.read_text()))
-    contents = {"floor": floors, "unseen": others, "goals": goals(STUDIES), "found": what_was_found(STUDIES), "studies": shown}
+    contents = {"floor": floors, "unseen": others, "goals": goals(STUDIES)}
     return fill(text, "scripts/multitask.py page", contents)
 
 

@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
+from words import times
+
 from openjscc.bench import Record, read_records
 from openjscc.bench.differences import Difference
 from openjscc.report.markdown import table_row
 from openjscc.studies.comparisons import read_tables
 from openjscc.studies.differences import DifferenceTable
+from openjscc.studies.gains import GainTable
 
 RIVALS = {
     "adjscc": "ADJSCC",
@@ -47,6 +50,7 @@ def goals(studies: Path) -> str:
         *_segmentations(studies / "multitask-segmentation"),
         *_control(studies / "multitask-crops"),
         *_alone(studies),
+        *_overhead(studies / "multitask-pictures"),
     ]
     if not rows:
         return ""
@@ -123,6 +127,23 @@ def _alone(studies: Path) -> list[list[str]]:
             gaps = [100 * gap for gap in _gaps(_by_snr(records, "mtgsc"), _by_snr(records, "mtgsc.segmentation"))]
             goal = f"at most {NEAR_POINTS:g} points below the same network trained for segmentations alone, mIoU of {classes}"
             rows.append([goal, _range(gaps, "points"), _yes(min(gaps) >= -NEAR_POINTS)])
+    return rows
+
+
+def _overhead(folder: Path) -> list[list[str]]:
+    """Channel uses of the others for the PSNR of MTGSC."""
+    if not (folder / "gains.json").exists():
+        return []
+    tables = read_tables(folder / "gains.json", GainTable)
+    (table,) = [one for one in tables if (one.section.metric, one.section.over) == ("psnr", "mtgsc")]
+    rows = []
+    for under in (32, 16):
+        gains = {row.system: row.gain for row in table.rows if row.at is not None and abs(row.at * under - 1) < 0.01}
+        for system, name in RIVALS.items():
+            if system in gains:
+                goal = f"768x512, 18 dB: fewer channel uses than {name} for equal PSNR, at CBR 1/{under}"
+                low = gains[system].high if gains[system].value is not None else None
+                rows.append([goal, f"{name} needs {times(gains[system])} times as many", _yes(low is not None and low < 1)])
     return rows
 
 

@@ -34,7 +34,6 @@ import perceptual_found
 import perceptual_headline
 import torch
 from marked import fill
-from study_pages import study_sections
 
 from openjscc.bench import Record, Sweep, evaluate
 from openjscc.bench.packing import pack, unpack
@@ -58,7 +57,6 @@ FIGURE = ROOT / "results" / "figures" / "perceptual-ablation.webp"
 LOG, CURVES = ROOT / "results" / "training" / "ganjscc.photo.csv", ROOT / "results" / "figures" / "ganjscc-training.svg"
 PAGE = ROOT / "docs" / "papers" / "perceptual-jscc.md"
 STUDIES = ROOT / "results" / "studies"
-STUDIES_SHOWN = ("perceptual-snr", "perceptual-cbr", "perceptual-snr-div2k", "perceptual-cbr-div2k")
 RECIPE = "ganjscc-small"
 SNR_DB = 10.0
 DATA, PICTURES = "div2k", 50
@@ -314,7 +312,6 @@ def filled(text: str) -> str:
         "headline": perceptual_headline.headline(STUDIES),
         "beside": perceptual_found.beside(STUDIES),
         "goals": perceptual_found.goals(STUDIES),
-        "studies": studies(),
         "training": training(),
         "ablation": ablation(records()),
     }
@@ -378,11 +375,6 @@ def training() -> str:
         where = f"another's; {facts['images']} crops of DIV2K at {facts['snr_db']:g} dB (`scripts/discriminator.py`):"
         parts += [f"{told} {where}", discriminator.table(facts)]
     return "\n\n".join(parts) + "\n"
-
-
-def studies() -> str:
-    """Where the studies are, and their comparisons in the two metrics that nothing was trained on."""
-    return study_sections(STUDIES_SHOWN, STUDIES, PAGE, metrics=("dists", "lpips_vgg"), figures=("dists.svg",))
 
 
 if __name__ == "__main__":

@@ -39,10 +39,6 @@ from openjscc.composite import CompositeCodec
 from openjscc.data.datasets import open_dataset
 from openjscc.link import transmit
 from openjscc.models import LearnedCodec, load
-from openjscc.studies.comparisons import read_tables
-from openjscc.studies.differences import DifferenceTable
-from openjscc.studies.differences_page import difference_page
-from openjscc.studies.spec import load_study
 from openjscc.tasks import TaskNetwork, load_task_network
 from openjscc.tasks.semantics import semantic_weights
 from openjscc.training.loop import RunOptions, train
@@ -51,18 +47,11 @@ from openjscc.training.recipe import load_recipe
 ROOT = Path(__file__).resolve().parents[1]
 COSTS = ROOT / "results" / "spjscc-cost.json"
 FIGURE = ROOT / "results" / "figures" / "spjscc-kl.svg"
-STUDIES = ROOT / "results" / "studies"
 PAGE = ROOT / "docs" / "papers" / "sp-jscc.md"
 SEEDS = (0, 1, 2)
 SNR_DB = 5.0
 RATIOS = (1 / 12, 1 / 6)
 DRAWS = 2
-SHOWN = {
-    "accuracy.svg": "Accuracy of received pictures",
-    "dogs.webp": "Dogs as each system receives them at 5 dB, and what the classifier sees",
-    "weights.webp": "Semantic weights",
-}
-"""Figures of the studies that the page has, too."""
 SENT = ("arjscc.cifar10", "spjscc.cifar10", "spjscc.distilled")
 """Weights whose transmission is timed."""
 TASK_METRICS = ("accuracy", "miou", "pixel_accuracy")
@@ -209,28 +198,7 @@ def filled(text: str, entries: dict[str, list[dict[str, Any]]]) -> str:
         name: words.format(table(entries[experiment])) if entries[experiment] else ""
         for name, experiment, words in (("ablation", "cifar10", ABLATION_WORDS), ("voc", "voc", VOC_WORDS))
     }
-    return fill(text, "scripts/semantics.py page", {"studies": studies(), **tables, "cost": costs})
-
-
-def studies() -> str:
-    """Where the studies are, and how much better one system is than another."""
-    parts = []
-    for name in ("sp-jscc-snr", "sp-jscc-cpp"):
-        path = STUDIES / name / "differences.json"
-        if not path.exists():
-            continue
-        study = load_study(name)
-        labels = {system: str(label) for system, label in study.names.items()}
-        folder = f"../../{path.parent.relative_to(ROOT)}"
-        pictures = [f"![{label}]({folder}/{file})" for file, label in SHOWN.items() if (path.parent / file).exists()]
-        parts.append(
-            f"## {study.title}\n\nAll figures, tables and pictures, and the differences from the digital links: "
-            f"[{name}]({folder}/{name}.md)."
-        )
-        parts += pictures
-        tables = [one for one in read_tables(path, DifferenceTable) if one.section.over == "arjscc"]
-        parts += [difference_page(one, labels) for one in tables]
-    return "\n\n".join(parts) + "\n" if parts else ""
+    return fill(text, "scripts/semantics.py page", {**tables, "cost": costs})
 
 
 def stale(entries: dict[str, list[dict[str, Any]]]) -> list[Path]:

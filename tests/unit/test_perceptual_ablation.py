@@ -27,7 +27,6 @@ pytestmark = pytest.mark.skipif(not SCRIPTS.is_dir(), reason="needs the source t
 PAGE = "Before.\n\n<!-- headline: scripts/perceptual.py page -->\n<!-- end of headline -->\n\n"
 PAGE += "<!-- beside: scripts/perceptual.py page -->\n<!-- end of beside -->\n\n"
 PAGE += "<!-- goals: scripts/perceptual.py page -->\n<!-- end of goals -->\n\n"
-PAGE += "<!-- studies: scripts/perceptual.py page -->\n<!-- end of studies -->\n\n"
 PAGE += "<!-- training: scripts/perceptual.py page -->\n<!-- end of training -->\n\n"
 PAGE += "<!-- ablation: scripts/perceptual.py page -->\n<!-- end of ablation -->\nAfter.\n"
 

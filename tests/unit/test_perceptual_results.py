@@ -128,23 +128,6 @@ def test_nothing_is_said_of_what_was_not_measured(found: ModuleType, tmp_path: P
     assert found.beside(tmp_path) == found.goals(tmp_path) == ""
 
 
-def test_the_readme_has_the_factors(headline: ModuleType) -> None:
-    rows = {tuple(line.strip("| ").split(" | ")[:2]): line for line in headline.headline(STUDIES).splitlines()}
-
-    def words(cell: str) -> str:
-        """A factor with one digit, or the bound that is known."""
-        bound = {"<": "less than ", ">": "more than "}.get(cell[0], "")
-        return f"{bound}{float(cell.strip('<> ').split()[0]):.1f}"
-
-    dists, vgg = (
-        [words(cell) for cell in rows["Kodak", metric].strip("| ").split(" | ")[2:]] for metric in ("DISTS", "LPIPS-VGG")
-    )
-    text = " ".join((ROOT / "README.md").read_text("utf-8").split())
-    said = f"needs {dists[0]}, {dists[1]} and {dists[2]} times the bandwidth for the same DISTS at CBR 1/48, 1/24 and 1/12"
-    assert said in text
-    assert f"LPIPS on VGG16: {', '.join(vgg)};" in text
-
-
 def test_a_factor_is_turned_round(headline: ModuleType) -> None:
     def gain(**more: float | None) -> Gain:
         return Gain(**{"value": None, "low": None, "high": None, "quality": 0.1, "least": None, "most": None} | more)  # pyright: ignore

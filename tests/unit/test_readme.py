@@ -17,7 +17,7 @@ README = (ROOT / "README.md").read_text()
 
 
 def test_length() -> None:
-    assert len(README.splitlines()) <= 200
+    assert len(README.splitlines()) <= 120
 
 
 def test_tables_and_pictures_match_the_records() -> None:
