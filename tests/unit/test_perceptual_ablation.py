@@ -14,9 +14,6 @@ import torch
 from openjscc.bench.records import Record
 from openjscc.link import transmit
 from openjscc.models import create
-from openjscc.studies.comparisons import write_tables
-from openjscc.studies.gains import GainTable
-from openjscc.studies.spec import load_study
 from openjscc.training.loop import learning_rate
 from openjscc.training.recipe import load_recipe
 
@@ -174,22 +171,6 @@ def test_curves_of_the_training(empty: ModuleType) -> None:
     assert "log.svg" in empty.training()
     empty.LOG.write_text(empty.LOG.read_text().replace("0.75", "0.5"))
     assert empty.CURVES in empty.stale()
-
-
-def test_the_page_has_the_gains_of_studies(empty: ModuleType) -> None:
-    study = load_study("perceptual-cbr")
-    folder = empty.STUDIES / "perceptual-cbr"
-    folder.mkdir(parents=True)
-    write_tables(folder / "gains.json", [GainTable(section, ()) for section in study.gain])
-    assert empty.filled(PAGE) == PAGE, "not measured to the end"
-    (folder / "summary.json").touch()
-    (folder / "dists.svg").touch()
-    text = empty.filled(PAGE)
-    assert f"## {study.title}" in text
-    assert "(studies/perceptual-cbr/perceptual-cbr.md)" in text
-    assert "perceptual-cbr/dists.svg)" in text
-    assert text.count("### Bandwidth for the DISTS of") == 2
-    assert "PSNR of" not in text, "only what nothing was trained on"
 
 
 class Matching:
