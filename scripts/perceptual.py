@@ -44,8 +44,8 @@ from openjscc.files import write_atomically
 from openjscc.link import transmit
 from openjscc.metrics import METRICS
 from openjscc.models import LearnedCodec, create
+from openjscc.report.columns import metric_name
 from openjscc.report.fingerprint import carried, exif_with, fingerprint
-from openjscc.report.layout import metric_name
 from openjscc.report.markdown import table_row
 from openjscc.training.checkpoint import CHECKPOINT, load_checkpoint
 from openjscc.training.loop import RunOptions, train

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from openjscc.bench.gains import Gain
-from openjscc.report.layout import metric_name
+from openjscc.report.columns import metric_name
 from openjscc.report.markdown import table_row
 from openjscc.studies.comparisons import read_tables
 from openjscc.studies.gains import GainTable

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from openjscc.bench.differences import Difference
 from openjscc.bench.gains import Gain
 from openjscc.metrics import get_metric
-from openjscc.report.layout import metric_name
+from openjscc.report.columns import metric_name
 
 CLASSES = {"miou": "21 classes", "miou_nine": "nine classes"}
 

@@ -18,9 +18,10 @@ from openjscc.data.images import write_png
 from openjscc.errors import IntegrityError, MissingError, UsageError
 from openjscc.metrics import METRICS
 from openjscc.report.anchors import IMAGES, Anchor, of_other_images, read_anchors
-from openjscc.report.columns import load_records, parse_where, select
+from openjscc.report.columns import metric_label
 from openjscc.report.labels import log_ticks, short_number
-from openjscc.report.layout import arrange, grid, metric_label
+from openjscc.report.layout import arrange, grid
+from openjscc.report.select import load_records, parse_where, select
 from openjscc.report.strips import parse_crop, strip, strip_of_several
 
 ROOT = Path(__file__).resolve().parents[2]

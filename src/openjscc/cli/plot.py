@@ -82,7 +82,7 @@ def plot(
     openjscc plot RUN --where channel=awgn --lost --style screen -o cliff.png
     openjscc plot RUN --kind strip --picture kodim23 --crop 300,100,160,160 --where snr_db=1 -o strip.png
     """
-    from ..report.columns import parse_where
+    from ..report.select import parse_where
 
     if kind not in KINDS:
         raise unknown_name("kind", kind, KINDS)
@@ -109,9 +109,9 @@ def plot(
         from ..report.anchors import read_anchors
         from ..report.chart import NO_BANDS, Chart, without_wide_bands
         from ..report.charts import draw
-        from ..report.columns import check_column, load_records, select
         from ..report.fingerprint import rows_of
         from ..report.layout import MEASURED
+        from ..report.select import check_column, load_records, select
         from ..report.style import write_figure
         from ..studies.comparisons import read_bands
 

@@ -18,8 +18,9 @@ from ..metrics import METRICS
 from ..units import format_ratio
 from .anchors import Anchor, of_other_images, placed
 from .chart import Chart
-from .labels import COLUMN_LABELS, family, log_ticks, short_number, system_name, wrapped
-from .layout import MEASURED, MOST_LOST, Curve, Layout, Panel, arrange, grid, in_words, matters, metric_label
+from .columns import LABELS, in_words, metric_label
+from .labels import family, log_ticks, short_number, system_name, wrapped
+from .layout import MEASURED, MOST_LOST, Curve, Layout, Panel, arrange, grid, matters
 from .paired import METRIC, Paired, differences
 from .style import ANCHOR_GREY, ANCHOR_MARKERS, BOUND_DASHES, CARETS, DASHES, LOOKS, Look, looks_of, matplotlib, settings
 
@@ -304,7 +305,7 @@ class _Drawing:
         if self.chart.x == "snr_db":
             fading = any(record.channel != "awgn" for record in panel.records)
             return "average SNR (dB)" if fading else "SNR (dB)"
-        return COLUMN_LABELS.get(self.chart.x, self.chart.x.replace("_", " "))
+        return LABELS.get(self.chart.x, self.chart.x.replace("_", " "))
 
     def _y_label(self) -> str:
         label = metric_label(self.chart.y)

@@ -1,139 +1,136 @@
-"""Which records are meant: conditions on their columns, as users write them."""
+"""The columns of a record: what each is for, how it is called, and how its values are written. The one place that says so."""
 
 from __future__ import annotations
 
-import dataclasses
-import math
-import re
-import types
-import typing
-from collections.abc import Iterable, Mapping, Sequence
-from functools import cache
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Literal
 
-from ..bench.records import Record, read_records
-from ..errors import UsageError, unknown_name
-from ..units import AUTO, format_ratio, parse_fraction
+from ..metrics import METRICS
+from ..units import AUTO, format_ratio
 
 Value = str | float | bool | None
-Item = TypeVar("Item")
-
-SUMMARY = "summary.json"
-"""The records in the folder of a benchmark."""
-
-_NAME = re.compile(r"[A-Za-z_][A-Za-z_0-9]*")
-_RATIOS = ("ratio", "bandwidth_ratio")
+Role = Literal["condition", "run", "make", "measured"]
 
 
-def load_records(sources: Iterable[Path]) -> list[Record]:
-    """The records of JSON files and of benchmark folders (their ``summary.json``), one after the other; equal ones once.
+def _text(value: Value) -> str:
+    return str(value)
 
-    Raises:
-        UsageError: no such file. IntegrityError: a file that does not hold records.
+
+def _digest(name: str) -> Callable[[Value], str]:
+    return lambda value: f"{name} {str(value)[:8]}"
+
+
+def _ratio(value: Value) -> str:
+    return f"CBR {format_ratio(value)}" if isinstance(value, float) else f"ratio {shown('ratio', value)}"
+
+
+def _count(one: str, several: str) -> Callable[[Value], str]:
+    return lambda value: f"1 {one}" if value == 1 else f"{value} {several}"
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of `openjscc.bench.records.Record`.
+
+    Attributes:
+        role: ``condition``: what all systems are asked for alike; ``run``: how it was measured; ``make``: what a point was made
+            with; ``measured``: a figure of a cell.
+        label: on an axis; empty: the column's name.
+        words: a value in titles and labels; None: name and value.
+        missing: in the place of a value that is None.
+        along: the condition that changes along an axis of this column.
+        title: of the axis, in a heading.
     """
-    records: dict[str, Record] = {}
-    for source in sources:
-        for record in read_records(source / SUMMARY if source.is_dir() else source):
-            records.setdefault(repr(record), record)
-    return list(records.values())
+
+    role: Role
+    label: str = ""
+    words: Callable[[Value], str] | None = None
+    missing: str = ""
+    along: str = ""
+    title: str = ""
 
 
-@cache
-def columns() -> dict[str, type]:
-    """The columns of a record that hold one value, with its type."""
-    hints = typing.get_type_hints(Record)
-    kinds = {field.name: _plain(hints[field.name]) for field in dataclasses.fields(Record)}
-    return {name: kind for name, kind in kinds.items() if kind in (str, int, float, bool)}
+COLUMNS: dict[str, Column] = {
+    "data": Column("condition", words=lambda value: Path(str(value)).name),
+    "channel": Column("condition", words=_text),
+    "ratio": Column(
+        "condition", "nominal bandwidth ratio k/n", _ratio, "CBR chosen for each picture", along="ratio", title="bandwidth ratio"
+    ),
+    "snr_db": Column("condition", words=lambda value: f"SNR {value:g} dB", along="snr_db", title="SNR"),
+    "told_snr_db": Column(
+        "condition", "SNR that the transmitter believes in (dB)", lambda value: f"SNR taken for {value:g} dB", along="told_snr_db"
+    ),
+    "task_network": Column("condition"),
+    "seed": Column("run"),
+    "images": Column("run", words=_count("picture", "pictures")),
+    "trials": Column("make", words=_count("trial", "trials")),
+    "weight": Column("make", words=_text),
+    "weight_sha256": Column("make", words=_digest("weight")),
+    "tool": Column("make", words=_text),
+    "task": Column("make"),
+    "data_sha256": Column("make", words=_digest("data")),
+    "masks_sha256": Column("make", words=_digest("masks")),
+    "task_network_sha256": Column("make", words=_digest("task network")),
+    "device": Column("make", words=_text),
+    "commit": Column("make", words=_digest("commit")),
+    "cpp": Column("measured", "channel uses per pixel", along="ratio", title="channel uses per pixel"),
+    "bandwidth_ratio": Column("measured", "bandwidth ratio k/n", along="ratio", title="bandwidth ratio"),
+    "channel_uses": Column("measured", "channel uses per picture", along="ratio"),
+    "encode_ms": Column("measured", "time of the encoder per picture (ms)"),
+    "decode_ms": Column("measured", "time of the decoder per picture (ms)"),
+}
+LABELS = {name: column.label for name, column in COLUMNS.items() if column.label}
+LABELS |= {"macs_per_pixel": "multiply-accumulates per pixel"}
+"""On axes, by column."""
+
+_METRIC_NAMES = {
+    "accuracy": "accuracy",
+    "miou": "mIoU",
+    "miou_nine": "mIoU of nine classes",
+    "pixel_accuracy": "pixel accuracy",
+    "ms_ssim": "MS-SSIM",
+}
 
 
-def _plain(kind: typing.Any) -> typing.Any:
-    """The type without ``| None``."""
-    if typing.get_origin(kind) in (typing.Union, types.UnionType):
-        (kind,) = [part for part in typing.get_args(kind) if part is not type(None)]
-    return kind
+def columns_that(role: Role) -> tuple[str, ...]:
+    """The columns of a role."""
+    return tuple(name for name, column in COLUMNS.items() if column.role == role)
 
 
-def check_column(name: str) -> str:
-    """``name``. Raises UsageError where records have no such column."""
-    if name not in columns():
-        raise unknown_name("column", name, columns())
-    return name
+def in_words(name: str, value: Value) -> str:
+    """A column's value as a few words for titles and labels; empty where there is nothing to say."""
+    column = COLUMNS.get(name)
+    if value is None:
+        return column.missing if column else ""
+    return column.words(value) if column and column.words else f"{name.replace('_', ' ')} {shown(name, value)}"
 
 
-def parse_where(text: str) -> dict[str, list[Value]]:
-    """``channel=awgn,ratio=1/16,told_snr_db=none`` as allowed values by column.
-
-    A part without ``COLUMN=`` is another value of the column before it: ``channel=awgn,rayleigh:block``.
-
-    Raises:
-        UsageError: unknown column, or a value of the wrong type.
-    """
-    wanted: dict[str, list[Value]] = {}
-    column = ""
-    for part in text.split(","):
-        name, equals, value = (piece.strip() for piece in part.partition("="))
-        if equals and _NAME.fullmatch(name):
-            column, text_value = check_column(name), value
-        else:
-            text_value = part.strip()
-        if not column or not text_value:
-            raise UsageError(f"condition {part.strip()!r}", "write COLUMN=VALUE, e.g. channel=awgn,ratio=1/16,told_snr_db=none")
-        wanted.setdefault(column, []).append(_parse(column, text_value))
-    return wanted
+def axis_title(name: str) -> str:
+    """Of an axis, in a heading."""
+    column = COLUMNS.get(name)
+    return column.title if column and column.title else name.replace("_", " ")
 
 
-def _parse(column: str, text: str) -> Value:
-    kind = columns()[column]
-    if text.lower() == "none" or (column == "ratio" and text == AUTO):
-        return None
-    if kind is str:
-        return text
-    if kind is bool:
-        if text.lower() not in ("true", "false"):
-            raise UsageError(f"{column}={text}", "write true or false")
-        return text.lower() == "true"
-    try:
-        return parse_fraction(text)
-    except ValueError:
-        raise UsageError(f"{column}={text[:80]} is no number", "e.g. snr_db=10 or ratio=1/16") from None
+def metric_label(name: str) -> str:
+    """``PSNR ↑ (dB)``: the arrow says which way is better. A column's label where it is one."""
+    if name not in METRICS:
+        return LABELS.get(name, name)
+    metric = METRICS[name]
+    return f"{metric_name(name)} {'↑' if metric.higher_is_better else '↓'}" + (f" ({metric.unit})" if metric.unit else "")
 
 
-def select(records: Sequence[Record], where: Mapping[str, Sequence[Value]], systems: Sequence[str] | None = None) -> list[Record]:
-    """The records that meet all conditions; with ``systems``, those of them in that order (as asked for, or the weight).
-
-    Raises:
-        UsageError: nothing is left; the hint has the values that there are.
-    """
-    chosen = list(records)
-    for column, values in where.items():
-        chosen = matching(chosen, check_column(column), values, "record")
-    if systems is None:
-        return chosen
-    ordered: list[Record] = []
-    for system in dict.fromkeys(systems):
-        found = [r for r in chosen if r.system == system] or [r for r in chosen if r.weight == system]
-        if not found:
-            raise unknown_name("system", system, {record.system for record in chosen})
-        ordered += found
-    return ordered
+def metric_name(name: str) -> str:
+    """``PSNR``."""
+    return _METRIC_NAMES.get(name, name.upper().replace("_", "-")) if name in METRICS else LABELS.get(name, name)
 
 
-def matching(items: Sequence[Item], column: str, values: Sequence[Value], what: str) -> list[Item]:
-    """Those whose attribute has one of the values. Raises UsageError where none has; the hint has what there is."""
-    left = [item for item in items if any(_equal(getattr(item, column), value) for value in values)]
-    if not left:
-        asked = " or ".join(shown(column, value) for value in values)
-        raise UsageError(f"no {what} with {column}={asked}", f"{column}: {listed(items, column)}")
-    return left
-
-
-def _equal(value: Value, wanted: Value) -> bool:
-    if isinstance(value, (int, float)) and isinstance(wanted, (int, float)):
-        return math.isclose(value, wanted, rel_tol=1e-6, abs_tol=1e-9)
-    if isinstance(value, str) and isinstance(wanted, str):
-        return value == wanted or (("/" in value) and Path(value).name == wanted)
-    return value is wanted
+def heading(x: str, value: float | None) -> str:
+    """Of a table's column: a place on the axis ``x``; None: a ratio that systems chose."""
+    if value is None or x in ("ratio", "bandwidth_ratio"):
+        return f"CBR {format_ratio(value)}"
+    return f"{value:g} dB" if x.endswith("snr_db") else f"{value:.4g}"
 
 
 def listed(items: Iterable[object], column: str) -> str:
@@ -156,5 +153,5 @@ def shown(column: str, value: Value) -> str:
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, (int, float)):
-        return format_ratio(value) if column in _RATIOS and value > 0 else f"{value:g}"
+        return format_ratio(value) if column in ("ratio", "bandwidth_ratio") and value > 0 else f"{value:g}"
     return value

@@ -26,17 +26,6 @@ SYSTEM_NAMES = {
 
 _FIXED_SCHEME = re.compile(r"mcs=(\d*)(qam|[a-z]?psk)-(\d+(?:\.5)?/\d+)(?:-(n\d+))?")
 
-COLUMN_LABELS = {
-    "told_snr_db": "SNR that the transmitter believes in (dB)",
-    "ratio": "nominal bandwidth ratio k/n",
-    "bandwidth_ratio": "bandwidth ratio k/n",
-    "cpp": "channel uses per pixel",
-    "channel_uses": "channel uses per picture",
-    "encode_ms": "time of the encoder per picture (ms)",
-    "decode_ms": "time of the decoder per picture (ms)",
-    "macs_per_pixel": "multiply-accumulates per pixel",
-}
-
 
 def family(system: str) -> str:
     """Architecture, or source codec and kind of link, of a system's name: without tag, options and task network."""

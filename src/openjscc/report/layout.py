@@ -7,14 +7,13 @@ import itertools
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from ..bench.records import Record
 from ..errors import UsageError
-from ..metrics import METRICS
-from ..units import channel_uses_per_pixel, format_ratio
-from .columns import Value, check_column, columns, in_order, listed, shown
-from .labels import COLUMN_LABELS, system_name
+from ..units import channel_uses_per_pixel
+from .columns import COLUMNS, Value, columns_that, in_order, in_words, listed, shown
+from .labels import system_name
+from .select import check_column, columns
 
 INTERVALS = {"pictures": "shown_ci95", "noise": "ci95_noise", "none": None}
 """Which column of a record holds the half width."""
@@ -24,24 +23,20 @@ MOST_PANELS = 36
 MOST_LOST = 0.5
 """Share of lost transmissions above which a mean says little more than that."""
 
-MEASURED = ("cpp", "bandwidth_ratio", "channel_uses", "encode_ms", "decode_ms")
+MEASURED = columns_that("measured")
 """Columns that can be drawn like a metric. They belong to a cell (one system at one point): all its records say the same."""
 
-_CONDITIONS = ("data", "channel", "ratio", "snr_db", "told_snr_db", "task_network")
+_CONDITIONS = columns_that("condition")
 """What was asked of all systems alike: never mixed in one curve, unless the x axis runs along it."""
-_RUN = ("seed", "images")
+_RUN = columns_that("run")
 """How it was measured: never mixed in one curve."""
-_MAKE = (
-    "trials", "weight", "weight_sha256", "tool", "task", "data_sha256", "masks_sha256", "task_network_sha256", "device", "commit",
-)  # fmt: skip
+_MAKE = columns_that("make")
 """What may change along a curve (a ratio may have its own weight), but tells two points at one place apart."""
-_ALONG = {
-    "snr_db": "snr_db",
-    "told_snr_db": "told_snr_db",
-    **dict.fromkeys(("ratio", "bandwidth_ratio", "cpp", "channel_uses"), "ratio"),
-}
+_ALONG = {name: column.along for name, column in COLUMNS.items() if column.along}
 """The condition that changes along an x axis."""
-_CELL = ("system", *_CONDITIONS[:-1], *_RUN, *(name for name in _MAKE if name not in ("trials", "task_network_sha256")))
+_CELL = (
+    "system", *(name for name in (*_CONDITIONS, *_RUN, *_MAKE) if name not in ("task_network", "trials", "task_network_sha256"))
+)  # fmt: skip
 """What tells the values of a measured column apart."""
 
 
@@ -294,53 +289,6 @@ def matters(curves: Iterable[Curve]) -> list[float]:
             around = 0.0 if math.isnan(half) or lost > 0 else half
             ends += [y - around, y + around] if math.isfinite(y) and lost <= MOST_LOST else []
     return ends
-
-
-def in_words(name: str, value: Value) -> str:
-    """A column's value as a few words for titles and labels; empty where there is nothing to say."""
-    if name == "told_snr_db":
-        return "" if value is None else f"SNR taken for {value:g} dB"
-    if name == "data":
-        return Path(str(value)).name
-    if name == "ratio" and value is None:
-        return "CBR chosen for each picture"
-    if name in ("channel", "weight", "tool", "device") or value is None:
-        return "" if value is None else str(value)
-    if name == "ratio" and isinstance(value, float):
-        return f"CBR {format_ratio(value)}"
-    if name == "snr_db":
-        return f"SNR {value:g} dB"
-    if name in ("trials", "images"):
-        return (
-            f"{value} {'pictures' if name == 'images' else name}"
-            if value != 1
-            else f"1 {'picture' if name == 'images' else 'trial'}"
-        )
-    if name in ("weight_sha256", "data_sha256", "masks_sha256", "task_network_sha256", "commit"):
-        return f"{name.removesuffix('_sha256').replace('_', ' ')} {str(value)[:8]}"
-    return f"{name.replace('_', ' ')} {shown(name, value)}"
-
-
-def metric_label(name: str) -> str:
-    """``PSNR ↑ (dB)``: the arrow says which way is better. A column's label where it is one."""
-    if name not in METRICS:
-        return COLUMN_LABELS.get(name, name)
-    metric = METRICS[name]
-    return f"{metric_name(name)} {'↑' if metric.higher_is_better else '↓'}" + (f" ({metric.unit})" if metric.unit else "")
-
-
-def metric_name(name: str) -> str:
-    """``PSNR``."""
-    return _METRIC_NAMES.get(name, name.upper().replace("_", "-")) if name in METRICS else COLUMN_LABELS.get(name, name)
-
-
-_METRIC_NAMES = {
-    "accuracy": "accuracy",
-    "miou": "mIoU",
-    "miou_nine": "mIoU of nine classes",
-    "pixel_accuracy": "pixel accuracy",
-    "ms_ssim": "MS-SSIM",
-}
 
 
 def grid(layout: Layout, widest: int) -> tuple[list[list[Panel | None]], bool]:

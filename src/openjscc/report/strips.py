@@ -16,9 +16,9 @@ from ..data.images import read_image
 from ..data.sheets import side_by_side, stamped
 from ..errors import IntegrityError, UsageError, unknown_name
 from ..units import parse_numbers
-from .columns import Value, in_order, matching
+from .columns import Value, in_order, in_words
 from .labels import system_name
-from .layout import in_words
+from .select import matching
 
 CONDITIONS = ("channel", "snr_db", "ratio", "told_snr_db")
 

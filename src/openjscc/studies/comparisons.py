@@ -14,9 +14,9 @@ from ..bench.records import Record
 from ..configuration import build
 from ..errors import IntegrityError, OpenJSCCError, UsageError
 from ..files import write_atomically
-from ..report.columns import select, shown
-from ..report.layout import in_words
+from ..report.columns import in_words, shown
 from ..report.paired import Paired
+from ..report.select import select
 from .sections import ComparedSection
 
 Table = TypeVar("Table")

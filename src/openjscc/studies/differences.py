@@ -11,7 +11,8 @@ from ..bench.cells import CellResult
 from ..bench.differences import Difference, difference_between
 from ..bench.records import Record
 from ..errors import UsageError
-from ..report.columns import select, shown
+from ..report.columns import shown
+from ..report.select import select
 from .comparisons import Place, pairs
 from .sections import DifferenceSection
 

@@ -7,9 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from ..bench.records import NO_INTERVAL
 from ..bench.statistics import FEWEST_PICTURES, RESAMPLES
 from ..metrics import SetMetric, get_metric
-from ..report.columns import in_order
-from ..report.layout import in_words, metric_label, metric_name
-from ..report.markdown import capital, heading, sentence, table_row
+from ..report.columns import heading, in_order, in_words, metric_label, metric_name
+from ..report.markdown import capital, sentence, table_row
 from .comparisons import place_in_words
 from .differences import DifferenceRow, DifferenceTable
 from .sections import DifferenceSection

@@ -15,7 +15,7 @@ from ..bench.gains import FEWEST, Gain, QualityCurve, bandwidth_gain, snr_gain
 from ..bench.records import Record
 from ..errors import UsageError
 from ..metrics import get_metric
-from ..report.columns import select
+from ..report.select import select
 from .comparisons import Pair, Place, pairs
 from .sections import GainSection
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 from ..metrics import get_metric
-from ..report.layout import metric_name
-from ..report.markdown import heading, sentence, table_row
+from ..report.columns import heading, metric_name
+from ..report.markdown import sentence, table_row
 from .comparisons import place_in_words
 from .gains import GainRow, GainTable, MeanRow
 from .sections import GainSection

@@ -16,12 +16,13 @@ from ..metrics import METRICS, SetMetric
 from ..report.anchors import Anchor, read_anchors
 from ..report.chart import NO_BANDS, Chart, without_wide_bands
 from ..report.charts import draw
-from ..report.columns import in_order, select, shown
+from ..report.columns import axis_title, heading, in_order, in_words, metric_label, metric_name, shown
 from ..report.fingerprint import carried, rows_of
 from ..report.labels import system_name
-from ..report.layout import MEASURED, Curve, Layout, arrange, in_words, metric_label, metric_name
-from ..report.markdown import capital, heading, listed, sentence, table_row
+from ..report.layout import MEASURED, Curve, Layout, arrange
+from ..report.markdown import capital, listed, sentence, table_row
 from ..report.paired import Paired, paired
+from ..report.select import select
 from ..report.style import write_figure
 from ..weightfile import WeightFacts
 from .comparisons import PAIRED, read_bands, read_tables, write_tables
@@ -41,8 +42,6 @@ DIFFERENCES = "differences.json"
 
 Table = TypeVar("Table", GainTable, DifferenceTable)
 Kept = TypeVar("Kept", GainTable, DifferenceTable, Paired)
-
-AXIS_WORDS = {"snr_db": "SNR", "ratio": "bandwidth ratio", "bandwidth_ratio": "bandwidth ratio", "cpp": "channel uses per pixel"}
 
 INTERVAL_WORDS = {
     "pictures": "mean ± half width of its 95 % interval over other pictures of this kind (Student's t)",
@@ -193,7 +192,7 @@ def _figure(
     chosen, chart, anchors = _drawn(section, records, labels)
     figure, notes = draw(chosen, chart, anchors, bands)
     write_figure(figure, folder / section.file, section.style, rows_of(chosen, chart, anchors, bands))
-    title = f"{metric_label(section.y)} against {AXIS_WORDS.get(section.x, section.x.replace('_', ' '))}"
+    title = f"{metric_label(section.y)} against {axis_title(section.x)}"
     words = [section.caption or sentence(title), *(sentence(note) for note in notes)]
     if chart.interval != section.interval and section.y not in MEASURED:
         words.append(sentence(NO_BANDS))

@@ -14,7 +14,7 @@ from ..classes import VOC, VOID, voc_palette
 from ..data.images import read_indices, write_png
 from ..data.masks import mask_picture, masks_of
 from ..data.sheets import heat, side_by_side, with_legend
-from ..report.layout import in_words
+from ..report.columns import in_words
 from ..report.strips import cropped, strip, strip_of_several
 from ..tasks import TaskNetwork, top_classes
 from ..tasks.semantics import semantic_weights

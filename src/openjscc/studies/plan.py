@@ -17,8 +17,8 @@ from ..codec import Codec, is_bound
 from ..data.datasets import DATASETS, PictureDataset, open_dataset
 from ..errors import MissingError, OpenJSCCError, UsageError, unknown_name
 from ..metrics import get_metric
-from ..report.columns import select
 from ..report.layout import arrange
+from ..report.select import select
 from ..systems import load_all
 from ..tasks import TaskNetwork
 from .differences import check_difference

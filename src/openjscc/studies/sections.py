@@ -11,8 +11,9 @@ from ..channels import make_channel
 from ..errors import UsageError, unknown_name
 from ..metrics import METRICS, Metric, SetMetric, get_metric
 from ..report.chart import Chart
-from ..report.columns import Value, check_column, columns, parse_where
+from ..report.columns import Value
 from ..report.layout import INTERVALS, MEASURED
+from ..report.select import check_column, columns, parse_where
 from ..report.style import SUFFIXES
 from ..units import AUTO, SNR_LIMIT_DB, parse_ratio
 

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..files import write_atomically
+from ..report.columns import in_words
 from ..report.fingerprint import fingerprint
 from ..report.labels import wrapped
-from ..report.layout import in_words
 from ..report.markdown import table_row
 from ..report.style import COLOURS, LOOKS, MARKERS, settings, write_figure
 from ..units import format_ratio
