@@ -6,8 +6,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from openjscc.bench.cells import Cell, CellResult, Precision
+from openjscc.bench.cells import CellResult
 from openjscc.bench.measure import Measured
+from openjscc.bench.point import Cell, Precision
 from openjscc.bench.records import Record
 
 

@@ -23,10 +23,11 @@ import pytest
 from far_device import FAR, far_device
 from openjscc import metrics
 from openjscc.bench import read_records
-from openjscc.bench.cells import Cell, Precision, _wanted, measure_cell, plan_cells
+from openjscc.bench.cells import _wanted, measure_cell, plan_cells
 from openjscc.bench.kept import add_kept, read_kept
 from openjscc.bench.measure import Measured
 from openjscc.bench.packing import unpack
+from openjscc.bench.point import Cell, Precision
 from openjscc.bench.statistics import half_width_95
 from openjscc.cli.console import progress
 from openjscc.data.datasets import open_dataset

@@ -18,9 +18,10 @@ from PIL import Image
 from helpers import PixelCodec
 from openjscc import load, transmit
 from openjscc.bench import Interrupted, Record, Sweep, evaluate, read_records, summarise, write_records
-from openjscc.bench.cells import Precision, plan_cells
+from openjscc.bench.cells import plan_cells
 from openjscc.bench.measure import measure
 from openjscc.bench.packing import unpack
+from openjscc.bench.point import Precision
 from openjscc.bench.statistics import share_half_width_95, student_t_975
 from openjscc.data.datasets import open_dataset
 from openjscc.errors import IntegrityError, UsageError

@@ -143,7 +143,8 @@ def test_codec_and_network_may_be_apart(digital: bool, make_codec) -> None:
 
 
 def _segmented(codec: Codec, masks: torch.Tensor) -> dict:
-    from openjscc.bench.measure import Point, measure
+    from openjscc.bench.measure import measure
+    from openjscc.bench.point import Point
 
     x = torch.stack([PICTURES[index] for index in range(3)]).float() / 255
     found = measure(codec, x, Point("awgn", 1 / 6, 10.0), ("miou",), trials=range(1), seed=0, masks=masks)

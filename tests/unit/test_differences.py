@@ -8,9 +8,10 @@ import math
 import numpy as np
 import pytest
 
-from openjscc.bench.cells import Cell, CellResult, Precision
+from openjscc.bench.cells import CellResult
 from openjscc.bench.differences import difference, difference_between
 from openjscc.bench.measure import Measured
+from openjscc.bench.point import Cell, Precision
 from openjscc.bench.statistics import half_width_95
 from openjscc.errors import UsageError
 

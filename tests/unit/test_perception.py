@@ -12,8 +12,9 @@ import torch
 
 from helpers import PixelCodec
 from openjscc.bench import Sweep, evaluate
-from openjscc.bench.cells import FORMAT, Precision, measure_cell, plan_cells, store, stored
-from openjscc.bench.measure import Point, measure
+from openjscc.bench.cells import measure_cell, plan_cells, store, stored
+from openjscc.bench.measure import measure
+from openjscc.bench.point import FORMAT, Point, Precision
 from openjscc.bench.task_metrics import check_networks, open_networks, quantities
 from openjscc.codec import LOST_GREY, Conditions, Frame, Received, Reconstruction
 from openjscc.data.datasets import PictureDataset, open_dataset

@@ -1,6 +1,6 @@
 """Systems measured on data sets.
 
-Start with `measure.measure`, which sends images at one point. `sweep.evaluate` measures a few points (``openjscc eval``), `cells`
+Start with `point` (where a figure is measured) and `measure.measure`, which sends images at one point. `sweep.evaluate` measures a few points (``openjscc eval``), `cells`
 a grid whose cells are stored and resumed (``openjscc bench``), `archive` keeps the cells of a study in one file. `records` is
 what both give: one line a figure. `statistics`, `gains`, `differences` and `bjontegaard` compare them; `verify` measures again.
 """

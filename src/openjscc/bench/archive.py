@@ -12,7 +12,8 @@ from pathlib import Path
 
 from ..errors import IntegrityError
 from ..files import write_atomically
-from .cells import Cell, cell_path
+from .cells import cell_path
+from .point import Cell
 
 NAME = "cells.zip"
 _EPOCH = (1980, 1, 1, 0, 0, 0)

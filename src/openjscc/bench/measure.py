@@ -8,7 +8,6 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from statistics import fmean
-from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -25,18 +24,11 @@ from ..models import LearnedCodec
 from ..models._base import RATIO_TOLERANCE
 from ..tasks import TaskNetwork, perceive
 from ..units import format_ratio
+from .point import Point
 from .provenance import commit, device_name, versions
 from .records import ACCOUNT, Record
 from .statistics import FEWEST_PICTURES, Summary, between_95, half_width_95, resampled, summarise
 from .task_metrics import RECONSTRUCTION, SEGMENTATION, metric_of, open_masks, quantities, task_of
-
-
-class Point(NamedTuple):
-    """Where in a sweep: channel spec, nominal ratio (None: the system's default), average SNR in dB."""
-
-    channel: str
-    ratio: float | None
-    snr_db: float
 
 
 @dataclass

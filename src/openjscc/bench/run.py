@@ -18,8 +18,9 @@ from ..files import claimed, sweep
 from ..link import Transmission
 from ..metrics import psnr
 from ..metrics.task import confusion_entries, miou
-from .cells import Cell, CellResult, Keep, Plan, cell_path, measure_cell, store, stored
+from .cells import CellResult, Keep, Plan, cell_path, measure_cell, store, stored
 from .kept import KeptPicture, add_kept, kept_files, picture_files
+from .point import Cell
 from .provenance import commit, versions
 from .records import ACCOUNT
 

@@ -15,7 +15,8 @@ from ..tasks import TaskNetwork
 from ..units import snr_tensor
 from . import task_metrics
 from .batches import BATCH_PIXELS
-from .cells import Plan, Precision, plan_cells, send_cell
+from .cells import Plan, plan_cells, send_cell
+from .point import Precision
 from .records import Record
 
 

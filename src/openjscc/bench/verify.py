@@ -19,7 +19,8 @@ from ..metrics import get_metric
 from ..models import read_info, weight_files
 from ..systems import composite_parts, load, load_all, split_options
 from ..tasks import TaskNetwork, load_task_network
-from .cells import CellResult, Plan, Precision, measure_cell, plan_cells
+from .cells import CellResult, Plan, measure_cell, plan_cells
+from .point import Precision
 from .records import Record
 from .task_metrics import missing_metrics
 

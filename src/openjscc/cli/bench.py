@@ -126,7 +126,7 @@ def bench(
 
 
 def _precision(trials: int, until: str | None, most: int | None, metrics: Sequence[str]):
-    from ..bench.cells import Precision
+    from ..bench.point import Precision
     from ..errors import UsageError
 
     if until is None:

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import torch
 
-from ..bench.cells import Cell, Plan, Precision, plan_cells
+from ..bench.cells import Plan, plan_cells
+from ..bench.point import Cell, Precision
 from ..bench.records import ACCOUNT, Record
 from ..bench.task_metrics import Quantity, missing_metrics, open_classifier, open_networks, quantities
 from ..codec import Codec, is_bound
