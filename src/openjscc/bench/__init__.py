@@ -1,8 +1,9 @@
 """Systems measured on data sets.
 
-Start with `point` (where a figure is measured) and `measure.measure`, which sends images at one point. `sweep.evaluate` measures a few points (``openjscc eval``), `cells`
-a grid whose cells are stored and resumed (``openjscc bench``), `archive` keeps the cells of a study in one file. `records` is
-what both give: one line a figure. `statistics`, `gains`, `differences` and `bjontegaard` compare them; `verify` measures again.
+Start with `point` (where a figure is measured) and `measure.measure`, which sends images at one point. `cells` plans a grid,
+sends its cells and stores them. `sweep.evaluate` does so in memory (``openjscc eval``), `run` in a folder (``openjscc bench``);
+`archive` keeps the cells of a study in one file. `records` is what all give: one line a figure. `statistics`, `gains`,
+`differences` and `bjontegaard` compare them; `verify` measures again.
 """
 
 from .measure import nominal_ratio

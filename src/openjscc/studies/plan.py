@@ -119,71 +119,89 @@ def plan_study(
     """
     if study.figure and importlib.util.find_spec("matplotlib") is None:
         raise MissingError("drawing needs matplotlib, which is not installed", 'pip install "openjscc[plot]"')
-    opened: dict[tuple[tuple[str, ...], tuple[float | None, ...]], Systems] = {}
-    datasets: dict[int | None, PictureDataset] = {}
-    looked_by: dict[tuple[str, ...], tuple[TaskNetwork, ...]] = {}
-    plans: dict[int, list[Plan]] = {}
-
-    def least(*limits: int | None) -> int | None:
-        return min((most for most in limits if most is not None), default=None)
-
-    def pictures(most: int | None) -> PictureDataset:
-        if most not in datasets:
-            datasets[most] = open_dataset(study.data, data_dir, split="test", limit=most, cache_mib=1024)
-        return datasets[most]
-
-    for bench in study.bench:  # before any download: the data set may not be there
-        pictures(least(bench.limit, limit))
+    opened = _Opened(study, data_dir, device)
+    limits = [_least(bench.limit, limit) for bench in study.bench]
+    for most in limits:  # before any download: the data set may not be there
+        opened.images(most)
     missing = missing_metrics(metric for bench in study.bench for metric in bench.metrics)
+    plans: dict[int, list[Plan]] = {}
+    sizes: dict[int, PictureDataset] = {}
+    for bench, most in zip(study.bench, limits, strict=True):
+        metrics = [name for name in dict.fromkeys(bench.metrics) if name not in missing]
+        dataset = opened.images(most)
+        sizes.setdefault(len(dataset), dataset)
+        if metrics:
+            plans.setdefault(len(dataset), []).append(opened.plan(bench, sizes[len(dataset)], metrics))
+    plan = StudyPlan(
+        tuple(Grid(sizes[size], _merged(some)) for size, some in plans.items()),
+        tuple(_strip_plan(section, opened) for section in study.strip),
+        tuple(_heatmap_plan(section, opened) for section in study.heatmap),
+        missing,
+    )
+    _check_pages(study, plan)
+    return plan
 
-    def planned(bench: BenchSection, dataset: PictureDataset, metrics: Sequence[str]) -> Plan:
-        where = (bench.systems, bench.ratios)
-        if where not in opened:
-            opened[where] = load_all(*where, study.data if study.data in DATASETS else None, device or "cpu")
-        bounds = [name for name, codec, _ in opened[where] if is_bound(codec)]
+
+class _Opened:
+    """Data sets, systems and task networks of a study, each opened once."""
+
+    def __init__(self, study: Study, data_dir: str | os.PathLike[str] | None, device: torch.device | None) -> None:
+        self._study, self._data_dir, self._device = study, data_dir, device
+        self._systems: dict[tuple[tuple[str, ...], tuple[float | None, ...]], Systems] = {}
+        self._datasets: dict[int | None, PictureDataset] = {}
+        self._networks: dict[tuple[str, ...], tuple[TaskNetwork, ...]] = {}
+
+    def images(self, most: int | None = None) -> PictureDataset:
+        """The first so many images of the study's data."""
+        if most not in self._datasets:
+            self._datasets[most] = open_dataset(self._study.data, self._data_dir, split="test", limit=most, cache_mib=1024)
+        return self._datasets[most]
+
+    def plan(self, bench: BenchSection, dataset: PictureDataset, metrics: Sequence[str]) -> Plan:
+        """The cells of a section on a data set."""
+        where, device = (bench.systems, bench.ratios), self._device or "cpu"
+        if where not in self._systems:
+            self._systems[where] = load_all(*where, self._study.data if self._study.data in DATASETS else None, device)
+        systems = self._systems[where]
+        bounds = [name for name, codec, _ in systems if is_bound(codec)]
         if bounds and bench.told_snr_db is not None:
             raise UsageError(f"told_snr_db with {bounds[0]}", "a bound is for a transmitter that knows the SNR: measure it apart")
         of_labels = any(get_metric(metric).needs == "labels" for metric in metrics)
-        if of_labels and bench.task_network not in looked_by:
-            looked_by[bench.task_network] = open_networks(bench.task_network or None, metrics, dataset, device or "cpu")
+        if of_labels and bench.task_network not in self._networks:
+            self._networks[bench.task_network] = open_networks(bench.task_network or None, metrics, dataset, device)
         return plan_cells(
-            opened[where], dataset, channels=bench.channel, snr_db=list(dict.fromkeys(bench.snr_db)), metrics=metrics,
+            systems, dataset, channels=bench.channel, snr_db=list(dict.fromkeys(bench.snr_db)), metrics=metrics,
             precision=Precision(bench.trials, most=max(bench.trials, 100)), seed=bench.seed, told_snr_db=bench.told_snr_db,
-            networks=looked_by[bench.task_network] if of_labels else (), device=device,
+            networks=self._networks[bench.task_network] if of_labels else (), device=self._device,
         )  # fmt: skip
 
-    sizes: dict[int, PictureDataset] = {}
-    for bench in study.bench:
-        metrics = [name for name in dict.fromkeys(bench.metrics) if name not in missing]
-        dataset = pictures(least(bench.limit, limit))
-        sizes.setdefault(len(dataset), dataset)
-        if metrics:
-            plans.setdefault(len(dataset), []).append(planned(bench, sizes[len(dataset)], metrics))
-    strips, heatmaps = [], []
-    for section in study.strip:
-        shown = several_pictures(pictures(None), section.pictures)
-        for dataset in shown:
-            _check_crop(section, dataset)
-        network = open_classifier(section.task_network, pictures(None)) if section.task_network else None
-        sent = [[planned(bench, dataset, bench.metrics) for bench in section.benches] for dataset in shown]
-        grids = tuple(Grid(dataset, _merged(some)) for dataset, some in zip(shown, sent, strict=True))
-        meant = {
-            (cell.system, bench.ratios): cell.ratio
-            for bench, plan in zip(section.benches, sent[0], strict=True)
-            for cell in plan.cells
-        }
-        ratios = tuple(meant[name, (ratio,)] for name, ratio in zip(section.systems, section.ratios, strict=False))
-        strips.append(StripPlan(section, grids, ratios, network, _true_classes(pictures(None), shown, network)))
-    for section in study.heatmap:
-        shown = several_pictures(pictures(None), section.pictures)
-        network = open_classifier(section.task_network, pictures(None))
-        for dataset in shown:
-            _check_size(section, dataset, network)
-        heatmaps.append(HeatmapPlan(section, shown, network, _true_classes(pictures(None), shown, network)))
-    grids = tuple(Grid(sizes[size], _merged(some)) for size, some in plans.items())
-    plan = StudyPlan(grids, tuple(strips), tuple(heatmaps), missing)
-    _check_pages(study, plan)
-    return plan
+
+def _least(*limits: int | None) -> int | None:
+    return min((most for most in limits if most is not None), default=None)
+
+
+def _strip_plan(section: StripSection, opened: _Opened) -> StripPlan:
+    shown = several_pictures(opened.images(), section.pictures)
+    for dataset in shown:
+        _check_crop(section, dataset)
+    network = open_classifier(section.task_network, opened.images()) if section.task_network else None
+    sent = [[opened.plan(bench, dataset, bench.metrics) for bench in section.benches] for dataset in shown]
+    grids = tuple(Grid(dataset, _merged(some)) for dataset, some in zip(shown, sent, strict=True))
+    meant = {
+        (cell.system, bench.ratios): cell.ratio
+        for bench, plan in zip(section.benches, sent[0], strict=True)
+        for cell in plan.cells
+    }
+    ratios = tuple(meant[name, (ratio,)] for name, ratio in zip(section.systems, section.ratios, strict=False))
+    return StripPlan(section, grids, ratios, network, _true_classes(opened.images(), shown, network))
+
+
+def _heatmap_plan(section: HeatmapSection, opened: _Opened) -> HeatmapPlan:
+    shown = several_pictures(opened.images(), section.pictures)
+    network = open_classifier(section.task_network, opened.images())
+    for dataset in shown:
+        _check_size(section, dataset, network)
+    return HeatmapPlan(section, shown, network, _true_classes(opened.images(), shown, network))
 
 
 def _merged(plans: Sequence[Plan]) -> Plan:
