@@ -12,9 +12,8 @@ from openjscc.codec import Conditions, Received, adapts_rate
 from openjscc.errors import UsageError
 from openjscc.link import transmit
 from openjscc.models import create
-from openjscc.models.arjscc import ARJSCC
+from openjscc.models.arjscc import ARJSCC, draw, fixed, temperature_at, thermometer
 from openjscc.models.layers import tiling
-from openjscc.models.layers.policy import draw, fixed, temperature_at, thermometer
 from openjscc.units import channel_uses_per_pixel
 
 SHORT, SCALED = 20, 30  # headers of the agreed size, without and with a scale

@@ -12,10 +12,10 @@ from openjscc.codec import Conditions, Received
 from openjscc.errors import UsageError
 from openjscc.link import transmit
 from openjscc.models import create, mtgsc
-from openjscc.models.layers.diffusion import Bridge, Denoising, Path, cosine_schedule, noise_level
-from openjscc.models.layers.multitask import TransmitterKB
-from openjscc.models.layers.transformer import DiT, GridAttention, WindowedAttention, sinusoids
 from openjscc.models.mtgsc import MTGSC, MTGSCConfig
+from openjscc.models.mtgsc.diffusion import Bridge, Denoising, Path, cosine_schedule, noise_level
+from openjscc.models.mtgsc.networks import TransmitterKB
+from openjscc.models.mtgsc.transformer import DiT, GridAttention, WindowedAttention, sinusoids
 from openjscc.testing import check_codec
 
 TINY = MTGSCConfig(

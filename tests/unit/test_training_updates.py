@@ -18,8 +18,7 @@ from openjscc.codec import Conditions
 from openjscc.link import transmit
 from openjscc.metrics.fidelity import psnr
 from openjscc.models import create
-from openjscc.models.arjscc import ARJSCC
-from openjscc.models.layers.policy import temperature_at
+from openjscc.models.arjscc import ARJSCC, temperature_at
 from openjscc.training.batches import Batch
 from openjscc.training.checkpoint import TrainingState
 from openjscc.training.loop import RunOptions, train

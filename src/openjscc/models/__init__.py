@@ -1,4 +1,4 @@
-"""Learned codecs. ``ls`` is the model list: one file a paper."""
+"""Learned codecs. ``ls`` is the model list: one file per paper, or one package (mtgsc)."""
 
 from . import adjscc, arjscc, deepjscc, deeplab_jscc, ganjscc, mtgsc, spjscc, witt
 from ._base import CodecConfig, LearnedCodec

@@ -17,9 +17,12 @@ from .layers import GDN, Bottleneck, ChannelAttention, Downsample, Upsample
 from .layers.autoencoder import ConditionedStages
 from .layers.blocks import ResidualBlock
 from .layers.conditions import condition_count, told
-from .layers.modulation import Modulation
-from .layers.policy import FIRST_TEMPERATURE, Choice, RatePolicy, draw, fixed
+from .layers.modulation import Modulation, perceptron, pooled
 from .layers.shortcut import block_analysis, block_synthesis
+
+FIRST_TEMPERATURE = 5.0
+TEMPERATURE_DECAY = 0.015
+LOWEST_TEMPERATURE = 0.005
 
 
 @dataclass(frozen=True)
@@ -125,7 +128,7 @@ class ARJSCC(LearnedCodec):
     policy_draw: torch.Tensor | None = None
     """Uniforms in [0, 1) ``(B, len(ratios))`` for the policy's draws in training; None: from torch's own generator."""
     temperature: float = FIRST_TEMPERATURE
-    """Of the Gumbel-softmax in training. `openjscc.models.layers.policy.temperature_at` is the paper's schedule."""
+    """Of the Gumbel-softmax in training. `temperature_at` is the paper's schedule."""
     selected: torch.Tensor | None = None
     """Number of groups ``(B,)`` that the last `encode` in training selected: what the loss puts a price on. Its gradient is that
     of the soft choice; pictures whose ratio was given have none."""
@@ -270,3 +273,69 @@ def _norm(config: ARJSCCConfig, channels: int, inverse: bool = False) -> list[nn
     if config.normalization == "gdn":
         return [GDN(channels, inverse)]
     return [nn.BatchNorm2d(channels), nn.ReLU()]
+
+
+def temperature_at(
+    epoch: float, first: float = FIRST_TEMPERATURE, decay: float = TEMPERATURE_DECAY, lowest: float = LOWEST_TEMPERATURE
+) -> float:
+    """Temperature of the Gumbel-softmax: ``first * exp(-decay * epoch)``, at least ``lowest``; the paper's where not given."""
+    return max(first * math.exp(-decay * epoch), lowest)
+
+
+@dataclass(frozen=True)
+class Choice:
+    """How many of G groups each picture sends.
+
+    Attributes:
+        index: int64 ``(B,)``, 0 to G.
+        mask: float32 ``(B, G)``, 1 for the groups that are sent; its gradient is that of the soft choice.
+    """
+
+    index: torch.Tensor
+    mask: torch.Tensor
+
+
+class RatePolicy(nn.Module):
+    """[global average of the features, conditions] -> MLP -> one logit for each number of groups, 0 to G.
+
+    Args:
+        channels: of the features.
+        conditions: number of condition values (1 for the SNR alone).
+        hidden: width of the two hidden layers.
+        choices: G + 1.
+
+    Shapes: features ``(B, C, H, W)``, conditions ``(B, conditions)`` -> float32 ``(B, choices)``.
+    """
+
+    def __init__(self, channels: int, conditions: int, hidden: int, choices: int) -> None:
+        super().__init__()
+        self.layers = perceptron(channels + conditions, hidden, hidden, choices)
+
+    def forward(self, features: torch.Tensor, conditions: torch.Tensor) -> torch.Tensor:
+        return self.layers(pooled(features, conditions)).float()
+
+
+def thermometer(choice: torch.Tensor) -> torch.Tensor:
+    """Weights ``(B, G + 1)`` of the numbers 0 to G to weights ``(B, G)`` of the groups: the number n sends the first n."""
+    return choice.flip(1).cumsum(1).flip(1)[:, 1:]
+
+
+def fixed(index: torch.Tensor, choices: int) -> Choice:
+    """The choice that somebody else made, int64 ``(B,)``: without any gradient."""
+    return Choice(index, thermometer(nn.functional.one_hot(index, choices)).float())
+
+
+def draw(logits: torch.Tensor, uniforms: torch.Tensor, temperature: float) -> Choice:
+    """A random choice with probabilities softmax(logits), straight-through (E. Jang, S. Gu, B. Poole: Categorical
+    reparameterization with Gumbel-softmax, ICLR 2017).
+
+    Args:
+        logits: float32 ``(B, G + 1)``.
+        uniforms: as many independent numbers in [0, 1).
+        temperature: of the soft choice whose gradient is taken.
+    """
+    inside = uniforms.clamp(2.0**-25, 1 - 2.0**-24)  # in single precision there is nothing between the latter and 1
+    noisy = logits - (-inside.log()).log()
+    index = noisy.argmax(1)
+    soft = thermometer(torch.softmax(noisy / temperature, dim=1))
+    return Choice(index, fixed(index, logits.shape[1]).mask + (soft - soft.detach()))

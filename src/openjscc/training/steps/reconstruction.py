@@ -12,8 +12,7 @@ from ...codec import Conditions
 from ...errors import UsageError
 from ...link import receive
 from ...models import LearnedCodec
-from ...models.arjscc import ARJSCC
-from ...models.layers.policy import temperature_at
+from ...models.arjscc import ARJSCC, temperature_at
 from ..batches import Batch
 from ..draws import normals, uniforms
 from ..losses import LOSSES, mean_squared_error
