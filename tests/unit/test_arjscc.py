@@ -12,8 +12,9 @@ from openjscc.codec import Conditions, Received, adapts_rate
 from openjscc.errors import UsageError
 from openjscc.link import transmit
 from openjscc.models import create
-from openjscc.models.arjscc import ARJSCC, draw, fixed, temperature_at, thermometer
+from openjscc.models.arjscc import ARJSCC, FIRST_TEMPERATURE, draw, fixed, thermometer
 from openjscc.models.layers import tiling
+from openjscc.training.sections import RateSection
 from openjscc.units import channel_uses_per_pixel
 
 SHORT, SCALED = 20, 30  # headers of the agreed size, without and with a scale
@@ -163,10 +164,12 @@ def test_without_a_ratio_training_and_evaluation_send_the_same(monkeypatch: pyte
 
 
 def test_temperature_falls_as_in_the_paper() -> None:
-    assert temperature_at(0) == 5.0
-    assert temperature_at(100) == pytest.approx(5 * math.exp(-1.5))
-    assert temperature_at(1000) == 0.005
-    assert temperature_at(10, first=2.0, decay=0.1) == pytest.approx(2 * math.exp(-1))
+    paper = RateSection()
+    assert paper.temperature == FIRST_TEMPERATURE
+    assert paper.temperature_at(0) == 5.0
+    assert paper.temperature_at(100) == pytest.approx(5 * math.exp(-1.5))
+    assert paper.temperature_at(1000) == 0.005
+    assert RateSection(temperature=2.0, decay=0.1).temperature_at(10) == pytest.approx(2 * math.exp(-1))
 
 
 def test_draws_follow_the_logits_and_nothing_else() -> None:

@@ -74,7 +74,8 @@ class LearnedCodec(nn.Module):
 
     `weight` says where the parameters come from; None where they are untrained. `options` are those of the name, as in
     ``mtgsc:steps=10`` (`set_options`); `OPTIONS` says which there are. `FREE` are fields of the configuration that change no
-    parameter's shape: training may start from a weight in which they are others.
+    parameter's shape: training may start from a weight in which they are others. `trained_as` names a network that several
+    architectures train, each in its own way: training of one may start from a weight of another.
 
     A subclass sets `stride` and implements the two networks on latents ``(B, rates[-1], H/stride, W/stride)``. One that
     decides the rate from the picture sets `has_policy` and overrides `choose`.
@@ -84,6 +85,7 @@ class LearnedCodec(nn.Module):
     """
 
     arch: ClassVar[str] = ""
+    trained_as: ClassVar[str] = ""
     OPTIONS: ClassVar[Mapping[str, str]] = {}
     FREE: ClassVar[tuple[str, ...]] = ()
     options: str = ""

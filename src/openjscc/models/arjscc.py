@@ -21,8 +21,7 @@ from .layers.modulation import Modulation, perceptron, pooled
 from .layers.shortcut import block_analysis, block_synthesis
 
 FIRST_TEMPERATURE = 5.0
-TEMPERATURE_DECAY = 0.015
-LOWEST_TEMPERATURE = 0.005
+"""Of the paper's Gumbel-softmax."""
 
 
 @dataclass(frozen=True)
@@ -122,13 +121,14 @@ class ARJSCC(LearnedCodec):
     """
 
     arch: ClassVar[str] = "arjscc"
+    trained_as: ClassVar[str] = "arjscc"
     has_policy = True
     config: ARJSCCConfig
 
     policy_draw: torch.Tensor | None = None
     """Uniforms in [0, 1) ``(B, len(ratios))`` for the policy's draws in training; None: from torch's own generator."""
     temperature: float = FIRST_TEMPERATURE
-    """Of the Gumbel-softmax in training. `temperature_at` is the paper's schedule."""
+    """Of the Gumbel-softmax in training."""
     selected: torch.Tensor | None = None
     """Number of groups ``(B,)`` that the last `encode` in training selected: what the loss puts a price on. Its gradient is that
     of the soft choice; pictures whose ratio was given have none."""
@@ -273,13 +273,6 @@ def _norm(config: ARJSCCConfig, channels: int, inverse: bool = False) -> list[nn
     if config.normalization == "gdn":
         return [GDN(channels, inverse)]
     return [nn.BatchNorm2d(channels), nn.ReLU()]
-
-
-def temperature_at(
-    epoch: float, first: float = FIRST_TEMPERATURE, decay: float = TEMPERATURE_DECAY, lowest: float = LOWEST_TEMPERATURE
-) -> float:
-    """Temperature of the Gumbel-softmax: ``first * exp(-decay * epoch)``, at least ``lowest``; the paper's where not given."""
-    return max(first * math.exp(-decay * epoch), lowest)
 
 
 @dataclass(frozen=True)

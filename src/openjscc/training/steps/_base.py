@@ -130,7 +130,7 @@ class TrainingStep(nn.Module):
         codec = load(resolve(recipe.model.init))
         arch = recipe.model.arch
         other = fresh_codec(recipe)
-        same_network = type(codec) is type(other) or _shares_network(codec.arch, arch)
+        same_network = type(codec) is type(other) or bool(other.trained_as and codec.trained_as == other.trained_as)
         free = {name: getattr(other.config, name) for name in other.FREE if hasattr(codec.config, name)}
         if not same_network or dataclasses.replace(codec.config, **free) != other.config:
             raise UsageError(
@@ -153,8 +153,3 @@ def fresh_codec(recipe: Recipe) -> LearnedCodec:
     """The untrained codec of a recipe's ``[model]``. Raises UsageError for what it cannot be."""
     model = recipe.model
     return create(model.arch, configuration(model.arch, model.config, model.rates))
-
-
-def _shares_network(one: str, other: str) -> bool:
-    """Architectures of which one trains the other's network in another way."""
-    return {one, other} <= {"arjscc", "spjscc"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 from torch import nn
@@ -12,7 +13,6 @@ from ...codec import Conditions
 from ...errors import UsageError
 from ...link import receive
 from ...models import LearnedCodec
-from ...models.arjscc import ARJSCC, temperature_at
 from ..batches import Batch
 from ..draws import normals, uniforms
 from ..losses import LOSSES, mean_squared_error
@@ -36,7 +36,7 @@ class ReconstructionStep(TrainingStep):
         self.channel = make_channel(recipe.channel.name)
         self.loss = LOSSES[recipe.loss.kind]
         self.rates = rate_shares(recipe, network)
-        self.adaptive = network if isinstance(network, ARJSCC) else None
+        self.adaptive: Any = network if network.has_policy else None
 
     def prepare(self, batch: Batch, step: int) -> Tensors:
         """Pictures ``(B, 3, H, W)``, SNR ``(B,)``, ratio ``(B,)`` (NaN: left to the policy), noise and gain of the channel draw,
@@ -52,8 +52,7 @@ class ReconstructionStep(TrainingStep):
             policy = uniforms(recipe.run.seed, STREAM_POLICY, index, len(self.codec.ratios) + 1)
             ratio = torch.where(policy[:, -1] < recipe.rate.policy_share, torch.nan, ratio)
             policy = policy[:, :-1]
-            rate, epoch = recipe.rate, batch.samples.start / max(self.pictures, 1)
-            self.adaptive.temperature = temperature_at(epoch, rate.temperature, rate.decay, rate.floor)
+            self.adaptive.temperature = recipe.rate.temperature_at(batch.samples.start / max(self.pictures, 1))
         return x, snr_db, ratio, draw.noise, draw.gain, policy, batch.maps
 
     def forward(self, update: str, *tensors: torch.Tensor | None) -> dict[str, torch.Tensor]:
