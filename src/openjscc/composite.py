@@ -21,7 +21,6 @@ from .codec import (
     Frame,
     Received,
     Reconstruction,
-    Side,
     adapts_rate,
     device_of,
     is_bound,
@@ -146,10 +145,6 @@ class CompositeCodec(nn.Module):
     def decode(self, received: Received) -> Reconstruction:
         """What arrived to class scores ``(B, classes, H, W)``, and the codec's ``ok``."""
         return self._segmented(self.codec.decode(received))
-
-    def decode_payload(self, received: Received, side: Side) -> Reconstruction:
-        """`decode` where the header's fields are known: for training."""
-        return self._segmented(self.codec.decode_payload(received, side.replace(task=RECONSTRUCTION)))  # pyright: ignore[reportAttributeAccessIssue]
 
     def _segmented(self, arrived: Reconstruction) -> Reconstruction:
         if arrived.image is None:

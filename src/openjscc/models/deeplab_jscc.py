@@ -14,9 +14,9 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from ..codec import Received, Reconstruction, Side
+from ..codec import Reconstruction, Side
 from ..errors import UsageError
-from ._base import CodecConfig, LearnedCodec
+from ._base import Arrived, CodecConfig, LearnedCodec
 from ._registry import register
 from .layers import ChannelAttention
 from .layers.conditions import condition_count, told
@@ -134,8 +134,7 @@ class DeepLabJSCC(LearnedCodec):
         size = [self.stride * side for side in scores.shape[-2:]]
         return F.interpolate(scores, size=size, mode="bilinear", align_corners=False)
 
-    def decode_payload(self, received: Received, side: Side) -> Reconstruction:
-        arrived = self.arrived(received, side)
+    def reconstruct(self, arrived: Arrived, side: Side) -> Reconstruction:
         scores = self.synthesise(arrived.latent, arrived.snr_db, arrived.rate, arrived.scale)
         return Reconstruction(segmentation=scores[:, :, : side.height, : side.width])
 

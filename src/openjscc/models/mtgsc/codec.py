@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from ...codec import Conditions, Frame, Received, Reconstruction, Side
 from ...errors import UsageError
 from ...units import format_ratio
-from .._base import Arrived, LearnedCodec
+from .._base import Arrived, LearnedCodec, PolicyDraw, TrainingOutput
 from .._registry import register
 from ..layers import ChannelAttention
 from ..layers.conditions import condition_count, told
@@ -82,9 +82,6 @@ class MTGSC(LearnedCodec):
         steps: how often the diffusion decoder runs for a picture; the first result is the best in squared error.
         seed: of the noise that decoding starts from (``state = "noise"``) or adds between two steps (``"signal"``), the same for
             every picture of a size.
-        progress: float32 ``(B,)`` in [0, 1]: in training, where between the picture (0) and the start of decoding (1) the
-            state lies; None: at the start.
-        noise: ``(B, 3, H, W)``: in training, the standard Gaussian noise of the state; None: what `seed` gives.
 
     What the paper leaves open, and what was chosen: docs/models/mtgsc.md.
     """
@@ -99,9 +96,6 @@ class MTGSC(LearnedCodec):
     config: MTGSCConfig
     steps: int = 1
     seed: int = 0
-    progress: torch.Tensor | None = None
-    noise: torch.Tensor | None = None
-    _sent: torch.Tensor | None = None
 
     def __init__(self, config: MTGSCConfig) -> None:
         super().__init__(config)
@@ -156,17 +150,33 @@ class MTGSC(LearnedCodec):
         latent = self._encoded(x, snr_db, rate, RECONSTRUCTION)
         return latent if self.block_analysis is None else latent + self.block_analysis(x)
 
-    def encode(self, x: torch.Tensor, conditions: Conditions) -> Frame:
-        frame = super().encode(x, conditions)
-        self._sent = x if self.training and conditions.task == RECONSTRUCTION else None
-        return frame
+    def forward_training(
+        self, x: torch.Tensor, conditions: Conditions, channel: Callable[[Frame], Received], policy: PolicyDraw | None = None,
+        *, progress: torch.Tensor | None = None, noise: torch.Tensor | None = None,
+    ) -> TrainingOutput:  # fmt: skip
+        """As `LearnedCodec.forward_training`; an image is decoded once, from a state between the image and the start of decoding.
 
-    def decode_payload(self, received: Received, side: Side) -> Reconstruction:
+        Args:
+            x: images.
+            conditions: as in `encode`.
+            channel: what lies between encoder and decoder.
+            policy: not used.
+            progress: float32 ``(B,)`` in [0, 1], of the state: 0 at the image, 1 at the start; None: at the start.
+            noise: ``(B, 3, H, W)``, the standard Gaussian noise of the state; None: what `seed` gives.
+        """
+        if conditions.task != RECONSTRUCTION:
+            return super().forward_training(x, conditions, channel)
+        frame = self.encode(x, conditions)
+        arrived = self.arrived(channel(frame), frame.side)
+        predicted, linear = self._predictor(arrived)
+        progress = torch.ones_like(arrived.snr_db) if progress is None else progress
+        y = predicted(self._state(x, linear, progress, noise), progress)
+        return TrainingOutput(Reconstruction(image=(y[:, :, : x.shape[-2], : x.shape[-1]] + 1) / 2), arrived)
+
+    def reconstruct(self, arrived: Arrived, side: Side) -> Reconstruction:
         if side.task == RECONSTRUCTION:
-            return super().decode_payload(received, side)
-        arrived = self.arrived(received, side)
-        quiet = arrived.latent / arrived.scale[:, None, None, None]  # how loud the picture's latent was, no class depends on
-        arrived = arrived._replace(latent=quiet, scale=torch.ones_like(arrived.scale))
+            return super().reconstruct(arrived, side)
+        arrived = arrived._replace(latent=arrived.unscaled, scale=torch.ones_like(arrived.scale))  # the scale says no class
         features = self.receiver(arrived.latent, self._told(arrived, SEGMENTATION), SEGMENTATION)
         scores = self.segmentation_decoder(features).float()
         height, width = (STRIDE * size for size in scores.shape[-2:])
@@ -174,22 +184,19 @@ class MTGSC(LearnedCodec):
         return Reconstruction(segmentation=scores[:, :, : side.height, : side.width])
 
     def synthesise(self, latent: torch.Tensor, snr_db: torch.Tensor, rate: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
-        arrived = Arrived(latent, snr_db, rate, scale)
-        context = self._told(arrived)
+        return (self._refined(*self._predictor(Arrived(latent, snr_db, rate, scale))) + 1) / 2
+
+    def _predictor(self, arrived: Arrived) -> tuple[Callable[[torch.Tensor, torch.Tensor], torch.Tensor], torch.Tensor]:
+        """The decoder, which predicts the image in [-1, 1] from a state and its progress; and what the block transform gives."""
+        latent, context = arrived.latent, self._told(arrived)
         features = self.receiver(latent, self._told(arrived, RECONSTRUCTION), RECONSTRUCTION)
         linear = self._linear(latent, context)
-        level = noise_level(snr_db) if self.config.state == "signal" else torch.ones_like(snr_db)
+        level = noise_level(arrived.snr_db) if self.config.state == "signal" else torch.ones_like(arrived.snr_db)
 
-        def picture(state: torch.Tensor, progress: torch.Tensor) -> torch.Tensor:
+        def predicted(state: torch.Tensor, progress: torch.Tensor) -> torch.Tensor:
             return linear + self.decoder(state, latent, features, progress * level, context).float()
 
-        if self.training:
-            progress = torch.ones_like(snr_db) if self.progress is None else self.progress
-            y = picture(self._state(linear, progress), progress)
-            self._sent = None
-        else:
-            y = self._refined(picture, linear)
-        return (y + 1) / 2
+        return predicted, linear
 
     def _encoded(self, x: torch.Tensor, snr_db: torch.Tensor, rate: torch.Tensor, task: str) -> torch.Tensor:
         context = told(snr_db, self.config.snr_range, rate, len(self.config.rates))
@@ -208,23 +215,20 @@ class MTGSC(LearnedCodec):
             return latent.new_zeros(batch, 3, STRIDE * height, STRIDE * width)
         return self.block_synthesis(self.block_attention(latent, context)).float()
 
-    def _state(self, linear: torch.Tensor, progress: torch.Tensor) -> torch.Tensor:
-        """The state of training, between the sent picture and the start; the start itself where no picture is known."""
-        noise = self._noises(linear)() if self.noise is None else self.noise
-        start = self.path.start(linear, noise)
-        if self._sent is None:
-            return start
-        bottom, right = (ours - theirs for ours, theirs in zip(linear.shape[-2:], self._sent.shape[-2:], strict=True))
-        return self.path.state(F.pad(2 * self._sent - 1, (0, right, 0, bottom)), start, progress, noise)
+    def _state(self, x: torch.Tensor, linear: torch.Tensor, progress: torch.Tensor, noise: torch.Tensor | None) -> torch.Tensor:
+        """The state of training, between the sent image and the start."""
+        noise = self._noises(linear)() if noise is None else noise
+        bottom, right = (ours - theirs for ours, theirs in zip(linear.shape[-2:], x.shape[-2:], strict=True))
+        return self.path.state(F.pad(2 * x - 1, (0, right, 0, bottom)), self.path.start(linear, noise), progress, noise)
 
-    def _refined(self, picture: Callable[[torch.Tensor, torch.Tensor], torch.Tensor], linear: torch.Tensor) -> torch.Tensor:
+    def _refined(self, predicted: Callable[[torch.Tensor, torch.Tensor], torch.Tensor], linear: torch.Tensor) -> torch.Tensor:
         """The picture after `steps` predictions of it; between two the state moves towards the last one."""
         noises = self._noises(linear)
         state = self.path.start(linear, noises())
         times = torch.linspace(1.0, 0.0, self.steps + 1, device=linear.device)[:, None].expand(-1, len(linear))
         for now, then in itertools.pairwise(times[:-1]):
-            state = self.path.move(picture(state, now), state, now, then, noises())
-        return picture(state, times[-2])
+            state = self.path.move(predicted(state, now), state, now, then, noises())
+        return predicted(state, times[-2])
 
     def _noises(self, like: torch.Tensor) -> Callable[[], torch.Tensor]:
         """Draws standard Gaussian noise, ``(1, 3, H, W)``, one after the other, from `seed`."""
