@@ -24,7 +24,7 @@ from typing import Any
 import torch
 
 from ..channels import make_channel
-from ..codec import Codec, resolved_name
+from ..codec import Codec, CodecInfo, resolved_name
 from ..configuration import build
 from ..data.datasets import PictureDataset
 from ..devices import exact_float32
@@ -185,7 +185,7 @@ def plan_cells(
     codecs: dict[tuple[str, str], Codec] = {}
     cells = []
     for system, codec, ratios in systems:
-        weight = getattr(codec, "weight", None)
+        weight = CodecInfo(codec).weight
         resolved = resolved_name(codec)
         codecs[system, resolved] = codec
         masks = open_masks(metrics, dataset, codec)
@@ -260,7 +260,7 @@ def _all_pictures(
     codec: Codec, dataset: PictureDataset, point: Point, cell: Cell, networks: Sequence[TaskNetwork],
     device: torch.device | None, trials: range, jobs: int, advance: Callable[[int], None], keep: Keep | None, keep_pictures: int,
 ) -> Measured:  # fmt: skip
-    numbered = enumerate_batches(dataset, getattr(codec, "pack", 1))
+    numbered = enumerate_batches(dataset, CodecInfo(codec).pack)
     masks = open_masks(cell.metrics, dataset, codec)
     stop = threading.Event()
     advanced = until(stop, advance)

@@ -13,7 +13,7 @@ from typing import TypeVar
 import torch
 
 from ..channels import make_channel
-from ..codec import Codec
+from ..codec import Codec, CodecInfo
 from ..data.datasets import PictureDataset
 from ..data.masks import MaskSet
 from ..devices import exact_float32
@@ -197,7 +197,7 @@ def evaluate(
 
     try:
         with exact_float32():
-            for fresh in in_order(work, enumerate_batches(dataset, getattr(codec, "pack", 1), batch_pixels), jobs, stop):
+            for fresh in in_order(work, enumerate_batches(dataset, CodecInfo(codec).pack, batch_pixels), jobs, stop):
                 for one, new in zip(measured, fresh, strict=True):  # only batches that are through with every point count
                     one.add_pictures(new)
     except KeyboardInterrupt:

@@ -242,12 +242,13 @@ def _found(plan: Plan, cells: Sequence[Cell], folder: Path, files: Sequence[str]
     from ..bench.cells import stored
     from ..bench.kept import kept_files
     from ..bench.records import ACCOUNT
+    from ..codec import CodecInfo
 
     there = kept_files(folder / "pictures") if files else set()
     found: dict[Cell, CellResult] = {}
     for cell in cells:
         result = stored(folder, cell)
-        now = (ACCOUNT, getattr(plan.codec(cell), "tool", None))
+        now = (ACCOUNT, CodecInfo(plan.codec(cell)).tool)
         if result is None or any((record.account, record.tool) != now for record in result.records):
             continue
         if all(f"{cell.key}/{file}" in there for file in files):
