@@ -57,14 +57,13 @@ def main() -> None:
 def shares(codec: GANJSCC, opponent: PatchDiscriminator, sent: list[torch.Tensor], ratio: float) -> dict[str, Any]:
     """Mean shares of the patches that are told right: of sent and of received pictures, each beside its own codeword and beside
     that of the next crop."""
-    codec.train()  # it keeps the codeword in training only; none of its layers does anything else then
+    codec.train()  # an image is not clipped then, as the discriminator had it in training
     received, codewords = [], []
     for picture in sent:
-        image = transmit(codec, "awgn", picture, SNR_DB, ratio=ratio).image
-        assert image is not None
-        assert codec.codeword is not None
-        received.append(image)
-        codewords.append(codec.codeword)
+        result = transmit(codec, "awgn", picture, SNR_DB, ratio=ratio)
+        assert result.image is not None
+        received.append(result.image)
+        codewords.append(codec.arrived(result.received, result.frame.side).unscaled)
     strange = codewords[1:] + codewords[:1]
     right = {
         "sent": [told(opponent, picture, codeword) for picture, codeword in zip(sent, codewords, strict=True)],

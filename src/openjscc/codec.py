@@ -10,8 +10,9 @@ A codec never sees the channel. Shapes: B images, k complex symbols, H x W pixel
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import nn
@@ -171,8 +172,7 @@ class Codec(Protocol):
         tasks: the tasks it can serve.
         uses_gain: True where `decode` wants the raw symbols and the gain; else the link equalises first.
 
-    A codec may also say ``any_ratio = True`` (`takes_any_ratio`), ``bound = True`` (`is_bound`) and ``has_policy = True``
-    (`adapts_rate`), have a method ``task_ratios(task)`` (`ratios_for`), and name the ``classes`` of its segmentations.
+    What a codec may say beyond that is in `CodecInfo`.
     """
 
     @property
@@ -193,25 +193,107 @@ class Codec(Protocol):
         ...
 
 
+@dataclass(frozen=True)
+class CodecInfo:
+    """What a codec may say beyond the protocol, as attributes of its own; one that it lacks has a default here.
+
+    Each is read when it is asked for: a `tool` may have to be loaded to know its version.
+
+    Attributes:
+        codec: any codec.
+    """
+
+    codec: Codec
+
+    @property
+    def any_ratio(self) -> bool:
+        """It serves every bandwidth ratio, and any number of channel uses; `Codec.ratios` are then examples."""
+        return bool(getattr(self.codec, "any_ratio", False))
+
+    @property
+    def has_policy(self) -> bool:
+        """It chooses one of its ratios for each image where none is asked for."""
+        return bool(getattr(self.codec, "has_policy", False))
+
+    @property
+    def bound(self) -> bool:
+        """It is a theoretical bound, which hands its bits to the receiver past the channel."""
+        return bool(getattr(self.codec, "bound", False))
+
+    @property
+    def default_ratio(self) -> float:
+        """The ratio where none is asked for."""
+        return getattr(self.codec, "default_ratio", self.codec.ratios[0])
+
+    @property
+    def weight(self) -> Any:
+        """``name`` and ``sha256`` of its parameters; None: it has none, or they are untrained."""
+        return getattr(self.codec, "weight", None)
+
+    @property
+    def options(self) -> str:
+        """Options of its name, as ``:steps=10``."""
+        return getattr(self.codec, "options", "")
+
+    @property
+    def tool(self) -> str | None:
+        """Programs that it uses, with their versions."""
+        return getattr(self.codec, "tool", None)
+
+    @property
+    def pack(self) -> int:
+        """Number of neighbouring images that it codes together."""
+        return getattr(self.codec, "pack", 1)
+
+    @property
+    def schemes(self) -> Sequence[Any] | None:
+        """Modulation and coding schemes, of which `Side.rate` is an index; None: it has none."""
+        return getattr(self.codec, "schemes", None)
+
+    @property
+    def classes(self) -> Sequence[str] | None:
+        """Names of the classes of its segmentations; None: it names none."""
+        return getattr(self.codec, "classes", None)
+
+    @property
+    def class_count(self) -> int:
+        """Classes of its segmentations: as many as it names, or its configuration says; else VOC's."""
+        return len(self.classes) if self.classes else getattr(getattr(self.codec, "config", None), "classes", len(VOC))
+
+    @property
+    def header(self) -> Any:
+        """Format of its header (`openjscc.header.HeaderFormat`); None: not known."""
+        return getattr(self.codec, "header", None)
+
+    @property
+    def payload_uses(self) -> Callable[[int, int, int], int] | None:
+        """Channel uses of a payload by height, width and rate index; None: that does not follow from them."""
+        return getattr(self.codec, "payload_uses", None)
+
+    def task_ratios(self, task: str) -> tuple[float, ...]:
+        """The bandwidth ratios at which it serves one of its tasks; by default all of its own."""
+        of_task = getattr(self.codec, "task_ratios", None)
+        return self.codec.ratios if of_task is None else tuple(of_task(task))
+
+
 def takes_any_ratio(codec: Codec) -> bool:
-    """Whether the codec serves every bandwidth ratio, and any number of channel uses; `Codec.ratios` are then examples."""
-    return bool(getattr(codec, "any_ratio", False))
+    """`CodecInfo.any_ratio`."""
+    return CodecInfo(codec).any_ratio
 
 
 def adapts_rate(codec: Codec) -> bool:
-    """Whether the codec itself chooses one of its ratios for every picture where none is asked for."""
-    return bool(getattr(codec, "has_policy", False))
+    """`CodecInfo.has_policy`."""
+    return CodecInfo(codec).has_policy
 
 
 def is_bound(codec: Codec) -> bool:
-    """Whether the codec is a theoretical bound, which hands its bits to the receiver past the channel."""
-    return bool(getattr(codec, "bound", False))
+    """`CodecInfo.bound`."""
+    return CodecInfo(codec).bound
 
 
 def ratios_for(codec: Codec, task: str) -> tuple[float, ...]:
-    """The bandwidth ratios at which a codec serves one of its tasks: what its ``task_ratios(task)`` says, else all of its own."""
-    of_task = getattr(codec, "task_ratios", None)
-    return codec.ratios if of_task is None else tuple(of_task(task))
+    """`CodecInfo.task_ratios`."""
+    return CodecInfo(codec).task_ratios(task)
 
 
 def device_of(codec: Codec) -> torch.device | None:
@@ -224,14 +306,8 @@ def device_of(codec: Codec) -> torch.device | None:
 
 def resolved_name(codec: Codec) -> str:
     """What the name of a system stands for: its weight as ``arch.tag``, with the options of the name; else its own name."""
-    weight = getattr(codec, "weight", None)
-    return codec.name if weight is None else weight.name + getattr(codec, "options", "")
-
-
-def class_count(codec: Codec) -> int:
-    """Classes of a codec's segmentations: as many as it names, or its configuration says; else VOC's."""
-    names = getattr(codec, "classes", None)
-    return len(names) if names else getattr(getattr(codec, "config", None), "classes", len(VOC))
+    info = CodecInfo(codec)
+    return codec.name if info.weight is None else info.weight.name + info.options
 
 
 def stand_in_where_lost(reconstruction: Reconstruction, codec: Codec, x: torch.Tensor, task: str) -> Reconstruction:
@@ -251,7 +327,7 @@ def stand_in_where_lost(reconstruction: Reconstruction, codec: Codec, x: torch.T
     if task == "segmentation":
         scores = reconstruction.segmentation
         if scores is None:
-            scores = x.new_zeros(len(x), class_count(codec), *x.shape[-2:])
+            scores = x.new_zeros(len(x), CodecInfo(codec).class_count, *x.shape[-2:])
         return dataclasses.replace(reconstruction, segmentation=torch.where(kept.to(scores.device), scores, 0.0))
     image = torch.full_like(x, LOST_GREY) if reconstruction.image is None else reconstruction.image
     return dataclasses.replace(reconstruction, image=torch.where(kept.to(image.device), image, LOST_GREY))

@@ -17,16 +17,13 @@ from torch.nn import functional as F
 
 from .codec import (
     Codec,
+    CodecInfo,
     Conditions,
     Frame,
     Received,
     Reconstruction,
-    Side,
-    adapts_rate,
     device_of,
-    is_bound,
     resolved_name,
-    takes_any_ratio,
 )
 from .errors import UsageError
 from .tasks import TaskNetwork, perceive
@@ -83,9 +80,8 @@ class CompositeCodec(nn.Module):
 
     @property
     def weight(self) -> CompositeWeight:
-        weight = getattr(self.codec, "weight", None)
-        name = resolved_name(self.codec)
-        identity = name if weight is None else weight.sha256 + getattr(self.codec, "options", "")
+        info, name = CodecInfo(self.codec), resolved_name(self.codec)
+        identity = name if info.weight is None else info.weight.sha256 + info.options
         digest = hashlib.sha256(f"{identity}\n{self.network.sha256}".encode()).hexdigest()
         return CompositeWeight(f"{name}{SEPARATOR}{self.network.name}", digest)
 
@@ -103,7 +99,7 @@ class CompositeCodec(nn.Module):
 
     @property
     def default_ratio(self) -> float:
-        return getattr(self.codec, "default_ratio", self.codec.ratios[0])
+        return CodecInfo(self.codec).default_ratio
 
     @property
     def uses_gain(self) -> bool:
@@ -116,27 +112,35 @@ class CompositeCodec(nn.Module):
 
     @property
     def any_ratio(self) -> bool:
-        return takes_any_ratio(self.codec)
+        return CodecInfo(self.codec).any_ratio
 
     @property
     def bound(self) -> bool:
-        return is_bound(self.codec)
+        return CodecInfo(self.codec).bound
 
     @property
     def has_policy(self) -> bool:
-        return adapts_rate(self.codec)
+        return CodecInfo(self.codec).has_policy
 
     @property
     def pack(self) -> int:
-        return getattr(self.codec, "pack", 1)
+        return CodecInfo(self.codec).pack
 
     @property
     def tool(self) -> str | None:
-        return getattr(self.codec, "tool", None)
+        return CodecInfo(self.codec).tool
 
     @property
     def schemes(self) -> Any:
-        return getattr(self.codec, "schemes", None)
+        return CodecInfo(self.codec).schemes
+
+    @property
+    def header(self) -> Any:
+        return CodecInfo(self.codec).header
+
+    @property
+    def payload_uses(self) -> Any:
+        return CodecInfo(self.codec).payload_uses
 
     def encode(self, x: torch.Tensor, conditions: Conditions) -> Frame:
         """Pictures ``(B, 3, H, W)`` to the codec's frame. Raises as the codec does."""
@@ -146,10 +150,6 @@ class CompositeCodec(nn.Module):
     def decode(self, received: Received) -> Reconstruction:
         """What arrived to class scores ``(B, classes, H, W)``, and the codec's ``ok``."""
         return self._segmented(self.codec.decode(received))
-
-    def decode_payload(self, received: Received, side: Side) -> Reconstruction:
-        """`decode` where the header's fields are known: for training."""
-        return self._segmented(self.codec.decode_payload(received, side.replace(task=RECONSTRUCTION)))  # pyright: ignore[reportAttributeAccessIssue]
 
     def _segmented(self, arrived: Reconstruction) -> Reconstruction:
         if arrived.image is None:

@@ -17,7 +17,6 @@ from .codec import (
     Frame,
     Received,
     Reconstruction,
-    Side,
     check_image,
     check_task,
     device_of,
@@ -188,13 +187,9 @@ def _check_equalizer(name: str) -> None:
         raise unknown_name("equalizer", name, EQUALIZERS)
 
 
-def receive(codec: Codec, received: Received, equalizer: str, side: Side | None = None) -> Reconstruction:
-    """The receiver: equalisation where the codec leaves that to the link, then `Codec.decode`. Keeps gradients.
-
-    With ``side``, the transmitter's own, the header is not read: that is for training only (`LearnedCodec.decode_payload`).
-    """
-    received = received if codec.uses_gain else equalize(received, equalizer)
-    return codec.decode(received) if side is None else codec.decode_payload(received, side)  # pyright: ignore[reportAttributeAccessIssue]
+def receive(codec: Codec, received: Received, equalizer: str) -> Reconstruction:
+    """The receiver: equalisation where the codec leaves that to the link, then `Codec.decode`. Keeps gradients."""
+    return codec.decode(received if codec.uses_gain else equalize(received, equalizer))
 
 
 def _as_batch(image: object) -> torch.Tensor:

@@ -17,13 +17,12 @@ import hashlib
 import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
 
 from .channels import EQUALIZERS, Channel, generators_for_digests, image_digest, make_channel
-from .codec import Codec, Frame, Received, Reconstruction, Side, resolved_name
+from .codec import Codec, CodecInfo, Frame, Received, Reconstruction, Side, resolved_name
 from .data.decoding import MAX_PIXELS
 from .errors import IntegrityError, MissingError, OpenJSCCError, UsageError, unknown_name
 from .header import LAYOUTS, REPEATS, VERSION, Fields, HeaderFormat, identity_of, listen, measured_noise_var
@@ -404,12 +403,12 @@ def _check_version(fields: Fields) -> None:
 
 def _uses(codec: Codec, side: Side, fields: Fields | None) -> int | None:
     """Channel uses of a frame, as its header says or implies; None where only the codec knows."""
-    inner: Any = getattr(codec, "codec", codec)
+    payload_uses = CodecInfo(codec).payload_uses
     if fields is not None and fields.counts_uses:
         return fields.value
-    if side.head is None or side.rate is None or not hasattr(inner, "payload_uses"):
+    if side.head is None or side.rate is None or payload_uses is None:
         return None
-    return int(side.head[0]) + inner.payload_uses(side.height, side.width, int(side.rate[0]))
+    return int(side.head[0]) + payload_uses(side.height, side.width, int(side.rate[0]))
 
 
 def _fits(codec: Codec, side: Side, fields: Fields | None, count: int) -> bool:
@@ -419,8 +418,7 @@ def _fits(codec: Codec, side: Side, fields: Fields | None, count: int) -> bool:
 
 
 def _header_of(codec: Codec | None) -> HeaderFormat | None:
-    """The header's format; of a codec with a task network that of the codec."""
-    form: Any = getattr(codec, "header", None) or getattr(getattr(codec, "codec", None), "header", None)
+    form = None if codec is None else CodecInfo(codec).header
     return form if isinstance(form, HeaderFormat) else None
 
 

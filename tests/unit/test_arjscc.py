@@ -8,13 +8,13 @@ import pytest
 import torch
 
 from openjscc.channels import make_channel
-from openjscc.codec import Conditions, Received, adapts_rate
+from openjscc.codec import Conditions, Frame, Received, adapts_rate
 from openjscc.errors import UsageError
 from openjscc.link import transmit
-from openjscc.models import create
-from openjscc.models.arjscc import ARJSCC
+from openjscc.models import PolicyDraw, create
+from openjscc.models.arjscc import ARJSCC, FIRST_TEMPERATURE, draw, fixed, thermometer
 from openjscc.models.layers import tiling
-from openjscc.models.layers.policy import draw, fixed, temperature_at, thermometer
+from openjscc.training.sections import RateSection
 from openjscc.units import channel_uses_per_pixel
 
 SHORT, SCALED = 20, 30  # headers of the agreed size, without and with a scale
@@ -43,16 +43,21 @@ def choosing(codec: ARJSCC, choices: list[int], monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(codec.policy, "forward", lambda features, conditions: logits)
 
 
-def update(codec: ARJSCC, x: torch.Tensor, ratio: torch.Tensor | None = None) -> tuple[torch.Tensor, torch.Tensor]:
+def update(
+    codec: ARJSCC, x: torch.Tensor, ratio: torch.Tensor | None = None, uniforms: torch.Tensor | None = None
+) -> tuple[torch.Tensor, torch.Tensor]:
     """One forward in training mode: mean squared error, and the number of groups selected."""
     codec.train()
     snr_db = torch.full((len(x),), 10.0)
-    frame = codec.encode(x, Conditions(snr_db, ratio))
-    selected = codec.selected
-    image = codec.decode(make_channel("awgn")(frame, snr_db, torch.Generator().manual_seed(0))).image
-    assert image is not None
-    assert selected is not None
-    return (image - x).square().mean(), selected
+
+    def channel(frame: Frame) -> Received:
+        return make_channel("awgn")(frame, snr_db, torch.Generator().manual_seed(0))
+
+    policy = None if uniforms is None else PolicyDraw(uniforms, FIRST_TEMPERATURE)
+    output = codec.forward_training(x, Conditions(snr_db, ratio), channel, policy)
+    assert output.reconstruction.image is not None
+    assert output.selected is not None
+    return (output.reconstruction.image - x).square().mean(), output.selected
 
 
 # The paper's network
@@ -146,28 +151,32 @@ def test_without_a_ratio_training_and_evaluation_send_the_same(monkeypatch: pyte
     codec = small()
     choosing(codec, [1, 4], monkeypatch)
     x, told = pictures(2), Conditions(torch.tensor([3.0, 9.0]))
-    codec.policy_draw = torch.full((2, 5), 0.5)
-    frames, images = [], []
-    for training in (False, True):
-        codec.train(training)
-        frame = codec.encode(x, told)
-        image = codec.decode(Received(frame.symbols, torch.tensor([0.5, 0.1]), None, frame.length)).image
-        assert image is not None
+    frames: list[Frame] = []
+
+    def channel(frame: Frame) -> Received:
         frames.append(frame)
-        images.append(image.clamp(0, 1))
+        return Received(frame.symbols, torch.tensor([0.5, 0.1]), None, frame.length)
+
+    image = codec.decode(channel(codec.encode(x, told))).image
+    policy = PolicyDraw(torch.full((2, 5), 0.5), FIRST_TEMPERATURE)
+    trained = codec.train().forward_training(x, told, channel, policy).reconstruction.image
+    assert image is not None
+    assert trained is not None
     assert torch.equal(frames[0].length, frames[1].length)
     assert torch.allclose(frames[0].symbols, frames[1].symbols, atol=1e-5)
-    assert torch.allclose(images[0], images[1], atol=1e-4)
+    assert torch.allclose(image, trained.clamp(0, 1), atol=1e-4)
 
 
 # Learning
 
 
 def test_temperature_falls_as_in_the_paper() -> None:
-    assert temperature_at(0) == 5.0
-    assert temperature_at(100) == pytest.approx(5 * math.exp(-1.5))
-    assert temperature_at(1000) == 0.005
-    assert temperature_at(10, first=2.0, decay=0.1) == pytest.approx(2 * math.exp(-1))
+    paper = RateSection()
+    assert paper.temperature == FIRST_TEMPERATURE
+    assert paper.temperature_at(0) == 5.0
+    assert paper.temperature_at(100) == pytest.approx(5 * math.exp(-1.5))
+    assert paper.temperature_at(1000) == 0.005
+    assert RateSection(temperature=2.0, decay=0.1).temperature_at(10) == pytest.approx(2 * math.exp(-1))
 
 
 def test_draws_follow_the_logits_and_nothing_else() -> None:
@@ -199,8 +208,8 @@ def test_the_price_makes_the_policy_select_less() -> None:
     x = pictures(16)
     counts = []
     for step in range(60):
-        codec.policy_draw = torch.rand(16, 5, generator=torch.Generator().manual_seed(step))
-        selected = update(codec, x)[1]
+        uniforms = torch.rand(16, 5, generator=torch.Generator().manual_seed(step))
+        selected = update(codec, x, uniforms=uniforms)[1]
         counts.append(selected.mean().item())
         selected.mean().backward()
         optimizer.step()
@@ -220,10 +229,10 @@ def test_a_given_ratio_teaches_the_policy_nothing() -> None:
 def test_nan_leaves_a_picture_to_the_policy_in_training_only() -> None:
     codec = small()
     ratio = torch.tensor([NAN, 1 / 12, NAN, 1 / 6])
-    codec.policy_draw = torch.full((4, 5), 0.5)
-    codec.policy_draw[0, 3] = codec.policy_draw[2, 1] = 1.0  # by far the largest
-    codec.policy_draw[1, 3] = codec.policy_draw[3, 1] = 1.0
-    _, selected = update(codec, pictures(4), ratio)
+    uniforms = torch.full((4, 5), 0.5)
+    uniforms[0, 3] = uniforms[2, 1] = 1.0  # by far the largest
+    uniforms[1, 3] = uniforms[3, 1] = 1.0
+    _, selected = update(codec, pictures(4), ratio, uniforms)
     assert selected.tolist() == [3, 0, 1, 4]
     selected.sum().backward()
     codec.eval()
@@ -232,18 +241,16 @@ def test_nan_leaves_a_picture_to_the_policy_in_training_only() -> None:
 
 
 def test_draws_must_fit() -> None:
-    codec = small().train()
-    codec.policy_draw = torch.zeros(3, 5)
-    with pytest.raises(UsageError, match="policy_draw"):
-        codec.encode(pictures(2), Conditions())
+    with pytest.raises(UsageError, match="policy draw"):
+        update(small(), pictures(2), uniforms=torch.zeros(3, 5))
 
 
-def test_a_codec_can_be_copied_after_an_update() -> None:
+def test_an_update_leaves_nothing_on_the_codec() -> None:
     codec = small()
-    codec.policy_draw = torch.rand(2, 5)
+    before = codec.__dict__.keys() | {"training"}
     update(codec, pictures(2))
-    assert copy.deepcopy(codec).selected is None
-    assert codec.selected is not None
+    assert codec.__dict__.keys() == before
+    assert copy.deepcopy(codec).training
 
 
 @pytest.mark.parametrize("send_scale", [False, True])

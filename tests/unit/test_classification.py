@@ -75,7 +75,7 @@ def test_the_loss_is_cross_entropy_with_smoothed_labels(smoothing: float) -> Non
     with torch.no_grad():
         scores = step.network(x).log_softmax(1)
         labels[0], labels[1] = scores[0].argmax(), scores[1].argmin()
-        values = step("model", x, labels)
+        values = step("model", x=x, labels=labels)
     target = (1 - smoothing) * torch.eye(10)[labels] + smoothing / 10
     assert torch.allclose(values["loss"], -(target * scores).sum(1), atol=1e-5)
     assert values["accuracy"][:2].tolist() == [1.0, 0.0]

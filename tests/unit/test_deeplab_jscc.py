@@ -11,8 +11,7 @@ from openjscc.codec import Conditions
 from openjscc.errors import UsageError
 from openjscc.link import transmit
 from openjscc.models import create, deeplab_jscc
-from openjscc.models.deeplab_jscc import DeepLabConfig, DeepLabJSCC
-from openjscc.models.layers.residual import AtrousBlock, AtrousPyramid
+from openjscc.models.deeplab_jscc import AtrousBlock, AtrousPyramid, DeepLabConfig, DeepLabJSCC
 from openjscc.testing import CheckFailed, check_codec
 
 TINY = DeepLabConfig(

@@ -8,14 +8,14 @@ import pytest
 import torch
 from torch import nn
 
-from openjscc.codec import Conditions, Received
+from openjscc.codec import Conditions, Frame, Received
 from openjscc.errors import UsageError
 from openjscc.link import transmit
 from openjscc.models import create, mtgsc
-from openjscc.models.layers.diffusion import Bridge, Denoising, Path, cosine_schedule, noise_level
-from openjscc.models.layers.multitask import TransmitterKB
-from openjscc.models.layers.transformer import DiT, GridAttention, WindowedAttention, sinusoids
 from openjscc.models.mtgsc import MTGSC, MTGSCConfig
+from openjscc.models.mtgsc.diffusion import Bridge, Denoising, Path, cosine_schedule, noise_level
+from openjscc.models.mtgsc.networks import TransmitterKB
+from openjscc.models.mtgsc.transformer import DiT, GridAttention, WindowedAttention, sinusoids
 from openjscc.testing import check_codec
 
 TINY = MTGSCConfig(
@@ -234,19 +234,21 @@ def test_noise_follows_from_the_seed_and_not_from_the_batch(kind: str) -> None:
 
 def test_training_starts_between_picture_and_signal() -> None:
     codec = moved(replace(SIGNAL, bridge=0.5)).train()
-    codec.noise = torch.randn(2, 3, 16, 16, generator=torch.Generator().manual_seed(2))
+    noise = torch.randn(2, 3, 16, 16, generator=torch.Generator().manual_seed(2))
     x, snr_db = pictures(2, 16, 16), torch.tensor([10.0, 5.0])
     states: list[torch.Tensor] = []
     codec.decoder.register_forward_hook(lambda module, arguments, result: states.append(arguments[0].detach()))
+
+    def channel(frame: Frame) -> Received:
+        return Received(frame.symbols, 10 ** (-snr_db / 10), None, frame.length)
+
     for progress in (torch.tensor([1.0, 1.0]), torch.tensor([1.0, 0.25]), torch.tensor([0.0, 0.0])):
-        codec.progress = progress
-        frame = codec.encode(x, Conditions(snr_db))
-        noise_var = 10 ** (-snr_db / 10)
-        image = codec.decode(Received(frame.symbols, noise_var, None, frame.length)).image
+        output = codec.forward_training(x, Conditions(snr_db), channel, progress=progress, noise=noise)
+        image = output.reconstruction.image
         assert image is not None
     image.mean().backward()
     assert torch.allclose(states[1][0], states[0][0])
-    between = 0.75 * (2 * x[1] - 1) + 0.25 * states[0][1] + 0.5 * (0.25 * 0.75) ** 0.5 * codec.noise[1]
+    between = 0.75 * (2 * x[1] - 1) + 0.25 * states[0][1] + 0.5 * (0.25 * 0.75) ** 0.5 * noise[1]
     assert torch.allclose(states[1][1], between, atol=1e-5)
     assert torch.allclose(states[2], 2 * x - 1, atol=1e-6)
 

@@ -73,11 +73,11 @@ def test_segmentation_loss_in_closed_form() -> None:
 @pytest.mark.parametrize("state", ["signal", "noise"])
 def test_crops_with_masks_may_be_sent_twice(state: str) -> None:
     step = step_of(recipe("multitask.segmentation_weight=0.5", "multitask.masked_pictures=true"), state)
-    values = step("model", *step.prepare(batch([True, False, True]), 0))
+    values = step("model", **vars(step.prepare(batch([True, False, True]), 0)))
     assert values["segmentation"][1] == 0
     assert values["segmentation"][[0, 2]].detach().min() > 1
     alone = step_of(recipe('multitask.tasks=["reconstruction"]'), state)
-    picture = alone("model", *alone.prepare(Batch(range(3), batch([True] * 3).x), 0))["loss"]
+    picture = alone("model", **vars(alone.prepare(Batch(range(3), batch([True] * 3).x), 0)))["loss"]
     assert torch.allclose(values["loss"], picture + 0.5 * values["segmentation"], atol=1e-5)
     values["loss"].mean().backward()
     assert all(parameter.grad is not None for parameter in step.network.parameters())
@@ -86,29 +86,29 @@ def test_crops_with_masks_may_be_sent_twice(state: str) -> None:
 @pytest.mark.parametrize("state", ["signal", "noise"])
 def test_a_crop_is_sent_for_the_task_of_its_data(state: str) -> None:
     both, once = "multitask.masked_pictures=true", batch([True, False, True, False])
-    values = step_of(recipe(), state)("model", *step_of(recipe(), state).prepare(once, 0))
-    twice = step_of(recipe(both), state)("model", *step_of(recipe(both), state).prepare(once, 0))
+    values = step_of(recipe(), state)("model", **vars(step_of(recipe(), state).prepare(once, 0)))
+    twice = step_of(recipe(both), state)("model", **vars(step_of(recipe(both), state).prepare(once, 0)))
     assert torch.equal(values["segmentation"], twice["segmentation"])
     pictures, all_pictures = (each["loss"] - WEIGHT * each["segmentation"] for each in (values, twice))
     known = torch.tensor([True, False, True, False])
     assert torch.allclose(pictures[known], torch.zeros(2), atol=1e-5)
     assert torch.allclose(pictures[~known], all_pictures[~known], atol=1e-4)
     segmented = step_of(recipe(), state)
-    alone = segmented("model", *segmented.prepare(batch([True, True]), 0))
+    alone = segmented("model", **vars(segmented.prepare(batch([True, True]), 0)))
     assert torch.allclose(alone["loss"], WEIGHT * alone["segmentation"]), "no picture in the batch"
 
 
 def test_tasks_weigh_what_their_share_of_the_data_says() -> None:
     """Not what a batch happens to hold: parts of a batch, in several processes, add up to the gradient of the whole."""
     step, whole = step_of(recipe()), batch([True, False, True, True])
-    plain = step("model", *step.prepare(whole, 0))
+    plain = step("model", **vars(step.prepare(whole, 0)))
     step.shares = {"reconstruction": 0.25, "segmentation": 0.75}
-    values = step("model", *step.prepare(whole, 0))
+    values = step("model", **vars(step.prepare(whole, 0)))
     assert torch.allclose(values["segmentation"], plain["segmentation"] / 0.75)
     assert torch.allclose(values["loss"][1], plain["loss"][1] / 0.25)
     assert whole.maps is not None
     parts = [Batch(range(at, at + 2), whole.x[at : at + 2], maps=whole.maps[at : at + 2]) for at in (0, 2)]
-    halves = torch.cat([step("model", *step.prepare(part, 0))["loss"] for part in parts])
+    halves = torch.cat([step("model", **vars(step.prepare(part, 0)))["loss"] for part in parts])
     assert torch.allclose(halves, values["loss"], atol=1e-4)
 
 
@@ -117,12 +117,10 @@ def test_segmentations_are_equalised_as_the_recipe_says(method: str) -> None:
     changes = ["channel.name=rayleigh:fast", f"channel.equalizer={method}", "channel.snr_db=[0.0, 0.0]"]
     step, whole = step_of(recipe('multitask.tasks=["segmentation"]', *changes)), batch([True, True])
     drawn = step.prepare(whole, 0)
-    snr_db, noise, gain = drawn[1], drawn[-2], drawn[-1]
-    assert snr_db is not None
-    assert noise is not None
+    snr_db, noise, gain = drawn.snr_db, drawn.second_noise, drawn.second_gain
     assert whole.maps is not None
     with torch.no_grad():
-        found = step("model", *drawn)["segmentation"]
+        found = step("model", **vars(drawn))["segmentation"]
         frame = step.codec.encode(whole.x, Conditions(snr_db, task="segmentation"))
         received = step.channel.apply(frame, snr_db, Realisation(noise, gain))
         scores = {kind: step.codec.decode_payload(equalize(received, kind), frame.side).segmentation for kind in ("zf", "mmse")}
@@ -133,13 +131,13 @@ def test_segmentations_are_equalised_as_the_recipe_says(method: str) -> None:
 
 def test_without_masks_nothing_is_sent_for_a_segmentation() -> None:
     step = step_of(recipe())
-    values = step("model", *step.prepare(batch([False, False]), 0))
+    values = step("model", **vars(step.prepare(batch([False, False]), 0)))
     assert not values["segmentation"].any()
 
 
 def test_one_task_alone() -> None:
     step = step_of(recipe('multitask.tasks=["segmentation"]', "multitask.segmentation_weight=1.0"))
-    values = step("model", *step.prepare(batch([True, True]), 0))
+    values = step("model", **vars(step.prepare(batch([True, True]), 0)))
     assert torch.equal(values["loss"], values["segmentation"])
     values["loss"].mean().backward()
     network = step.network
@@ -149,17 +147,16 @@ def test_one_task_alone() -> None:
 
 def test_draws_belong_to_the_sample_and_not_to_the_batch() -> None:
     step, whole = step_of(recipe()), batch([True, True, True])
-    together = step("model", *step.prepare(whole, 0))
+    together = step("model", **vars(step.prepare(whole, 0)))
     one = Batch(range(1, 2), whole.x[1:2], maps=None if whole.maps is None else whole.maps[1:2])
-    alone = step("model", *step.prepare(one, 0))
+    alone = step("model", **vars(step.prepare(one, 0)))
     assert torch.allclose(together["loss"][1:2], alone["loss"], atol=1e-4)
 
 
 def test_times_are_the_start_or_anywhere() -> None:
     step = step_of(recipe("multitask.start_share=0.25"))
     many = Batch(range(400), torch.zeros(400, 3, 8, 8))
-    time = step.prepare(many, 0)[-4]
-    assert time is not None
+    time = step.prepare(many, 0).time
     assert 0.18 < float((time == 1).float().mean()) < 0.32
     rest = time[time < 1]
     assert 0.45 < float(rest.mean()) < 0.55
@@ -167,11 +164,11 @@ def test_times_are_the_start_or_anywhere() -> None:
 
 def test_noise_of_states_is_drawn_where_a_state_lies_between() -> None:
     many = Batch(range(4), torch.zeros(4, 3, 20, 8))
-    noise = step_of(recipe()).prepare(many, 0)[-3]
+    noise = step_of(recipe()).prepare(many, 0).state_noise
     assert noise is not None
     assert noise.shape == (4, 3, 24, 8)
-    assert step_of(recipe("multitask.start_share=1.0")).prepare(many, 0)[-3] is None
-    assert step_of(recipe("multitask.start_share=1.0"), "noise").prepare(many, 0)[-3] is not None
+    assert step_of(recipe("multitask.start_share=1.0")).prepare(many, 0).state_noise is None
+    assert step_of(recipe("multitask.start_share=1.0"), "noise").prepare(many, 0).state_noise is not None
 
 
 def test_validation_of_the_recipe_as_it_is(tmp_path: Path, make_picture) -> None:

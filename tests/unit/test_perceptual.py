@@ -146,7 +146,7 @@ def test_the_codecs_loss_is_equation_2(folder: Path) -> None:
     plan = recipe(folder, "gan.beta_p=2.0", "gan.beta_m=1e-4", "gan.beta_g=0.5")
     step, batch = step_and_batch(plan)
     for index, adversarial in ((0, False), (4, True)):
-        values = step("model", *step.prepare(batch, index))
+        values = step("model", **vars(step.prepare(batch, index)))
         expected = 2.0 * values["lpips"] + 1e-4 * values["mse"]
         if adversarial:
             expected = expected + 0.5 * values["generator"]
@@ -155,24 +155,16 @@ def test_the_codecs_loss_is_equation_2(folder: Path) -> None:
         assert values["loss"].shape == (2,)
     drawn = step.prepare(batch, 0)
     with torch.no_grad():
-        x, snr_db, ratio, noise, gain, *_ = drawn
-        assert x is not None
-        assert snr_db is not None
-        assert noise is not None
-        y = step.received(x, snr_db, ratio, noise, gain)
-        values = step("model", *drawn)
+        x, (y, _) = drawn.x, step._received_of(drawn)
+        values = step("model", **vars(drawn))
     assert torch.allclose(values["mse"], 255.0**2 * (x - y).square().mean((1, 2, 3)), rtol=1e-5)
     assert torch.allclose(values["lpips"], step.lpips(x, y))
 
 
 def received(step: PerceptualStep, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
     """What the codec makes of a batch, and the codewords that arrived."""
-    x, snr_db, ratio, noise, gain, *_ = step.prepare(batch, 4)
-    assert x is not None
-    assert snr_db is not None
-    assert noise is not None
     with torch.no_grad():
-        return step.received(x, snr_db, ratio, noise, gain), step._codeword()
+        return step._received_of(step.prepare(batch, 4))
 
 
 @pytest.mark.usefixtures("stand_in")
@@ -182,7 +174,7 @@ def test_the_generative_loss_is_what_the_discriminator_says_of_received_pictures
     assert not torch.allclose(codeword[0], codeword[1])
     logits = copy.deepcopy(step.discriminator).eval()(y, codeword)
     vectors = {name: value.clone() for name, value in step.discriminator.state_dict().items() if name.endswith(("._u", "._v"))}
-    values = step("model", *step.prepare(batch, 4))
+    values = step("model", **vars(step.prepare(batch, 4)))
     assert torch.allclose(values["generator"], -logits.sigmoid().log().flatten(1).mean(1), atol=1e-5)
     assert vectors
     assert all(torch.equal(step.discriminator.state_dict()[name], value) for name, value in vectors.items())
@@ -197,7 +189,7 @@ def test_the_discriminators_loss_is_equation_3(folder: Path) -> None:
     y, codeword = received(step, batch)
     judge = copy.deepcopy(step.discriminator).train()  # its spectral norms move on with each batch
     real, fake = judge(torch.cat([batch.x, y]), torch.cat([codeword, codeword])).chunk(2)
-    values = step("discriminator", *step.prepare(batch, 2))
+    values = step("discriminator", **vars(step.prepare(batch, 2)))
     expected = -(real.sigmoid().log() + (1 - fake.sigmoid()).log()).flatten(1).mean(1)
     assert torch.allclose(values["loss"], expected, atol=1e-5)
     assert torch.equal(values["real"], (real > 0).float().flatten(1).mean(1))
@@ -209,7 +201,7 @@ def test_the_discriminator_learns_to_tell_them_apart(folder: Path) -> None:
     step, batch = step_and_batch(recipe(folder))
     optimizer = torch.optim.Adam(step.discriminator.parameters(), 1e-2)
     for _ in range(40):
-        values = step("discriminator", *step.prepare(batch, 2))
+        values = step("discriminator", **vars(step.prepare(batch, 2)))
         optimizer.zero_grad()
         values["loss"].mean().backward()
         optimizer.step()
@@ -221,19 +213,16 @@ def test_the_discriminator_learns_to_tell_them_apart(folder: Path) -> None:
 def test_lpips_sees_pictures_from_drawn_places(folder: Path) -> None:
     step, _ = step_and_batch(recipe(folder, "gan.shift=8"))
     batch = Batch(range(2), torch.rand(2, 3, 40, 40, generator=torch.Generator().manual_seed(0)))
-    place = step.prepare(batch, 0)[-1]
-    assert place is not None
-    values = step("model", *step.prepare(batch, 0))
+    place = step.prepare(batch, 0).place
+    values = step("model", **vars(step.prepare(batch, 0)))
     y, _ = received(step, batch)
     for index, (top, left) in enumerate(place.tolist()):
         seen = (picture[index : index + 1, :, top : top + 33, left : left + 33] for picture in (batch.x, y))
         assert torch.allclose(values["lpips"][index], step.lpips(*seen)[0], atol=1e-5)
     many = Batch(range(500), torch.zeros(500, 3, 8, 8))
-    places = step.prepare(many, 0)[-1]
-    assert places is not None
+    places = step.prepare(many, 0).place
     assert places.unique(dim=0).shape == (64, 2)
-    one = step.prepare(Batch(range(7, 8), many.x[:1]), 0)[-1]
-    assert one is not None
+    one = step.prepare(Batch(range(7, 8), many.x[:1]), 0).place
     assert torch.equal(one[0], places[7])
 
 
@@ -246,7 +235,7 @@ def test_gradients_reach_who_learns(folder: Path) -> None:
         for other, module in step.trained().items():
             module.requires_grad_(other == name)
         step.zero_grad()
-        step(name, *drawn)["loss"].mean().backward()
+        step(name, **vars(drawn))["loss"].mean().backward()
         for other, module in step.trained().items():
             reached = [bool(p.grad.any()) if p.grad is not None else False for p in module.parameters()]
             assert all(reached) if other == name else not any(reached), (name, other)
@@ -259,14 +248,14 @@ def test_the_discriminator_judges_the_pictures_that_the_codec_just_received(fold
     step, batch = step_and_batch(recipe(folder))
     drawn = step.prepare(batch, 4)
     calls: list[torch.Tensor] = []
-    step.generator.decoder.register_forward_hook(lambda *parts: calls.append(parts[2]))
-    step("model", *drawn)
-    together = step("discriminator", *drawn)
+    step.codec.get_submodule("decoder").register_forward_hook(lambda *parts: calls.append(parts[2]))
+    step("model", **vars(drawn))
+    together = step("discriminator", **vars(drawn))
     assert len(calls) == 1
-    alone = step("discriminator", *drawn)
+    alone = step("discriminator", **vars(drawn))
     assert len(calls) == 2
     step, batch = step_and_batch(recipe(folder))
-    afresh = step("discriminator", *step.prepare(batch, 2))
+    afresh = step("discriminator", **vars(step.prepare(batch, 2)))
     assert torch.allclose(afresh["loss"], together["loss"], atol=1e-5)
     for value in ("real", "received"):
         assert torch.allclose(afresh[value], together[value])

@@ -192,9 +192,10 @@ def test_the_discriminator_is_shown_other_codewords(monkeypatch: pytest.MonkeyPa
     sent = [torch.rand(1, 3, 32, 32, generator=torch.Generator().manual_seed(number)) for number in range(3)]
     pairs: dict[float, float] = {}
     for picture in sent:
-        image = transmit(codec, "awgn", picture, 10.0, ratio=1 / 48).image
-        assert image is not None
-        pairs[picture.mean().item()] = pairs[image.mean().item()] = codec.codeword.mean().item()
+        result = transmit(codec, "awgn", picture, 10.0, ratio=1 / 48)
+        assert result.image is not None
+        codeword = codec.arrived(result.received, result.frame.side).unscaled
+        pairs[picture.mean().item()] = pairs[result.image.mean().item()] = codeword.mean().item()
     found = discriminator.shares(codec, Matching(pairs), sent, 1 / 48)
     assert found == {
         "sent": 1.0, "sent, codeword of another": 0.0, "received": 0.0, "received, codeword of another": 1.0,

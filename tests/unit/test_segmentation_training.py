@@ -150,7 +150,7 @@ def test_void_pixels_have_no_gradient() -> None:
     network = FCN(NETWORK).train()
     step = SegmentationStep(load_recipe("fcn-voc"), network)
     masks = torch.full((2, 1, 32, 32), VOID, dtype=torch.uint8)
-    values = step("model", *step.prepare(Batch(range(2), torch.rand(2, 3, 32, 32), maps=masks), 0))
+    values = step("model", **vars(step.prepare(Batch(range(2), torch.rand(2, 3, 32, 32), maps=masks), 0)))
     assert values["loss"].tolist() == values["pixel_accuracy"].tolist() == [0.0, 0.0]
     values["loss"].sum().backward()
     assert not any(parameter.grad is not None and bool(parameter.grad.any()) for parameter in network.parameters())
@@ -159,14 +159,13 @@ def test_void_pixels_have_no_gradient() -> None:
 def test_a_codec_meets_every_rate_and_mtgsc_its_own(voc: Path) -> None:
     batch = source(voc, 32).batch(range(32))
     step = SegmentationStep(load_recipe("deeplab_jscc-voc"), DeepLabJSCC(CODEC))
-    ratio = step.prepare(batch, 0)[3]
+    ratio = step.prepare(batch, 0).ratio
     assert ratio is not None
     assert len(ratio.unique()) == 2
     two_tasks = SegmentationStep(load_recipe("deeplab_jscc-voc"), create("mtgsc", "photo"))
     drawn = two_tasks.prepare(batch, 0)
-    assert drawn[3] is None
-    few = tuple(None if tensor is None else tensor[:2] for tensor in drawn)
-    assert two_tasks("model", *few)["loss"].shape == (2,)
+    assert drawn.ratio is None
+    assert two_tasks("model", **vars(drawn.rows(torch.arange(2))))["loss"].shape == (2,)
 
 
 @pytest.mark.parametrize("method", ["zf", "mmse"])
@@ -176,17 +175,15 @@ def test_it_equalises_as_the_recipe_says(method: str, voc: Path) -> None:
     step = SegmentationStep(load_recipe("deeplab_jscc-voc", changes), DeepLabJSCC(CODEC).eval())
     step.network.eval()
     drawn = step.prepare(source(voc, 32).batch(range(3)), 0)
-    x, masks, snr_db, ratio, noise, gain = drawn
-    assert x is not None
-    assert masks is not None
+    masks, snr_db = drawn.masks, drawn.snr_db
     assert snr_db is not None
-    assert noise is not None
+    assert drawn.noise is not None
     assert isinstance(step.codec, DeepLabJSCC)
     with torch.no_grad():
-        frame = step.codec.encode(x, Conditions(snr_db, ratio, "segmentation"))
-        received = step.channel.apply(frame, snr_db, Realisation(noise, gain))
+        frame = step.codec.encode(drawn.x, Conditions(snr_db, drawn.ratio, "segmentation"))
+        received = step.channel.apply(frame, snr_db, Realisation(drawn.noise, drawn.gain))
         scores = {kind: step.codec.decode_payload(equalize(received, kind), frame.side).segmentation for kind in ("zf", "mmse")}
-        loss = step("model", *drawn)["loss"]
+        loss = step("model", **vars(drawn))["loss"]
     losses = {
         kind: torch.nn.functional.cross_entropy(found, masks[:, 0].long(), ignore_index=VOID, reduction="none").sum((1, 2))
         / (masks[:, 0] != VOID).sum((1, 2))

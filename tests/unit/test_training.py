@@ -200,9 +200,9 @@ def test_mixed_precision_leaves_pictures_and_draws_alone(pictures: Path, tmp_pat
     seen: list[torch.dtype] = []
     forward = ReconstructionStep.forward
 
-    def spy(step: ReconstructionStep, update: str, *tensors: torch.Tensor | None) -> dict[str, torch.Tensor]:
-        seen.extend(tensor.dtype for tensor in tensors if tensor is not None)
-        values = forward(step, update, *tensors)
+    def spy(step: ReconstructionStep, update: str, **fields: object) -> dict[str, torch.Tensor]:
+        seen.extend(value.dtype for value in fields.values() if isinstance(value, torch.Tensor))
+        values = forward(step, update, **fields)
         assert torch.is_autocast_enabled("cpu")
         return values
 

@@ -24,7 +24,7 @@ from typing import Any
 import torch
 
 from ..channels import make_channel
-from ..codec import Codec, resolved_name
+from ..codec import Codec, CodecInfo, resolved_name
 from ..configuration import build
 from ..data.datasets import PictureDataset
 from ..devices import exact_float32
@@ -113,7 +113,7 @@ def plan_cells(
     codecs: dict[tuple[str, str], Codec] = {}
     cells = []
     for system, codec, ratios in systems:
-        weight = getattr(codec, "weight", None)
+        weight = CodecInfo(codec).weight
         resolved = resolved_name(codec)
         codecs[system, resolved] = codec
         masks = open_masks(metrics, dataset, codec)
@@ -193,7 +193,7 @@ def _all_images(
 ) -> Measured:  # fmt: skip
     """Some trials of all images, batch by batch."""
     codec, networks = plan.codec(cell), plan.networks_of(cell)
-    numbered = enumerate_batches(dataset, getattr(codec, "pack", 1), plan.batch_pixels)
+    numbered = enumerate_batches(dataset, CodecInfo(codec).pack, plan.batch_pixels)
     masks = open_masks(cell.metrics, dataset, codec)
     stop = threading.Event()
     advanced = until(stop, advance)

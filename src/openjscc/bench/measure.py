@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from ..channels import make_channel
-from ..codec import Codec, adapts_rate, device_of, is_bound, ratios_for, resolved_name, takes_any_ratio
+from ..codec import Codec, CodecInfo, adapts_rate, device_of, is_bound, ratios_for, resolved_name, takes_any_ratio
 from ..data.datasets import PictureDataset
 from ..errors import UsageError
 from ..link import Transmission, deliver, encode
@@ -231,7 +231,7 @@ def nominal_ratio(codec: Codec, asked: float | None, task: str = RECONSTRUCTION)
     if asked is None:
         if adapts_rate(codec):
             return None
-        default = getattr(codec, "default_ratio", codec.ratios[0])
+        default = CodecInfo(codec).default_ratio
         return default if task == RECONSTRUCTION or default in ratios_for(codec, task) else ratios_for(codec, task)[-1]
     if takes_any_ratio(codec):
         return asked
@@ -264,7 +264,7 @@ def to_records(
     if not measured.arrived:
         return []
     task, masks = task_of(metrics), open_masks(metrics, dataset, codec)
-    weight = getattr(codec, "weight", None)
+    weight = CodecInfo(codec).weight
     learned = isinstance(codec, nn.Module)
     uses = [fmean(row) for row in measured.uses]
     cpp = fmean(count / pixels for count, pixels in zip(uses, measured.pixels, strict=True))
@@ -310,7 +310,7 @@ def to_records(
                 outage_rate=1 - arrived / (images * trials),
                 mean_arrived=mean_arrived,
                 bound=is_bound(codec),
-                tool=getattr(codec, "tool", None),
+                tool=CodecInfo(codec).tool,
                 told_snr_db=told_snr_db,
                 task=task,
                 task_network=network.name if network is not None else None,

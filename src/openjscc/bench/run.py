@@ -11,6 +11,7 @@ from typing import Protocol
 
 import torch
 
+from ..codec import CodecInfo
 from ..data.datasets import PictureDataset
 from ..data.images import write_png
 from ..data.masks import mask_picture, masks_of
@@ -111,7 +112,7 @@ def _found(plan: Plan, cells: Sequence[Cell], folder: Path, files: Sequence[str]
     found: dict[Cell, CellResult] = {}
     for cell in cells:
         result = stored(folder, cell)
-        now = (ACCOUNT, getattr(plan.codec(cell), "tool", None))
+        now = (ACCOUNT, CodecInfo(plan.codec(cell)).tool)
         if result is None or any((record.account, record.tool) != now for record in result.records):
             continue
         if all(f"{cell.key}/{file}" in there for file in files):

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import torch
 
-from ..codec import Codec, check_task
+from ..codec import Codec, CodecInfo, check_task
 from ..data.datasets import PictureDataset
 from ..data.masks import MaskSet, masks_of
 from ..errors import MissingError, UsageError
@@ -112,7 +112,7 @@ def open_masks(metrics: Iterable[str], dataset: PictureDataset, codec: Codec) ->
     check_task(codec, task)
     if task != SEGMENTATION:
         return None
-    masks, classes = masks_of(dataset), getattr(codec, "classes", None)
+    masks, classes = masks_of(dataset), CodecInfo(codec).classes
     if classes is not None and len(classes) != len(masks.classes):
         raise UsageError(
             f"{codec.name} has {len(classes)} classes, the masks of {dataset.name} {len(masks.classes)}",

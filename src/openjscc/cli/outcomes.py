@@ -94,8 +94,9 @@ def _segments(codec: Codec, result: Transmission, x: torch.Tensor) -> Outcome:
 def class_names(codec: Codec, count: int) -> tuple[str, ...]:
     """Names of a codec's classes: its own, VOC's where there are as many, else their numbers."""
     from ..classes import VOC
+    from ..codec import CodecInfo
 
-    own = getattr(codec, "classes", None)
+    own = CodecInfo(codec).classes
     if own is not None:
         return tuple(own)
     return VOC if count == len(VOC) else tuple(f"class {number}" for number in range(count))

@@ -327,7 +327,7 @@ class _Sent:
 
 def _transmit(name: str, codec: Codec, x: torch.Tensor, link: Link, ratio: float | None, uses: int | None) -> _Sent:
     from ..bench import nominal_ratio
-    from ..codec import is_bound, resolved_name
+    from ..codec import CodecInfo, is_bound, resolved_name
     from ..devices import exact_float32
     from ..link import transmit
     from ..units import bandwidth_ratio, format_ratio
@@ -355,7 +355,7 @@ def _transmit(name: str, codec: Codec, x: torch.Tensor, link: Link, ratio: float
         "weight": resolved,
         "ok": arrived,
         "bound": is_bound(codec),
-        "tool": getattr(codec, "tool", None),
+        "tool": CodecInfo(codec).tool,
         "scheme": scheme,
         **outcome.facts,
         "channel_uses": sent,
@@ -377,7 +377,9 @@ def _transmit(name: str, codec: Codec, x: torch.Tensor, link: Link, ratio: float
 
 def _scheme(codec: Codec, result: Transmission) -> str | None:
     """The modulation and coding scheme that a digital system used."""
-    schemes, rate = getattr(codec, "schemes", None), result.frame.side.rate
+    from ..codec import CodecInfo
+
+    schemes, rate = CodecInfo(codec).schemes, result.frame.side.rate
     return None if schemes is None or rate is None else schemes[int(rate[0])].name
 
 

@@ -247,6 +247,7 @@ def _data_notes(plan: StudyPlan) -> list[str]:
 
 
 def _facts(study: Study, name: str, limit: int | None, looked_by: list[str], plan: StudyPlan, records: list[Record]):
+    from ..codec import CodecInfo
     from ..composite import CompositeCodec
     from ..studies.page import Facts
 
@@ -259,7 +260,7 @@ def _facts(study: Study, name: str, limit: int | None, looked_by: list[str], pla
         for codec in plan.codecs
         for part in ((codec.codec, codec.network) if isinstance(codec, CompositeCodec) else (codec,))
     ]
-    weights = {info.sha256: info for part in parts if (info := getattr(part, "weight", None)) is not None}
+    weights = {info.sha256: info for part in parts if (info := CodecInfo(part).weight) is not None}
     quick = limit is not None and any(bench.limit is None or limit < bench.limit for bench in study.bench)
     return Facts(Path(name).stem, command, quick, plan.missing, _data_notes(plan), list(weights.values()))
 

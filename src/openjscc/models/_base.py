@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
@@ -68,13 +68,48 @@ class Arrived(NamedTuple):
     rate: torch.Tensor
     scale: torch.Tensor
 
+    @property
+    def unscaled(self) -> torch.Tensor:
+        """The latent at a mean symbol energy of 1 and that of the noise."""
+        return self.latent / self.scale[:, None, None, None]
+
+
+@dataclass(frozen=True)
+class PolicyDraw:
+    """The random choice of a policy in training.
+
+    Attributes:
+        uniforms: numbers in [0, 1), ``(B, rates)``.
+        temperature: of the soft choice whose gradient is taken.
+    """
+
+    uniforms: torch.Tensor
+    temperature: float
+
+
+@dataclass(frozen=True)
+class TrainingOutput:
+    """What a loss needs of one transmission (`LearnedCodec.forward_training`).
+
+    Attributes:
+        reconstruction: what came out; in training mode the image is not clipped.
+        arrived: what the decoder received.
+        selected: number of groups ``(B,)`` that a policy selected, which has a price; its gradient is that of the soft choice.
+            None: the codec has no policy.
+    """
+
+    reconstruction: Reconstruction
+    arrived: Arrived
+    selected: torch.Tensor | None = None
+
 
 class LearnedCodec(nn.Module):
     """A learned codec: two networks (`analyse`, `synthesise`) behind the `openjscc.codec.Codec` contract.
 
     `weight` says where the parameters come from; None where they are untrained. `options` are those of the name, as in
     ``mtgsc:steps=10`` (`set_options`); `OPTIONS` says which there are. `FREE` are fields of the configuration that change no
-    parameter's shape: training may start from a weight in which they are others.
+    parameter's shape: training may start from a weight in which they are others. `trained_as` names a network that several
+    architectures train, each in its own way: training of one may start from a weight of another.
 
     A subclass sets `stride` and implements the two networks on latents ``(B, rates[-1], H/stride, W/stride)``. One that
     decides the rate from the picture sets `has_policy` and overrides `choose`.
@@ -84,6 +119,7 @@ class LearnedCodec(nn.Module):
     """
 
     arch: ClassVar[str] = ""
+    trained_as: ClassVar[str] = ""
     OPTIONS: ClassVar[Mapping[str, str]] = {}
     FREE: ClassVar[tuple[str, ...]] = ()
     options: str = ""
@@ -178,12 +214,20 @@ class LearnedCodec(nn.Module):
 
     def encode(self, x: torch.Tensor, conditions: Conditions) -> Frame:
         """Image ``(B, 3, H, W)`` in [0, 1], any size, to symbols ``(B, k)``. See `openjscc.codec.Codec.encode`."""
+        padded, snr_db = self._prepared(x, conditions)
+        latent, rate = self.choose(padded, snr_db, conditions.ratio, conditions.task)
+        return self._framed(latent, rate, x, conditions)
+
+    def _prepared(self, x: torch.Tensor, conditions: Conditions) -> tuple[torch.Tensor, torch.Tensor]:
+        """What `choose` is given: the padded images, and the SNR that the transmitter knows."""
         check_image(x)
-        batch, _, height, width = x.shape
         if conditions.task not in self.tasks:
             raise UsageError(f"{self.name} does not serve the task {conditions.task!r}", f"it serves {', '.join(self.tasks)}")
-        snr_db = self._known_snr(conditions.snr_db, batch, x.device)
-        latent, rate = self.choose(pad_to_multiple(x, self.stride), snr_db, conditions.ratio, conditions.task)
+        return pad_to_multiple(x, self.stride), self._known_snr(conditions.snr_db, len(x), x.device)
+
+    def _framed(self, latent: torch.Tensor, rate: torch.Tensor, x: torch.Tensor, conditions: Conditions) -> Frame:
+        """The latent as symbols of unit power, after a header."""
+        height, width = x.shape[-2:]
         payload = latent.float().unflatten(1, (-1, 2)).movedim(2, -1).flatten(1, 3).contiguous()
         symbols = torch.view_as_complex(payload)
         sent = self._channels(rate) // 2 * (latent.shape[2] * latent.shape[3])
@@ -211,8 +255,26 @@ class LearnedCodec(nn.Module):
         return side.head + self._channels(side.rate) // 2 * positions
 
     def decode_payload(self, received: Received, side: Side) -> Reconstruction:
-        """Received symbols to an image, where the header's fields are known. Training uses it with the transmitter's own."""
-        arrived = self.arrived(received, side)
+        """Received symbols to an image, where the header's fields are known."""
+        return self.reconstruct(self.arrived(received, side), side)
+
+    def forward_training(
+        self, x: torch.Tensor, conditions: Conditions, channel: Callable[[Frame], Received], policy: PolicyDraw | None = None
+    ) -> TrainingOutput:
+        """One transmission with gradients. The receiver is given the transmitter's own header fields.
+
+        Args:
+            x: images as in `encode`.
+            conditions: as in `encode`; among ratios ``(B,)`` a NaN leaves that image to the policy, where there is one.
+            channel: what lies between encoder and decoder, equalisation included.
+            policy: the draw of the policy, where there is one; None: from torch's own generator.
+        """
+        frame = self.encode(x, conditions)
+        arrived = self.arrived(channel(frame), frame.side)
+        return TrainingOutput(self.reconstruct(arrived, frame.side), arrived)
+
+    def reconstruct(self, arrived: Arrived, side: Side) -> Reconstruction:
+        """What the decoder makes of a received latent, cropped to the size of the source."""
         image = self.synthesise(arrived.latent, arrived.snr_db, arrived.rate, arrived.scale)
         image = image[:, :, : side.height, : side.width]
         return Reconstruction(image=image if self.training else image.clamp(0.0, 1.0))

@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import torch
 from torch import nn
 
+from ..codec import Conditions, Frame, Received
 from ..errors import UsageError
-from ._base import CodecConfig, LearnedCodec
+from ._base import CodecConfig, LearnedCodec, PolicyDraw, TrainingOutput
 from ._registry import register
 from .layers import GDN, Bottleneck, ChannelAttention, Downsample, Upsample
 from .layers.autoencoder import ConditionedStages
 from .layers.blocks import ResidualBlock
 from .layers.conditions import condition_count, told
-from .layers.modulation import Modulation
-from .layers.policy import FIRST_TEMPERATURE, Choice, RatePolicy, draw, fixed
+from .layers.modulation import Modulation, perceptron, pooled
 from .layers.shortcut import block_analysis, block_synthesis
+
+FIRST_TEMPERATURE = 5.0
+"""Of the paper's Gumbel-softmax."""
 
 
 @dataclass(frozen=True)
@@ -105,8 +108,7 @@ class ARJSCC(LearnedCodec):
         mod = x * sigmoid(MLP([mean of x, SNR])) + MLP'([mean of x, SNR])
 
     Without a ratio the policy chooses, by its largest logit; `Conditions.ratio` overrules it. In training it draws
-    (Gumbel-softmax, straight-through): `policy_draw`, `temperature` and `selected` are the training step's side of that, and
-    among ratios ``(B,)`` a NaN leaves that picture to the policy.
+    (`forward_training`: Gumbel-softmax, straight-through), and among ratios ``(B,)`` a NaN leaves that image to the policy.
 
     Differences from the paper:
 
@@ -119,17 +121,9 @@ class ARJSCC(LearnedCodec):
     """
 
     arch: ClassVar[str] = "arjscc"
+    trained_as: ClassVar[str] = "arjscc"
     has_policy = True
     config: ARJSCCConfig
-
-    policy_draw: torch.Tensor | None = None
-    """Uniforms in [0, 1) ``(B, len(ratios))`` for the policy's draws in training; None: from torch's own generator."""
-    temperature: float = FIRST_TEMPERATURE
-    """Of the Gumbel-softmax in training. `openjscc.models.layers.policy.temperature_at` is the paper's schedule."""
-    selected: torch.Tensor | None = None
-    """Number of groups ``(B,)`` that the last `encode` in training selected: what the loss puts a price on. Its gradient is that
-    of the soft choice; pictures whose ratio was given have none."""
-    _draft: tuple[torch.Tensor, torch.Tensor] | None = None
 
     def __init__(self, config: ARJSCCConfig) -> None:
         super().__init__(config)
@@ -152,22 +146,28 @@ class ARJSCC(LearnedCodec):
     def choose(
         self, x: torch.Tensor, snr_db: torch.Tensor, ratio: float | torch.Tensor | None, task: str
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        x = 2 * x - 1
-        features, latent = self._encode(x, snr_db)
-        choice = self._choice(features, snr_db, ratio)
-        if self.training:
-            self.selected = choice.mask.sum(1)
-            self._draft = latent.float(), choice.mask
-        return latent, choice.index
+        features, latent = self._encode(2 * x - 1, snr_db)
+        if ratio is None:
+            return latent, self.policy(features, told(snr_db, self.config.snr_range)).argmax(1)
+        return latent, self.rate_index(ratio, len(x), x.device)
+
+    def forward_training(
+        self, x: torch.Tensor, conditions: Conditions, channel: Callable[[Frame], Received], policy: PolicyDraw | None = None
+    ) -> TrainingOutput:
+        padded, snr_db = self._prepared(x, conditions)
+        features, latent = self._encode(2 * padded - 1, snr_db)
+        choice = self._drawn(features, snr_db, conditions.ratio, policy)
+        selected = choice.mask.sum(1)
+        frame = self._framed(latent, choice.index, x, conditions)
+        arrived = self.arrived(channel(frame), frame.side)
+        heard = self._straight_through(arrived.latent, arrived.scale, latent.float(), choice.mask)
+        return TrainingOutput(self.reconstruct(arrived._replace(latent=heard), frame.side), arrived, selected)
 
     def analyse(self, x: torch.Tensor, snr_db: torch.Tensor, rate: torch.Tensor) -> torch.Tensor:
         return self._encode(2 * x - 1, snr_db)[1]
 
     def synthesise(self, latent: torch.Tensor, snr_db: torch.Tensor, rate: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
         config = self.config
-        if self.training and self._draft is not None:
-            latent = self._straight_through(latent, scale, *self._draft)
-            self._draft = None
         context = told(snr_db, config.snr_range, scale=scale if config.send_scale else None)
         y = self.source_decoder(self.channel_decoder(latent, context), context).float()
         if self.block_synthesis is not None and self.block_attention is not None:
@@ -181,24 +181,23 @@ class ARJSCC(LearnedCodec):
         latent = self.channel_encoder(features, context)
         return features, latent if self.block_analysis is None else latent + self.block_analysis(x)
 
-    def _choice(self, features: torch.Tensor, snr_db: torch.Tensor, ratio: float | torch.Tensor | None) -> Choice:
-        """Whose ratio is given, gets that; for the others the policy decides."""
+    def _drawn(
+        self, features: torch.Tensor, snr_db: torch.Tensor, ratio: float | torch.Tensor | None, policy: PolicyDraw | None
+    ) -> Choice:
+        """The choice in training: the ratio where one is given, else a draw of the policy."""
         batch, choices, device = len(features), len(self.config.rates), features.device
-        if ratio is not None and not (self.training and isinstance(ratio, torch.Tensor)):
-            return fixed(self.rate_index(ratio, batch, device), choices)
         logits = self.policy(features, told(snr_db, self.config.snr_range))
-        if not self.training:
-            return fixed(logits.argmax(1), choices)
-        uniforms = torch.rand(batch, choices, device=device) if self.policy_draw is None else self.policy_draw
-        if uniforms.shape != logits.shape:
+        policy = policy or PolicyDraw(torch.rand(batch, choices, device=device), FIRST_TEMPERATURE)
+        if policy.uniforms.shape != logits.shape:
             raise UsageError(
-                f"policy_draw of shape {tuple(uniforms.shape)}", f"give {choices} numbers for each of {batch} images"
+                f"policy draw of shape {tuple(policy.uniforms.shape)}", f"give {choices} numbers for each of {batch} images"
             )
-        free = draw(logits, uniforms.to(device), self.temperature)
+        free = draw(logits, policy.uniforms.to(device), policy.temperature)
         if ratio is None:
             return free
-        open_ = ratio.to(device).isnan().expand(batch)
-        forced = fixed(self.rate_index(torch.where(open_, self.ratios[0], ratio.to(device)), batch, device), choices)
+        ratio = torch.as_tensor(ratio, device=device).expand(batch)
+        open_ = ratio.isnan()
+        forced = fixed(self.rate_index(torch.where(open_, self.ratios[0], ratio), batch, device), choices)
         return Choice(torch.where(open_, free.index, forced.index), torch.where(open_[:, None], free.mask, forced.mask))
 
     def _straight_through(
@@ -226,10 +225,6 @@ class ARJSCC(LearnedCodec):
         by_power = 0.5 * sent * ((arrived - clean) if self.config.send_scale else -clean)
         by_mask = torch.where(sent > 0, arrived, clean)
         return received + by_mask * (weight - sent) + by_power * (power.log() - power.detach().log())
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Copies leave out what belongs to one update, which cannot be copied."""
-        return {**self.__dict__, "policy_draw": None, "selected": None, "_draft": None}
 
 
 def _source_encoder(config: ARJSCCConfig) -> ConditionedStages:
@@ -270,3 +265,62 @@ def _norm(config: ARJSCCConfig, channels: int, inverse: bool = False) -> list[nn
     if config.normalization == "gdn":
         return [GDN(channels, inverse)]
     return [nn.BatchNorm2d(channels), nn.ReLU()]
+
+
+@dataclass(frozen=True)
+class Choice:
+    """How many of G groups each picture sends.
+
+    Attributes:
+        index: int64 ``(B,)``, 0 to G.
+        mask: float32 ``(B, G)``, 1 for the groups that are sent; its gradient is that of the soft choice.
+    """
+
+    index: torch.Tensor
+    mask: torch.Tensor
+
+
+class RatePolicy(nn.Module):
+    """[global average of the features, conditions] -> MLP -> one logit for each number of groups, 0 to G.
+
+    Args:
+        channels: of the features.
+        conditions: number of condition values (1 for the SNR alone).
+        hidden: width of the two hidden layers.
+        choices: G + 1.
+
+    Shapes: features ``(B, C, H, W)``, conditions ``(B, conditions)`` -> float32 ``(B, choices)``.
+    """
+
+    def __init__(self, channels: int, conditions: int, hidden: int, choices: int) -> None:
+        super().__init__()
+        self.layers = perceptron(channels + conditions, hidden, hidden, choices)
+
+    def forward(self, features: torch.Tensor, conditions: torch.Tensor) -> torch.Tensor:
+        return self.layers(pooled(features, conditions)).float()
+
+
+def thermometer(choice: torch.Tensor) -> torch.Tensor:
+    """Weights ``(B, G + 1)`` of the numbers 0 to G to weights ``(B, G)`` of the groups: the number n sends the first n."""
+    return choice.flip(1).cumsum(1).flip(1)[:, 1:]
+
+
+def fixed(index: torch.Tensor, choices: int) -> Choice:
+    """The choice that somebody else made, int64 ``(B,)``: without any gradient."""
+    return Choice(index, thermometer(nn.functional.one_hot(index, choices)).float())
+
+
+def draw(logits: torch.Tensor, uniforms: torch.Tensor, temperature: float) -> Choice:
+    """A random choice with probabilities softmax(logits), straight-through (E. Jang, S. Gu, B. Poole: Categorical
+    reparameterization with Gumbel-softmax, ICLR 2017).
+
+    Args:
+        logits: float32 ``(B, G + 1)``.
+        uniforms: as many independent numbers in [0, 1).
+        temperature: of the soft choice whose gradient is taken.
+    """
+    inside = uniforms.clamp(2.0**-25, 1 - 2.0**-24)  # in single precision there is nothing between the latter and 1
+    noisy = logits - (-inside.log()).log()
+    index = noisy.argmax(1)
+    soft = thermometer(torch.softmax(noisy / temperature, dim=1))
+    return Choice(index, fixed(index, logits.shape[1]).mask + (soft - soft.detach()))

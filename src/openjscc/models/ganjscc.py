@@ -93,19 +93,9 @@ class GANJSCC(ADJSCC):
     arch: ClassVar[str] = "ganjscc"
     config: GANJSCCConfig
 
-    codeword: torch.Tensor | None = None
-    """Of the last `decode` in training: what was received, ``(B, rates[-1], H/stride, W/stride)`` with a mean
-    symbol energy of 1 and that of the noise, and 0 where nothing was sent. No gradient leads back from it. The discriminator is
-    told this."""
-
     @property
     def block_hidden(self) -> int:
         return 32  # as adjscc.photo's
-
-    def synthesise(self, latent: torch.Tensor, snr_db: torch.Tensor, rate: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
-        if self.training:
-            self.codeword = (latent / scale[:, None, None, None]).detach()
-        return super().synthesise(latent, snr_db, rate, scale)
 
     def start_from(self, source: LearnedCodec) -> int:
         """Take over a trained network that is this one without the trunk. With a fresh trunk the two then do the same, at the

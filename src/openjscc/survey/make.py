@@ -18,7 +18,7 @@ import torch
 from ..bench.measure import nominal_ratio
 from ..bench.provenance import commit, device_name, versions
 from ..channels import make_channel
-from ..codec import Codec, resolved_name
+from ..codec import Codec, CodecInfo, resolved_name
 from ..data.datasets import DATASETS, PictureDataset, open_dataset
 from ..data.images import to_uint8, write_png
 from ..errors import MissingError, UsageError
@@ -216,14 +216,14 @@ def _sent(plan: PairsPlan, item: tuple[int, Role, float], advance: Callable[[int
     result = transmit(codec, section.channel, x, section.snr_db, ratio=ratio, seed=section.seed)
     if result.image is None:
         raise UsageError(f"{name} gives no picture", "choose a system whose task is reconstruction")
-    weight, ok, uses = getattr(codec, "weight", None), result.reconstruction.ok, int(result.frame.length[0])
+    weight, ok, uses = CodecInfo(codec).weight, result.reconstruction.ok, int(result.frame.length[0])
     advance(1)
     return to_uint8(result.image[0].cpu()), Sent(
         role=role,
         system=name,
         weight=resolved_name(codec),
         weight_sha256=weight.sha256 if weight is not None else None,
-        tool=getattr(codec, "tool", None),
+        tool=CodecInfo(codec).tool,
         ratio=nominal_ratio(codec, ratio) or ratio,
         bandwidth_ratio=bandwidth_ratio(uses, *x.shape[-2:]),
         channel_uses=uses,

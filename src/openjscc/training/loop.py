@@ -32,7 +32,7 @@ from .progress import RunLog
 from .recipe import Recipe, is_of_model
 from .sections import OptimizerSection
 from .steps import TrainingStep, step_class
-from .steps._base import Tensors
+from .steps._base import StepInput
 
 try:
     from lightning_fabric import Fabric
@@ -218,14 +218,14 @@ def _train(recipe: Recipe, options: RunOptions, initial: nn.Module | None, say: 
             save_travel(options.travel, now)
         return now
 
-    def update(name: str, step: int, drawn: Tensors) -> dict[str, torch.Tensor]:
+    def update(name: str, step: int, drawn: StepInput) -> dict[str, torch.Tensor]:
         """One optimiser's share of a step: what it minimised, for the log."""
         optimizer, settings = optimizers[name], step_module.optimizer_section(name)
         for group in optimizer.param_groups:
             group["lr"] = learning_rate(settings, step)
         for other, module in trained.items():
             module.requires_grad_(other == name)
-        values = {key: value.mean() for key, value in model(name, *drawn).items()}
+        values = {key: value.mean() for key, value in model(name, **vars(drawn)).items()}
         fabric.backward(values["loss"])
         if settings.clip:
             fabric.clip_gradients(model, optimizer, max_norm=settings.clip, error_if_nonfinite=False)

@@ -136,6 +136,10 @@ class RateSection:
             _at_least(name, getattr(self, name), 1e-6)
         _share("policy_share", self.policy_share)
 
+    def temperature_at(self, epoch: float) -> float:
+        """Temperature of the Gumbel-softmax."""
+        return max(self.temperature * math.exp(-self.decay * epoch), self.floor)
+
 
 @dataclass(frozen=True)
 class SemanticSection:

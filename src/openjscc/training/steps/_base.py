@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import torch
 from torch import nn
@@ -21,14 +22,28 @@ from ..batches import Batch, Maps
 from ..progress import Validation
 from ..recipe import OptimizerSection, Recipe
 
-Tensors = tuple[torch.Tensor | None, ...]
+
+@dataclass(frozen=True, kw_only=True)
+class StepInput:
+    """The images of a batch, and what was drawn for them. A step adds its own fields: tensors with one row per image, or numbers.
+
+    Attributes:
+        x: float32 ``(B, 3, H, W)`` in [0, 1].
+    """
+
+    x: torch.Tensor
+
+    def rows(self, index: torch.Tensor) -> Self:
+        """Of some images only."""
+        tensors = {name: value for name, value in vars(self).items() if isinstance(value, torch.Tensor)}
+        return dataclasses.replace(self, **{name: value[index] for name, value in tensors.items()})
 
 
 class TrainingStep(nn.Module):
     """One update as one module, so that data-parallel wrappers see one `forward`.
 
     `network` is what is averaged, validated and exported; a subclass may add further trained networks by overriding
-    `trained`, and implements `prepare` and `forward`. Networks that are not trained (a task network, a loss's backbone) are
+    `trained`, and implements `prepare` and `losses`. Networks that are not trained (a task network, a loss's backbone) are
     kept with `freeze`.
 
     Args:
@@ -45,6 +60,9 @@ class TrainingStep(nn.Module):
 
     leaves_unused: ClassVar[bool] = False
     """Whether an update may leave parameters of a trained network without a gradient."""
+
+    inputs: ClassVar[type[StepInput]] = StepInput
+    """What `prepare` gives."""
 
     def __init__(self, recipe: Recipe, network: nn.Module) -> None:
         super().__init__()
@@ -75,7 +93,7 @@ class TrainingStep(nn.Module):
         return self.recipe.optimizer
 
     def updates(self, step: int) -> Sequence[str]:
-        """Names of the networks that update ``step`` (0-based) changes, in order; `forward` is called once for each."""
+        """Names of the networks that update ``step`` (0-based) changes, in order; `losses` is called once for each."""
         return ("model",)
 
     def attach(self, datasets: Sequence[PictureDataset], device: torch.device) -> Sequence[Maps] | None:
@@ -91,12 +109,16 @@ class TrainingStep(nn.Module):
         """Whether ``data.scale`` is for the pictures of this data set."""
         return True
 
-    def prepare(self, batch: Batch, step: int) -> Tensors:
-        """All that `forward` gets after the name: the pictures and what is drawn for them, keyed by ``batch.samples`` alone
+    def prepare(self, batch: Batch, step: int) -> StepInput:
+        """The images and what is drawn for them, keyed by ``batch.samples`` alone
         (`openjscc.training.draws`), so that it does not depend on how processes share a batch. Not under autocast."""
         raise NotImplementedError
 
-    def forward(self, update: str, *tensors: torch.Tensor | None) -> dict[str, torch.Tensor]:
+    def forward(self, update: str, **fields: Any) -> dict[str, torch.Tensor]:
+        """`losses`, given the fields of `inputs` one by one: Fabric converts arguments, and refuses frozen dataclasses."""
+        return self.losses(update, self.inputs(**fields))
+
+    def losses(self, update: str, given: StepInput) -> dict[str, torch.Tensor]:
         """What this update minimises: ``loss`` ``(B,)``, and further values ``(B,)`` for the log."""
         raise NotImplementedError
 
@@ -130,7 +152,7 @@ class TrainingStep(nn.Module):
         codec = load(resolve(recipe.model.init))
         arch = recipe.model.arch
         other = fresh_codec(recipe)
-        same_network = type(codec) is type(other) or _shares_network(codec.arch, arch)
+        same_network = type(codec) is type(other) or bool(other.trained_as and codec.trained_as == other.trained_as)
         free = {name: getattr(other.config, name) for name in other.FREE if hasattr(codec.config, name)}
         if not same_network or dataclasses.replace(codec.config, **free) != other.config:
             raise UsageError(
@@ -153,8 +175,3 @@ def fresh_codec(recipe: Recipe) -> LearnedCodec:
     """The untrained codec of a recipe's ``[model]``. Raises UsageError for what it cannot be."""
     model = recipe.model
     return create(model.arch, configuration(model.arch, model.config, model.rates))
-
-
-def _shares_network(one: str, other: str) -> bool:
-    """Architectures of which one trains the other's network in another way."""
-    return {one, other} <= {"arjscc", "spjscc"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,18 @@ from ..augment import shifted_and_cut
 from ..batches import Batch, Maps
 from ..progress import Validation
 from ..recipe import Recipe
-from ._base import Tensors, TrainingStep
+from ._base import StepInput, TrainingStep
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClassificationInput(StepInput):
+    """`StepInput`.
+
+    Attributes:
+        labels: int64 ``(B,)``, class numbers.
+    """
+
+    labels: torch.Tensor
 
 
 class ClassificationStep(TrainingStep):
@@ -28,6 +40,7 @@ class ClassificationStep(TrainingStep):
     """
 
     labels = True
+    inputs = ClassificationInput
 
     def attach(self, datasets: Sequence[PictureDataset], device: torch.device) -> Sequence[Maps] | None:
         """Refuses labels that the network has no class for (UsageError)."""
@@ -41,18 +54,19 @@ class ClassificationStep(TrainingStep):
                 )
         return None
 
-    def prepare(self, batch: Batch, step: int) -> Tensors:
+    def prepare(self, batch: Batch, step: int) -> ClassificationInput:
+        assert batch.labels is not None
         settings, seed = self.recipe.classification, self.recipe.run.seed
         index = torch.tensor(list(batch.samples), device=batch.x.device)
         x = shifted_and_cut(batch.x, index, seed, shift=settings.shift, cut=settings.cut)
-        return x.contiguous(memory_format=torch.channels_last), batch.labels
+        return ClassificationInput(x=x.contiguous(memory_format=torch.channels_last), labels=batch.labels)
 
-    def forward(self, update: str, *tensors: torch.Tensor | None) -> dict[str, torch.Tensor]:
-        x, labels = tensors
-        scores = self.network(x).float()
+    def losses(self, update: str, given: StepInput) -> dict[str, torch.Tensor]:
+        assert isinstance(given, ClassificationInput)
+        scores = self.network(given.x).float()
         smoothing = self.recipe.classification.smoothing
-        loss = F.cross_entropy(scores, labels, label_smoothing=smoothing, reduction="none")  # pyright: ignore[reportArgumentType]
-        return {"loss": loss, "accuracy": (scores.argmax(1) == labels).float()}
+        loss = F.cross_entropy(scores, given.labels, label_smoothing=smoothing, reduction="none")
+        return {"loss": loss, "accuracy": (scores.argmax(1) == given.labels).float()}
 
     def validation(self, data_dir: str | None, folder: Path) -> Validation:
         return ClassificationValidation(self.recipe, data_dir, folder)

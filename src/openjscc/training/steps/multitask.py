@@ -3,27 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 from torch import nn
 
-from ...channels import Realisation
 from ...classes import VOID
 from ...codec import Conditions
 from ...data.datasets import PictureDataset, open_dataset
 from ...data.masks import masks_of
 from ...errors import UsageError
-from ...link import receive
+from ...models import TrainingOutput
 from ...models.mtgsc import MTGSC
 from ..batches import Batch, Maps
 from ..draws import normals, uniforms
 from ..losses import segmentation_loss
 from ..progress import Validation
 from ..recipe import Recipe
-from ._base import Tensors
-from .reconstruction import ReconstructionStep
+from ._base import StepInput
+from .reconstruction import ReconstructionInput, ReconstructionStep
 from .segmentation import SEGMENTATION, SegmentationValidation
 
 RECONSTRUCTION = "reconstruction"
@@ -31,6 +30,23 @@ MASKS_SEEN = 100
 """Pictures that a validation segments: those of the recipes of networks for segmentations alone."""
 
 STREAM_TIME, STREAM_STATE, STREAM_SECOND = 11, 12, 13
+
+
+@dataclass(frozen=True, kw_only=True)
+class MultitaskInput(ReconstructionInput):
+    """`ReconstructionInput` with masks as maps, the state of the decoder, and the transmission for a segmentation.
+
+    Attributes:
+        time: ``(B,)``, where the state lies between image (0) and start (1).
+        state_noise: ``(B, 3, H, W)``, of the state; None: it needs none.
+        second_noise: of the second channel draw.
+        second_gain: of the second channel draw; None: no fading.
+    """
+
+    time: torch.Tensor
+    state_noise: torch.Tensor | None
+    second_noise: torch.Tensor
+    second_gain: torch.Tensor | None
 
 
 class MultitaskStep(ReconstructionStep):
@@ -45,6 +61,7 @@ class MultitaskStep(ReconstructionStep):
     """
 
     leaves_unused = True
+    inputs = MultitaskInput
 
     def __init__(self, recipe: Recipe, network: nn.Module) -> None:
         super().__init__(recipe, network)
@@ -84,9 +101,7 @@ class MultitaskStep(ReconstructionStep):
         """Those with masks: what is sent as a picture only is sent as it is, as in the recipes of other codecs for pictures."""
         return dataset.masks is not None
 
-    def prepare(self, batch: Batch, step: int) -> Tensors:
-        """What `ReconstructionStep` prepares, the time ``(B,)``, the state's noise or None, and the second channel draw."""
-        tensors = super().prepare(batch, step)
+    def prepare(self, batch: Batch, step: int) -> MultitaskInput:
         seed, x = self.recipe.run.seed, batch.x
         index = torch.tensor(list(batch.samples), device=x.device)
         place, kind = uniforms(seed, STREAM_TIME, index, 2).unbind(1)
@@ -98,58 +113,54 @@ class MultitaskStep(ReconstructionStep):
             noise = normals(seed, STREAM_STATE, index, shape[0] * shape[1] * shape[2]).unflatten(1, shape)
         uses = self._uses(x)
         draw = self.channel.realise(normals(seed, STREAM_SECOND, index, self.channel.normal_count(uses)), uses)
-        return *tensors, time, noise, draw.noise, draw.gain
+        first = vars(super().prepare(batch, step))
+        return MultitaskInput(**first, time=time, state_noise=noise, second_noise=draw.noise, second_gain=draw.gain)
 
-    def forward(self, update: str, *tensors: torch.Tensor | None) -> dict[str, torch.Tensor]:
-        *first, time, noise, second_noise, second_gain = tensors
-        x, snr_db, masks = first[0], first[1], first[-1]
-        assert x is not None
-        assert snr_db is not None
-        values: dict[str, torch.Tensor] = {}
+    def losses(self, update: str, given: StepInput) -> dict[str, torch.Tensor]:
+        assert isinstance(given, MultitaskInput)
+        x, masks, values = given.x, given.maps, dict[str, torch.Tensor]()
         loss = torch.zeros(len(x), device=x.device)
         known = torch.zeros(len(x), dtype=torch.bool, device=x.device) if masks is None else (masks != VOID).flatten(1).any(1)
         if RECONSTRUCTION in self.section.tasks:
             sent = torch.ones_like(known) if masks is None or self.section.masked_pictures else ~known
-            values = self._pictures(update, (*first[:-1], None), time, noise, sent)
+            values = self._pictures(update, replace(given, maps=None), sent)
             loss = values.pop("loss")
         if masks is not None:
-            assert second_noise is not None
-            found = self._segmentation(x, snr_db, second_noise, second_gain, masks, known)
-            crossentropy = _spread(found, known, self.shares[SEGMENTATION])
+            crossentropy = _spread(self._segmentation(given, known), known, self.shares[SEGMENTATION])
             loss = loss + self.section.segmentation_weight * crossentropy
             values |= {SEGMENTATION: crossentropy}
         return {"loss": loss} | values
 
+    def transmitted(self, given: ReconstructionInput) -> TrainingOutput:
+        assert isinstance(given, MultitaskInput)
+        conditions = Conditions(given.snr_db, given.ratio)
+        return self.two_tasks.forward_training(
+            given.x, conditions, self.passage(given), progress=given.time, noise=given.state_noise
+        )
+
     def validation(self, data_dir: str | None, folder: Path) -> Validation:
         return MultitaskValidation(self.recipe, data_dir, folder)
 
-    def _pictures(
-        self, update: str, tensors: Tensors, time: torch.Tensor | None, noise: torch.Tensor | None, sent: torch.Tensor
-    ) -> dict[str, torch.Tensor]:
+    def _pictures(self, update: str, given: MultitaskInput, sent: torch.Tensor) -> dict[str, torch.Tensor]:
         """What `ReconstructionStep` gives for those that are sent, ``(B,)``, 0 for the others."""
         rows = sent.nonzero()[:, 0]
         if not len(rows):
             return {"loss": torch.zeros(len(sent), device=sent.device)}
-        self.two_tasks.progress = None if time is None else time[rows]
-        self.two_tasks.noise = None if noise is None else noise[rows]
-        values = super().forward(update, *(None if tensor is None else tensor[rows] for tensor in tensors))
-        self.two_tasks.progress = self.two_tasks.noise = None
+        values = super().losses(update, given.rows(rows))
         return {name: _spread(value, sent, self.shares[RECONSTRUCTION]) for name, value in values.items()}
 
-    def _segmentation(
-        self, x: torch.Tensor, snr_db: torch.Tensor, noise: torch.Tensor, gain: torch.Tensor | None, masks: torch.Tensor,
-        known: torch.Tensor,
-    ) -> torch.Tensor:  # fmt: skip
+    def _segmentation(self, given: MultitaskInput, known: torch.Tensor) -> torch.Tensor:
         """Cross-entropy of the received segmentations of those of which some pixel's class is known."""
         rows = known.nonzero()[:, 0]
         if not len(rows):
-            return torch.zeros(0, device=x.device)
-        frame = self.codec.encode(x[rows], Conditions(snr_db=snr_db[rows], task=SEGMENTATION))
-        draw = Realisation(noise[rows], None if gain is None else gain[rows])
-        arrived = self.channel.apply(frame, snr_db[rows], draw)
-        scores = receive(self.codec, arrived, self.recipe.channel.equalizer, frame.side).segmentation
+            return torch.zeros(0, device=given.x.device)
+        part = given.rows(rows)
+        channel = self.passage(replace(part, noise=part.second_noise, gain=part.second_gain))
+        conditions = Conditions(part.snr_db, task=SEGMENTATION)
+        scores = self.codec.forward_training(part.x, conditions, channel).reconstruction.segmentation
         assert scores is not None
-        return segmentation_loss(scores, masks[rows][:, 0])
+        assert part.maps is not None
+        return segmentation_loss(scores, part.maps[:, 0])
 
     def _uses(self, x: torch.Tensor) -> int:
         height, width = x.shape[-2:]

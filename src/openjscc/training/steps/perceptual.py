@@ -6,6 +6,7 @@ import dataclasses
 import os
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -23,13 +24,24 @@ from ..draws import uniforms
 from ..losses import discriminator_loss, generative_loss, mean_squared_error
 from ..progress import Validation
 from ..recipe import OptimizerSection, Recipe
-from ._base import Tensors, fresh_codec
-from .reconstruction import ReconstructionStep
+from ._base import StepInput, fresh_codec
+from .reconstruction import ReconstructionInput, ReconstructionStep
 
 STREAM_SHIFT = 15
 
 PEAK = 255.0**2
 """The mean squared error counts on the scale of 0 to 255."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PerceptualInput(ReconstructionInput):
+    """`ReconstructionInput`.
+
+    Attributes:
+        place: int64 ``(B, 2)``, row and column from which LPIPS sees each image.
+    """
+
+    place: torch.Tensor
 
 
 class PerceptualStep(ReconstructionStep):
@@ -45,6 +57,8 @@ class PerceptualStep(ReconstructionStep):
         UsageError: another codec than GANJSCC, another ``loss.kind`` than ``mse``. MissingError: no weights for LPIPS.
     """
 
+    inputs = PerceptualInput
+
     def __init__(self, recipe: Recipe, network: nn.Module) -> None:
         super().__init__(recipe, network)
         if not isinstance(network, GANJSCC):
@@ -54,7 +68,7 @@ class PerceptualStep(ReconstructionStep):
                 f"loss.kind {recipe.loss.kind!r} in the step 'perceptual'", "its loss is that of [gan]: leave it out"
             )
         gan = recipe.gan
-        self.generator, self.gan, self.adversarial = network, gan, False
+        self.gan, self.adversarial = gan, False
         self.lpips = LPIPS("alex")
         self.freeze("lpips", self.lpips)
         discriminator = PatchDiscriminator(network.config.rates[-1], network.stride, gan.codeword, gan.channels)
@@ -78,30 +92,32 @@ class PerceptualStep(ReconstructionStep):
         alone = step < self.gan.pretrain + self.gan.discriminator
         return ("discriminator",) if alone else ("model", "discriminator")
 
-    def prepare(self, batch: Batch, step: int) -> Tensors:
-        """What `ReconstructionStep` prepares, and from which row and column LPIPS sees each picture, int64 ``(B, 2)``."""
+    def prepare(self, batch: Batch, step: int) -> PerceptualInput:
         self.adversarial = len(self.updates(step)) == 2
         index = torch.tensor(list(batch.samples), device=batch.x.device)
         place = (uniforms(self.recipe.run.seed, STREAM_SHIFT, index, 2) * self.gan.shift).long()
-        return *super().prepare(batch, step), place
+        return PerceptualInput(**vars(super().prepare(batch, step)), place=place)
 
-    def forward(self, update: str, *tensors: torch.Tensor | None) -> dict[str, torch.Tensor]:
-        x, snr_db, ratio, noise, gain, _, _, place = tensors
-        assert x is not None
-        assert snr_db is not None
-        assert noise is not None
-        assert place is not None
+    def losses(self, update: str, given: StepInput) -> dict[str, torch.Tensor]:
+        assert isinstance(given, PerceptualInput)
         self.discriminator.train(update == "discriminator")
         if update == "model":
-            y = self.received(x, snr_db, ratio, noise, gain)
-            return self._codec_loss(x, y, place)
+            return self._codec_loss(given.x, *self._received_of(given), given.place)
         shown, self._received = self._received, None
         if shown is None:
             with torch.no_grad():
-                shown = self.received(x, snr_db, ratio, noise, gain), self._codeword()
-        return self._discriminator_loss(x, *shown)
+                shown = self._received_of(given)
+        return self._discriminator_loss(given.x, *shown)
 
-    def _codec_loss(self, x: torch.Tensor, y: torch.Tensor, place: torch.Tensor) -> dict[str, torch.Tensor]:
+    def _received_of(self, given: ReconstructionInput) -> tuple[torch.Tensor, torch.Tensor]:
+        """Received images, not clipped, and the codeword that the discriminator is told; no gradient leads back from that."""
+        output = self.transmitted(given)
+        assert output.reconstruction.image is not None
+        return output.reconstruction.image, output.arrived.unscaled.detach()
+
+    def _codec_loss(
+        self, x: torch.Tensor, y: torch.Tensor, codeword: torch.Tensor, place: torch.Tensor
+    ) -> dict[str, torch.Tensor]:
         """Eq. (2) for the pictures ``y`` that the codec just received ``(B, 3, H, W)``; without its first term before the third
         stage. What is logged is not weighted."""
         gan = self.gan
@@ -112,7 +128,6 @@ class PerceptualStep(ReconstructionStep):
             values = {"lpips": self.lpips.distance(of_x, of_y), "mse": PEAK * mean_squared_error(x, y)}
         loss = gan.beta_p * values["lpips"] + gan.beta_m * values["mse"]
         if self.adversarial:
-            codeword = self._codeword()
             values["generator"] = generative_loss(self.discriminator(y, codeword))
             loss = loss + gan.beta_g * values["generator"]
             self._received = y.detach(), codeword
@@ -136,11 +151,6 @@ class PerceptualStep(ReconstructionStep):
         return {"loss": discriminator_loss(real, received)} | {
             name: patches.float().flatten(1).mean(1) for name, patches in right.items()
         }
-
-    def _codeword(self) -> torch.Tensor:
-        codeword = self.generator.codeword
-        assert codeword is not None
-        return codeword
 
     def validation(self, data_dir: str | None, folder: Path) -> Validation:
         return PerceptualValidation(self.recipe, data_dir, folder, self.lpips)

@@ -3,24 +3,46 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 from torch import nn
 
-from ...channels import Channel, Realisation, make_channel
-from ...codec import Conditions
+from ...channels import Channel, Realisation, equalize, make_channel
+from ...codec import Conditions, Frame, Received
 from ...errors import UsageError
-from ...link import receive
-from ...models import LearnedCodec
-from ...models.arjscc import ARJSCC
-from ...models.layers.policy import temperature_at
+from ...models import LearnedCodec, PolicyDraw, TrainingOutput
 from ..batches import Batch
 from ..draws import normals, uniforms
 from ..losses import LOSSES, mean_squared_error
 from ..recipe import Recipe
-from ._base import Tensors, TrainingStep
+from ._base import StepInput, TrainingStep
 
 STREAM_SNR, STREAM_RATE, STREAM_CHANNEL, STREAM_POLICY = 2, 3, 4, 5
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReconstructionInput(StepInput):
+    """`StepInput`, and one transmission.
+
+    Attributes:
+        snr_db: ``(B,)``.
+        ratio: ``(B,)``; NaN: left to the policy.
+        noise: of the channel draw.
+        gain: of the channel draw; None: no fading.
+        policy: uniforms ``(B, rates)`` of the policy's draw; None: the codec has no policy.
+        temperature: of the policy's soft choice.
+        maps: ``(B, C, H, W)``, what the data has of every pixel; None: nothing.
+    """
+
+    snr_db: torch.Tensor
+    ratio: torch.Tensor
+    noise: torch.Tensor
+    gain: torch.Tensor | None
+    policy: torch.Tensor | None = None
+    temperature: float = 1.0
+    maps: torch.Tensor | None = None
 
 
 class ReconstructionStep(TrainingStep):
@@ -30,6 +52,8 @@ class ReconstructionStep(TrainingStep):
     noise is drawn here, and the number of selected groups is added to their distortion.
     """
 
+    inputs = ReconstructionInput
+
     def __init__(self, recipe: Recipe, network: nn.Module) -> None:
         super().__init__(recipe, network)
         assert isinstance(network, LearnedCodec)
@@ -37,38 +61,29 @@ class ReconstructionStep(TrainingStep):
         self.channel = make_channel(recipe.channel.name)
         self.loss = LOSSES[recipe.loss.kind]
         self.rates = rate_shares(recipe, network)
-        self.adaptive = network if isinstance(network, ARJSCC) else None
 
-    def prepare(self, batch: Batch, step: int) -> Tensors:
-        """Pictures ``(B, 3, H, W)``, SNR ``(B,)``, ratio ``(B,)`` (NaN: left to the policy), noise and gain of the channel draw,
-        the policy's draw ``(B, choices)`` or None, maps or None.
-
-        The channel draw comes as its two tensors: Fabric converts what it finds in the arguments, and refuses frozen dataclasses.
-        """
+    def prepare(self, batch: Batch, step: int) -> ReconstructionInput:
         recipe, x = self.recipe, batch.x
         snr_db, ratio, draw = draw_conditions(recipe, self.codec, self.channel, self.rates, batch.samples, x)
         policy = None
-        if self.adaptive is not None:
+        if self.codec.has_policy:
             index = torch.tensor(list(batch.samples), device=x.device)
             policy = uniforms(recipe.run.seed, STREAM_POLICY, index, len(self.codec.ratios) + 1)
             ratio = torch.where(policy[:, -1] < recipe.rate.policy_share, torch.nan, ratio)
             policy = policy[:, :-1]
-            rate, epoch = recipe.rate, batch.samples.start / max(self.pictures, 1)
-            self.adaptive.temperature = temperature_at(epoch, rate.temperature, rate.decay, rate.floor)
-        return x, snr_db, ratio, draw.noise, draw.gain, policy, batch.maps
+        return ReconstructionInput(
+            x=x, snr_db=snr_db, ratio=ratio, noise=draw.noise, gain=draw.gain, policy=policy, maps=batch.maps,
+            temperature=recipe.rate.temperature_at(batch.samples.start / max(self.pictures, 1)),
+        )  # fmt: skip
 
-    def forward(self, update: str, *tensors: torch.Tensor | None) -> dict[str, torch.Tensor]:
-        x, snr_db, ratio, noise, gain, policy, maps = tensors
-        assert x is not None
-        assert snr_db is not None
-        assert noise is not None
-        if self.adaptive is not None:
-            self.adaptive.policy_draw = policy
-        distortion, values = self.distortion(x, self.received(x, snr_db, ratio, noise, gain), maps)
-        if self.adaptive is not None:
-            left = ratio.isnan() if ratio is not None else torch.ones_like(distortion, dtype=torch.bool)
-            assert self.adaptive.selected is not None
-            selected = torch.where(left, self.adaptive.selected, 0.0)
+    def losses(self, update: str, given: StepInput) -> dict[str, torch.Tensor]:
+        assert isinstance(given, ReconstructionInput)
+        output = self.transmitted(given)
+        assert output.reconstruction.image is not None
+        distortion, values = self.distortion(given.x, output.reconstruction.image, given.maps)
+        if output.selected is not None:
+            left = given.ratio.isnan()
+            selected = torch.where(left, output.selected, 0.0)
             distortion = distortion + self.recipe.rate.weight * selected
             values |= {"selected": selected * (len(left) / left.sum().clamp(min=1))}
         return {"loss": self.loss(distortion)} | values
@@ -79,15 +94,27 @@ class ReconstructionStep(TrainingStep):
         """Distortion per image ``(B,)`` of the received ``y``, and further values ``(B,)`` for the log."""
         return mean_squared_error(x, y), {}
 
-    def received(
-        self, x: torch.Tensor, snr_db: torch.Tensor, ratio: torch.Tensor | None, noise: torch.Tensor, gain: torch.Tensor | None
-    ) -> torch.Tensor:
-        """The received pictures ``(B, 3, H, W)``, not clipped."""
-        frame = self.codec.encode(x, Conditions(snr_db=snr_db, ratio=ratio))
-        arrived = self.channel.apply(frame, snr_db, Realisation(noise, gain))
-        image = receive(self.codec, arrived, self.recipe.channel.equalizer, frame.side).image
-        assert image is not None
-        return image
+    def transmitted(self, given: ReconstructionInput) -> TrainingOutput:
+        """One transmission of the images; what came out is not clipped."""
+        policy = None if given.policy is None else PolicyDraw(given.policy, given.temperature)
+        return self.codec.forward_training(given.x, Conditions(given.snr_db, given.ratio), self.passage(given), policy)
+
+    def passage(self, given: ReconstructionInput) -> Callable[[Frame], Received]:
+        """What lies between encoder and decoder in this update."""
+        draw = Realisation(given.noise, given.gain)
+        return passage(self.codec, self.channel, self.recipe.channel.equalizer, given.snr_db, draw)
+
+
+def passage(
+    codec: LearnedCodec, channel: Channel, equalizer: str, snr_db: torch.Tensor, draw: Realisation
+) -> Callable[[Frame], Received]:
+    """What lies between encoder and decoder: the channel, and equalisation where the codec leaves that to the link."""
+
+    def passed(frame: Frame) -> Received:
+        received = channel.apply(frame, snr_db, draw)
+        return received if codec.uses_gain else equalize(received, equalizer)
+
+    return passed
 
 
 def rate_shares(recipe: Recipe, codec: LearnedCodec) -> torch.Tensor:

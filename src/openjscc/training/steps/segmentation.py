@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from ...codec import Conditions
 from ...data.datasets import PictureDataset
 from ...data.masks import MaskSet, masks_of
 from ...errors import UsageError
-from ...link import receive, transmit
+from ...link import transmit
 from ...metrics.task import confusion_entries, miou, pixel_accuracy
 from ...models import LearnedCodec
 from ...tasks import TaskNetwork
@@ -26,12 +27,31 @@ from ..batches import Batch, Maps
 from ..losses import segmentation_loss
 from ..progress import Validation
 from ..recipe import Recipe
-from ._base import Tensors, TrainingStep
+from ._base import StepInput, TrainingStep
 from .classification import ClassificationStep
-from .reconstruction import draw_conditions, rate_shares
+from .reconstruction import draw_conditions, passage, rate_shares
 
 SEGMENTATION = "segmentation"
 CLASSES = len(MaskSet.classes)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SegmentationInput(StepInput):
+    """`StepInput`, the masks, and for a codec one transmission.
+
+    Attributes:
+        masks: ``(B, 1, H, W)``.
+        snr_db: ``(B,)``.
+        ratio: ``(B,)``; None: the codec's own for this task.
+        noise: of the channel draw.
+        gain: of the channel draw; None: no fading.
+    """
+
+    masks: torch.Tensor
+    snr_db: torch.Tensor | None = None
+    ratio: torch.Tensor | None = None
+    noise: torch.Tensor | None = None
+    gain: torch.Tensor | None = None
 
 
 class SegmentationStep(TrainingStep):
@@ -43,6 +63,8 @@ class SegmentationStep(TrainingStep):
     Raises:
         UsageError: a codec without this task, a task network for another, or one for other classes than the masks have.
     """
+
+    inputs = SegmentationInput
 
     def __init__(self, recipe: Recipe, network: nn.Module) -> None:
         super().__init__(recipe, network)
@@ -60,37 +82,38 @@ class SegmentationStep(TrainingStep):
         super().attach(datasets, device)
         return [masks_of(dataset) for dataset in datasets]
 
-    def prepare(self, batch: Batch, step: int) -> Tensors:
-        """Pictures ``(B, 3, H, W)``, masks ``(B, 1, H, W)``, and for a codec SNR ``(B,)``, ratio ``(B,)`` or None (the codec's
-        own for this task), noise and gain of the channel draw."""
+    def prepare(self, batch: Batch, step: int) -> SegmentationInput:
         recipe, x = self.recipe, batch.x
+        assert batch.maps is not None
         if self.codec is not None:
             snr_db, ratio, draw = draw_conditions(recipe, self.codec, self.channel, self.rates, batch.samples, x)
-            return x, batch.maps, snr_db, ratio if self.codec.tasks[0] == SEGMENTATION else None, draw.noise, draw.gain
+            own = ratio if self.codec.tasks[0] == SEGMENTATION else None
+            return SegmentationInput(x=x, masks=batch.maps, snr_db=snr_db, ratio=own, noise=draw.noise, gain=draw.gain)
         section = recipe.segmentation
         if section.jpeg_share:
             index = torch.tensor(list(batch.samples))
             x = compressed(x, index, recipe.run.seed, share=section.jpeg_share, quality=section.jpeg_quality)
             x = x.contiguous(memory_format=torch.channels_last)
-        return x, batch.maps, None, None, None, None
+        return SegmentationInput(x=x, masks=batch.maps)
 
-    def forward(self, update: str, *tensors: torch.Tensor | None) -> dict[str, torch.Tensor]:
-        x, masks, snr_db, ratio, noise, gain = tensors
-        assert x is not None
-        assert masks is not None
-        if self.codec is None:
-            scores = self.network(x)
-        else:
-            assert snr_db is not None
-            assert noise is not None
-            frame = self.codec.encode(x, Conditions(snr_db=snr_db, ratio=ratio, task=SEGMENTATION))
-            arrived = self.channel.apply(frame, snr_db, Realisation(noise, gain))
-            scores = receive(self.codec, arrived, self.recipe.channel.equalizer, frame.side).segmentation
-            assert scores is not None
-        masks = masks[:, 0]
+    def losses(self, update: str, given: StepInput) -> dict[str, torch.Tensor]:
+        assert isinstance(given, SegmentationInput)
+        scores, masks = self._scores(given), given.masks[:, 0]
         known = masks != VOID
         hits = ((scores.argmax(1) == masks) & known).flatten(1).sum(1) / known.flatten(1).sum(1).clamp(min=1)
         return {"loss": segmentation_loss(scores, masks), "pixel_accuracy": hits}
+
+    def _scores(self, given: SegmentationInput) -> torch.Tensor:
+        if self.codec is None:
+            return self.network(given.x)
+        assert given.snr_db is not None
+        assert given.noise is not None
+        draw = Realisation(given.noise, given.gain)
+        channel = passage(self.codec, self.channel, self.recipe.channel.equalizer, given.snr_db, draw)
+        conditions = Conditions(given.snr_db, given.ratio, SEGMENTATION)
+        scores = self.codec.forward_training(given.x, conditions, channel).reconstruction.segmentation
+        assert scores is not None
+        return scores
 
     def validation(self, data_dir: str | None, folder: Path) -> Validation:
         return SegmentationValidation(self.recipe, data_dir, folder)

@@ -16,8 +16,7 @@ from ..batches import Batch, Maps
 from ..losses import divergence, mean_squared_error, weighted_squared_error
 from ..progress import Count, Validation
 from ..recipe import Recipe
-from ._base import Tensors
-from .reconstruction import ReconstructionStep
+from .reconstruction import ReconstructionInput, ReconstructionStep
 
 
 class SemanticStep(ReconstructionStep):
@@ -45,7 +44,7 @@ class SemanticStep(ReconstructionStep):
             for dataset, count in zip(datasets, counts, strict=True)
         ]
 
-    def prepare(self, batch: Batch, step: int) -> Tensors:
+    def prepare(self, batch: Batch, step: int) -> ReconstructionInput:
         self.started = step >= self.semantic.start
         return super().prepare(batch, step)
 

@@ -4,110 +4,34 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 import torch
 from torch import nn
 from torch.nn import functional as F
 
-from ..codec import Conditions, Frame, Received, Reconstruction, Side
-from ..errors import UsageError
-from ..units import format_ratio
-from ._base import Arrived, CodecConfig, LearnedCodec
-from ._registry import register
-from .layers import ChannelAttention
-from .layers.conditions import condition_count, told
-from .layers.diffusion import Bridge, Denoising, noise_level
-from .layers.multitask import (
+from ...codec import Conditions, Frame, Received, Reconstruction, Side
+from ...errors import UsageError
+from ...units import format_ratio
+from .._base import Arrived, LearnedCodec, PolicyDraw, TrainingOutput
+from .._registry import register
+from ..layers import ChannelAttention
+from ..layers.conditions import condition_count, told
+from ..layers.shortcut import block_analysis, block_synthesis
+from .diffusion import Bridge, Denoising, noise_level
+from .networks import (
     RECONSTRUCTION,
     SEGMENTATION,
     STRIDE,
     Encoder,
+    MTGSCConfig,
     PictureDecoder,
     ReceiverKB,
     SegmentationDecoder,
     TransmitterKB,
 )  # fmt: skip
-from .layers.shortcut import block_analysis, block_synthesis
 
 MOST_STEPS = 50
-
-
-@dataclass(frozen=True)
-class MTGSCConfig(CodecConfig):
-    """`CodecConfig` and the networks; the defaults are Table I of the paper.
-
-    Attributes:
-        segmentation_rate: index of the rate at which a segmentation is sent.
-        patch: pixels along a side that become one vector of the Swin Transformer.
-        channels: of the Swin Transformer: of its embedding, then after each of three mergings.
-        depths: blocks of its three levels.
-        heads: of its attention.
-        window: positions along the side of its attention windows.
-        hidden: width of the JSCC encoder, of the receiver's knowledge base and of the segmentation decoder.
-        front: channels of two convolutions of stride 2 with generalised divisive normalisation between them, through which the
-            encoder sees the picture; 0: blocks of 4x4 pixels.
-        gdn: generalised divisive normalisation in the place of the ReLUs of the encoder and of those after the blocks of the
-            receiver's knowledge base (there the inverse), as in `ADJSCC`.
-        told: encoder and receiver's knowledge base weigh their channels by the SNR (`ChannelAttention`).
-        width: of the diffusion transformer.
-        depth: its blocks.
-        decoder_heads: of its attention.
-        token: grid positions (of 8x8 pixels) along a side that make one of its tokens.
-        span: tokens along the side of its attention windows; 0: attention over the whole picture.
-        expansion: hidden width of its MLPs, over ``width``.
-        shared: one layer tells all its blocks the time, see `openjscc.models.layers.transformer.DiT`.
-        fine: channels at half the picture's size, after the up-sampling.
-        dropout: in the segmentation decoder, in training.
-        classes: of a segmentation.
-        state: what it starts from: the received ``signal``, or Gaussian ``noise`` of the picture's size. The former takes the
-            linear block transform, through which a received signal is a noisy picture.
-        bridge: of the former: standard deviation of the noise in the states between picture and received signal, see
-            `openjscc.models.layers.diffusion.Bridge`.
-        shortcut: a linear block transform beside encoder and decoder (`openjscc.models.layers.shortcut`).
-    """
-
-    rates: tuple[int, ...] = (12, 24)
-    snr_range: tuple[float, float] = (0.0, 18.0)
-    segmentation_rate: int = 0
-    patch: int = 4
-    channels: tuple[int, ...] = (96, 192, 384, 768)
-    depths: tuple[int, ...] = (2, 2, 2)
-    heads: int = 3
-    window: int = 7
-    hidden: int = 128
-    front: int = 0
-    gdn: bool = False
-    told: bool = False
-    width: int = 1152
-    depth: int = 28
-    decoder_heads: int = 16
-    token: int = 2
-    span: int = 0
-    expansion: int = 4
-    shared: bool = False
-    fine: int = 32
-    dropout: float = 0.1
-    classes: int = 21
-    state: Literal["signal", "noise"] = "noise"
-    bridge: float = 0.2
-    shortcut: bool = False
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if len(self.channels) != 4 or len(self.depths) != 3:
-            raise UsageError(f"channels {self.channels}, depths {self.depths}", "give four widths and three depths")
-        if any(channels % self.heads for channels in self.channels[:3]) or self.width % self.decoder_heads:
-            raise UsageError(f"{self.heads} and {self.decoder_heads} heads", "give widths that they divide")
-        if self.patch != STRIDE // 2:
-            raise UsageError(f"patch {self.patch}", f"the first level works at 1/{STRIDE // 2} of the picture's size")
-        if self.state == "signal" and not self.shortcut:
-            raise UsageError('state "signal" without shortcut', 'a received signal is no picture then: take state "noise"')
-        if not self.bridge >= 0:
-            raise UsageError(f"bridge {self.bridge}", "a standard deviation: 0 or more")
-        if not 0 <= self.segmentation_rate < len(self.rates):
-            raise UsageError(f"segmentation_rate {self.segmentation_rate}", f"an index into {len(self.rates)} rates")
 
 
 PAPER = MTGSCConfig()
@@ -158,9 +82,6 @@ class MTGSC(LearnedCodec):
         steps: how often the diffusion decoder runs for a picture; the first result is the best in squared error.
         seed: of the noise that decoding starts from (``state = "noise"``) or adds between two steps (``"signal"``), the same for
             every picture of a size.
-        progress: float32 ``(B,)`` in [0, 1]: in training, where between the picture (0) and the start of decoding (1) the
-            state lies; None: at the start.
-        noise: ``(B, 3, H, W)``: in training, the standard Gaussian noise of the state; None: what `seed` gives.
 
     What the paper leaves open, and what was chosen: docs/models/mtgsc.md.
     """
@@ -175,9 +96,6 @@ class MTGSC(LearnedCodec):
     config: MTGSCConfig
     steps: int = 1
     seed: int = 0
-    progress: torch.Tensor | None = None
-    noise: torch.Tensor | None = None
-    _sent: torch.Tensor | None = None
 
     def __init__(self, config: MTGSCConfig) -> None:
         super().__init__(config)
@@ -232,17 +150,33 @@ class MTGSC(LearnedCodec):
         latent = self._encoded(x, snr_db, rate, RECONSTRUCTION)
         return latent if self.block_analysis is None else latent + self.block_analysis(x)
 
-    def encode(self, x: torch.Tensor, conditions: Conditions) -> Frame:
-        frame = super().encode(x, conditions)
-        self._sent = x if self.training and conditions.task == RECONSTRUCTION else None
-        return frame
+    def forward_training(
+        self, x: torch.Tensor, conditions: Conditions, channel: Callable[[Frame], Received], policy: PolicyDraw | None = None,
+        *, progress: torch.Tensor | None = None, noise: torch.Tensor | None = None,
+    ) -> TrainingOutput:  # fmt: skip
+        """As `LearnedCodec.forward_training`; an image is decoded once, from a state between the image and the start of decoding.
 
-    def decode_payload(self, received: Received, side: Side) -> Reconstruction:
+        Args:
+            x: images.
+            conditions: as in `encode`.
+            channel: what lies between encoder and decoder.
+            policy: not used.
+            progress: float32 ``(B,)`` in [0, 1], of the state: 0 at the image, 1 at the start; None: at the start.
+            noise: ``(B, 3, H, W)``, the standard Gaussian noise of the state; None: what `seed` gives.
+        """
+        if conditions.task != RECONSTRUCTION:
+            return super().forward_training(x, conditions, channel)
+        frame = self.encode(x, conditions)
+        arrived = self.arrived(channel(frame), frame.side)
+        predicted, linear = self._predictor(arrived)
+        progress = torch.ones_like(arrived.snr_db) if progress is None else progress
+        y = predicted(self._state(x, linear, progress, noise), progress)
+        return TrainingOutput(Reconstruction(image=(y[:, :, : x.shape[-2], : x.shape[-1]] + 1) / 2), arrived)
+
+    def reconstruct(self, arrived: Arrived, side: Side) -> Reconstruction:
         if side.task == RECONSTRUCTION:
-            return super().decode_payload(received, side)
-        arrived = self.arrived(received, side)
-        quiet = arrived.latent / arrived.scale[:, None, None, None]  # how loud the picture's latent was, no class depends on
-        arrived = arrived._replace(latent=quiet, scale=torch.ones_like(arrived.scale))
+            return super().reconstruct(arrived, side)
+        arrived = arrived._replace(latent=arrived.unscaled, scale=torch.ones_like(arrived.scale))  # the scale says no class
         features = self.receiver(arrived.latent, self._told(arrived, SEGMENTATION), SEGMENTATION)
         scores = self.segmentation_decoder(features).float()
         height, width = (STRIDE * size for size in scores.shape[-2:])
@@ -250,22 +184,19 @@ class MTGSC(LearnedCodec):
         return Reconstruction(segmentation=scores[:, :, : side.height, : side.width])
 
     def synthesise(self, latent: torch.Tensor, snr_db: torch.Tensor, rate: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
-        arrived = Arrived(latent, snr_db, rate, scale)
-        context = self._told(arrived)
+        return (self._refined(*self._predictor(Arrived(latent, snr_db, rate, scale))) + 1) / 2
+
+    def _predictor(self, arrived: Arrived) -> tuple[Callable[[torch.Tensor, torch.Tensor], torch.Tensor], torch.Tensor]:
+        """The decoder, which predicts the image in [-1, 1] from a state and its progress; and what the block transform gives."""
+        latent, context = arrived.latent, self._told(arrived)
         features = self.receiver(latent, self._told(arrived, RECONSTRUCTION), RECONSTRUCTION)
         linear = self._linear(latent, context)
-        level = noise_level(snr_db) if self.config.state == "signal" else torch.ones_like(snr_db)
+        level = noise_level(arrived.snr_db) if self.config.state == "signal" else torch.ones_like(arrived.snr_db)
 
-        def picture(state: torch.Tensor, progress: torch.Tensor) -> torch.Tensor:
+        def predicted(state: torch.Tensor, progress: torch.Tensor) -> torch.Tensor:
             return linear + self.decoder(state, latent, features, progress * level, context).float()
 
-        if self.training:
-            progress = torch.ones_like(snr_db) if self.progress is None else self.progress
-            y = picture(self._state(linear, progress), progress)
-            self._sent = None
-        else:
-            y = self._refined(picture, linear)
-        return (y + 1) / 2
+        return predicted, linear
 
     def _encoded(self, x: torch.Tensor, snr_db: torch.Tensor, rate: torch.Tensor, task: str) -> torch.Tensor:
         context = told(snr_db, self.config.snr_range, rate, len(self.config.rates))
@@ -284,23 +215,20 @@ class MTGSC(LearnedCodec):
             return latent.new_zeros(batch, 3, STRIDE * height, STRIDE * width)
         return self.block_synthesis(self.block_attention(latent, context)).float()
 
-    def _state(self, linear: torch.Tensor, progress: torch.Tensor) -> torch.Tensor:
-        """The state of training, between the sent picture and the start; the start itself where no picture is known."""
-        noise = self._noises(linear)() if self.noise is None else self.noise
-        start = self.path.start(linear, noise)
-        if self._sent is None:
-            return start
-        bottom, right = (ours - theirs for ours, theirs in zip(linear.shape[-2:], self._sent.shape[-2:], strict=True))
-        return self.path.state(F.pad(2 * self._sent - 1, (0, right, 0, bottom)), start, progress, noise)
+    def _state(self, x: torch.Tensor, linear: torch.Tensor, progress: torch.Tensor, noise: torch.Tensor | None) -> torch.Tensor:
+        """The state of training, between the sent image and the start."""
+        noise = self._noises(linear)() if noise is None else noise
+        bottom, right = (ours - theirs for ours, theirs in zip(linear.shape[-2:], x.shape[-2:], strict=True))
+        return self.path.state(F.pad(2 * x - 1, (0, right, 0, bottom)), self.path.start(linear, noise), progress, noise)
 
-    def _refined(self, picture: Callable[[torch.Tensor, torch.Tensor], torch.Tensor], linear: torch.Tensor) -> torch.Tensor:
+    def _refined(self, predicted: Callable[[torch.Tensor, torch.Tensor], torch.Tensor], linear: torch.Tensor) -> torch.Tensor:
         """The picture after `steps` predictions of it; between two the state moves towards the last one."""
         noises = self._noises(linear)
         state = self.path.start(linear, noises())
         times = torch.linspace(1.0, 0.0, self.steps + 1, device=linear.device)[:, None].expand(-1, len(linear))
         for now, then in itertools.pairwise(times[:-1]):
-            state = self.path.move(picture(state, now), state, now, then, noises())
-        return picture(state, times[-2])
+            state = self.path.move(predicted(state, now), state, now, then, noises())
+        return predicted(state, times[-2])
 
     def _noises(self, like: torch.Tensor) -> Callable[[], torch.Tensor]:
         """Draws standard Gaussian noise, ``(1, 3, H, W)``, one after the other, from `seed`."""

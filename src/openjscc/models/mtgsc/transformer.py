@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from .swin import WindowAttention, cover, join, partition, window_mask
+from ..layers.swin import WindowAttention, cover, join, partition, window_mask
 
 
 def sinusoids(values: torch.Tensor, channels: int, highest: float = 1.0, lowest: float = 1e-4) -> torch.Tensor:

@@ -1,4 +1,4 @@
-"""Networks of MTGSC (`openjscc.models.mtgsc`): source knowledge bases of both ends, the JSCC encoder, a decoder for each task.
+"""Networks of MTGSC and their configuration: source knowledge bases of both ends, the JSCC encoder, a decoder for each task.
 
 W. Yuan, J. Ren, C. Wang, R. Zhang, J. Wei, D. I. Kim, S. Cui: Generative semantic communication for joint image transmission and
 segmentation, 2024, sections III and IV.
@@ -7,24 +7,99 @@ segmentation, 2024, sections III and IV.
 from __future__ import annotations
 
 import itertools
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import nn
 from torch.nn import functional as F
 
-from .attention import ChannelAttention
-from .gdn import GDN
-from .swin import PatchEmbedding, PatchMerging, SwinStage, start
+from ...errors import UsageError
+from .._base import CodecConfig
+from ..layers import GDN, ChannelAttention
+from ..layers.swin import PatchEmbedding, PatchMerging, SwinStage, start
 from .transformer import DiT
-
-if TYPE_CHECKING:
-    from ..mtgsc import MTGSCConfig
 
 RECONSTRUCTION, SEGMENTATION = "reconstruction", "segmentation"
 STRIDE = 8
 GROUPS = 8
 """Of the normalisation in the segmentation decoder."""
+
+
+@dataclass(frozen=True)
+class MTGSCConfig(CodecConfig):
+    """`CodecConfig` and the networks; the defaults are Table I of the paper.
+
+    Attributes:
+        segmentation_rate: index of the rate at which a segmentation is sent.
+        patch: pixels along a side that become one vector of the Swin Transformer.
+        channels: of the Swin Transformer: of its embedding, then after each of three mergings.
+        depths: blocks of its three levels.
+        heads: of its attention.
+        window: positions along the side of its attention windows.
+        hidden: width of the JSCC encoder, of the receiver's knowledge base and of the segmentation decoder.
+        front: channels of two convolutions of stride 2 with generalised divisive normalisation between them, through which the
+            encoder sees the picture; 0: blocks of 4x4 pixels.
+        gdn: generalised divisive normalisation in the place of the ReLUs of the encoder and of those after the blocks of the
+            receiver's knowledge base (there the inverse), as in `ADJSCC`.
+        told: encoder and receiver's knowledge base weigh their channels by the SNR (`ChannelAttention`).
+        width: of the diffusion transformer.
+        depth: its blocks.
+        decoder_heads: of its attention.
+        token: grid positions (of 8x8 pixels) along a side that make one of its tokens.
+        span: tokens along the side of its attention windows; 0: attention over the whole picture.
+        expansion: hidden width of its MLPs, over ``width``.
+        shared: one layer tells all its blocks the time, see `openjscc.models.mtgsc.transformer.DiT`.
+        fine: channels at half the picture's size, after the up-sampling.
+        dropout: in the segmentation decoder, in training.
+        classes: of a segmentation.
+        state: what it starts from: the received ``signal``, or Gaussian ``noise`` of the picture's size. The former takes the
+            linear block transform, through which a received signal is a noisy picture.
+        bridge: of the former: standard deviation of the noise in the states between picture and received signal, see
+            `openjscc.models.mtgsc.diffusion.Bridge`.
+        shortcut: a linear block transform beside encoder and decoder (`openjscc.models.layers.shortcut`).
+    """
+
+    rates: tuple[int, ...] = (12, 24)
+    snr_range: tuple[float, float] = (0.0, 18.0)
+    segmentation_rate: int = 0
+    patch: int = 4
+    channels: tuple[int, ...] = (96, 192, 384, 768)
+    depths: tuple[int, ...] = (2, 2, 2)
+    heads: int = 3
+    window: int = 7
+    hidden: int = 128
+    front: int = 0
+    gdn: bool = False
+    told: bool = False
+    width: int = 1152
+    depth: int = 28
+    decoder_heads: int = 16
+    token: int = 2
+    span: int = 0
+    expansion: int = 4
+    shared: bool = False
+    fine: int = 32
+    dropout: float = 0.1
+    classes: int = 21
+    state: Literal["signal", "noise"] = "noise"
+    bridge: float = 0.2
+    shortcut: bool = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if len(self.channels) != 4 or len(self.depths) != 3:
+            raise UsageError(f"channels {self.channels}, depths {self.depths}", "give four widths and three depths")
+        if any(channels % self.heads for channels in self.channels[:3]) or self.width % self.decoder_heads:
+            raise UsageError(f"{self.heads} and {self.decoder_heads} heads", "give widths that they divide")
+        if self.patch != STRIDE // 2:
+            raise UsageError(f"patch {self.patch}", f"the first level works at 1/{STRIDE // 2} of the picture's size")
+        if self.state == "signal" and not self.shortcut:
+            raise UsageError('state "signal" without shortcut', 'a received signal is no picture then: take state "noise"')
+        if not self.bridge >= 0:
+            raise UsageError(f"bridge {self.bridge}", "a standard deviation: 0 or more")
+        if not 0 <= self.segmentation_rate < len(self.rates):
+            raise UsageError(f"segmentation_rate {self.segmentation_rate}", f"an index into {len(self.rates)} rates")
 
 
 class TransmitterKB(nn.Module):
