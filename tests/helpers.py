@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import torch
 
 from openjscc.codec import Conditions, Frame, Received, Reconstruction, Side, check_image
+from openjscc.data.images import to_uint8
 from openjscc.header import SCALE_STEP_DB, HeaderFormat, payload_of, quantize_scale
 from openjscc.power import normalize_power
 
@@ -21,6 +22,11 @@ def pictures(batch: int, height: int = 16, width: int = 16, seed: int = 0) -> to
     source = generator(seed)
     coarse = torch.rand(batch, 3, 4, 4, generator=source) * torch.linspace(0.1, 1.0, batch)[:, None, None, None]
     return torch.nn.functional.interpolate(coarse, size=(height, width), mode="bilinear", align_corners=False)
+
+
+def quantize(x: torch.Tensor) -> torch.Tensor:
+    """Values as they are after storage with 8 bits: float32 multiples of 1/255."""
+    return to_uint8(x).float() / 255
 
 
 def random_frame(length: Sequence[int], seed: int = 0) -> Frame:

@@ -10,8 +10,9 @@ import pytest
 import torch
 from torchmetrics.functional.image import structural_similarity_index_measure
 
+from helpers import quantize
 from openjscc.data.datasets import open_dataset
-from openjscc.data.images import quantize, to_uint8
+from openjscc.data.images import to_uint8
 from openjscc.errors import UsageError
 from openjscc.metrics import METRICS, MetricFunction, fidelity, get_metric, psnr, ssim
 from openjscc.units import psnr_from_mse

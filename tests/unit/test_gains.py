@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from scipy.interpolate import PchipInterpolator
 
-from openjscc.bench import Record
-from openjscc.bench.gains import FEWEST_PICTURES, QualityCurve, _interpolate, bandwidth_gain, gain_between, monotone, snr_gain
+from openjscc.bench.gains import FEWEST_PICTURES, QualityCurve, bandwidth_gain, monotone, snr_gain
 from openjscc.errors import UsageError
 
 SNR = np.arange(0.0, 21.0, 2.0)
@@ -76,14 +74,6 @@ def test_monotone_rows_against_pooling() -> None:
     assert monotone(rows) == pytest.approx(expected)
 
 
-@pytest.mark.parametrize("seed", range(5))
-def test_interpolation_against_scipy(seed: int) -> None:
-    rng = np.random.default_rng(seed)
-    x, y = np.cumsum(rng.uniform(0.1, 2, 7)), np.cumsum(rng.uniform(0.0, 2, 7))
-    for at in rng.uniform(x[1], x[-2], 5):  # at the ends scipy's slopes differ
-        assert _interpolate(x, y[None], at)[0] == pytest.approx(float(PchipInterpolator(x, y)(at)), abs=1e-9)
-
-
 def pictures(rng: np.random.Generator, shift: float, count: int = 24) -> tuple[QualityCurve, QualityCurve]:
     """Paired values: pictures differ much, A is ``shift`` dB better on average, and by how much varies a little."""
     hard = rng.normal(0, 3, count)
@@ -138,24 +128,3 @@ def test_what_cannot_be_compared() -> None:
         gain = snr_gain(*pictures(rng, 1.0, few), 10.0)
         assert (gain.low, gain.high) == (None, None)
         assert gain.reason == "no interval: fewer than 6 pictures"
-
-
-def test_from_records() -> None:
-    def points(system: str, offset: float, **changes: object) -> list[Record]:
-        return [
-            Record(
-                **{
-                    "system": system, "weight": system, "metric": "psnr", "channel": "awgn", "snr_db": snr, "ratio": 1 / 16,
-                    "mean": float(20 + snr + offset), "std": 1.0, "ci95": 1.0, "images": 3, "trials": 1, "bandwidth_ratio": 0.07,
-                    "parameters": None, "macs_per_pixel": None, "data": "kodak", "seed": 0, **changes,
-                }
-            )
-            for snr in SNR
-        ]  # fmt: skip
-
-    records = [*points("a", 1.5), *points("b", 0.0)]
-    assert gain_between(records, "a", "b", 10.0).value == pytest.approx(1.5)
-    with pytest.raises(UsageError, match="several values of channel"):
-        gain_between([*records, *points("a", 0.0, channel="rayleigh:block")], "a", "b", 10.0)
-    with pytest.raises(UsageError, match="0 points of c"):
-        gain_between(records, "a", "c", 10.0)

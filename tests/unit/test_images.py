@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from openjscc.data.bundled import probe, sample_photo
-from openjscc.data.images import check_output, picture_size, quantize, read_image, to_pil, to_uint8, write_png
+from openjscc.data.images import check_output, picture_size, read_image, to_pil, to_uint8, write_png
 from openjscc.data.sheets import heat, side_by_side
 from openjscc.errors import IntegrityError, OpenJSCCError, UsageError
 
@@ -307,7 +307,7 @@ def test_to_uint8_rounds_and_clamps() -> None:
     assert torch.equal(to_uint8(every.float() / 255), every)
     assert torch.equal(to_uint8(every), every)
     assert x[0] == -1.0  # the input is left alone
-    assert torch.equal(quantize(torch.tensor([0.5, 2.0])), torch.tensor([128 / 255, 1.0]))
+    assert to_uint8(torch.tensor([0.5])).tolist() == [128]
 
 
 @pytest.mark.parametrize("name", ["a.png", "a.webp", "a", "a.PNG"])

@@ -25,7 +25,7 @@ vgg = pytest.mark.skipif(find_weights("vgg16") is None, reason="no weights of vg
 @pytest.fixture(autouse=True)
 def offline(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENJSCC_OFFLINE", "1")
-    distribution.SOURCES.clear()
+    monkeypatch.setattr(distribution, "SOURCES", SourceMemory(2**20))
 
 
 def with_moments(mean: np.ndarray, covariance: np.ndarray, count: int, seed: int) -> np.ndarray:

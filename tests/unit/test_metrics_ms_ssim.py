@@ -10,7 +10,7 @@ from torch.nn import functional as F
 from torchmetrics.functional.image import multiscale_structural_similarity_index_measure
 from torchmetrics.functional.image.ssim import _ssim_update
 
-from openjscc.data.images import quantize
+from helpers import quantize
 from openjscc.errors import UsageError
 from openjscc.metrics import fidelity, ms_ssim, ssim
 

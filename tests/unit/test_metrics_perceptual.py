@@ -12,7 +12,7 @@ import torch
 import torchmetrics
 from PIL import Image
 
-from openjscc.data.images import quantize
+from helpers import quantize
 from openjscc.errors import UsageError
 from openjscc.metrics import DISTS, LPIPS, MetricFunction, dists, lpips, lpips_vgg
 from openjscc.metrics.backbones import VGG16, WEIGHT_FILES, find_weights

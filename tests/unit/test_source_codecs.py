@@ -272,7 +272,7 @@ def test_the_cache_is_bounded() -> None:
     for seed in (0, 1, 2, 0, 2):
         assert control.fit(natural(4, 4, seed), 1000)
     assert control.encodes > 3
-    assert control._bytes <= 2600
+    assert control._cache.bytes <= 2600
 
 
 def test_pictures_of_the_same_bytes_but_another_shape_are_two() -> None:
@@ -312,7 +312,7 @@ def test_what_is_found_counts_with_the_time_that_it_took() -> None:
         control.fit(picture, 1234)
         control.fit(picture, 1234)
     assert len(codec.made) == made
-    took = sum(seconds for _, _, seconds in control._kept.values())
+    took = sum(entry.seconds for entry in control._cache._kept.values())
     assert 0.02 * made <= again.spared <= took, "each file once"
     control.fit(picture, 1234)  # nobody measures
 

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from ..errors import UsageError
-from .gains import cubic_slopes
+from .gains import cubics
 
 FEWEST = 4
 
@@ -67,19 +67,5 @@ def _mean_difference(curve_a: Curve, curve_b: Curve, what: str) -> float:
     low, high = max(curve_a[0][0], curve_b[0][0]), min(curve_a[0][-1], curve_b[0][-1])
     if not low < high:
         raise UsageError(f"the curves have no {what} in common", "measure them over ranges that overlap")
-    return (_integral(*curve_b, low, high) - _integral(*curve_a, low, high)) / (high - low)
-
-
-def _integral(x: np.ndarray, y: np.ndarray, low: float, high: float) -> float:
-    """Of the interpolating curve from ``low`` to ``high``, both within ``x``."""
-    width, slopes = np.diff(x), cubic_slopes(x, y[None])[0]
-    secant = np.diff(y) / width
-    # on each piece y + s t + c2 t² + c3 t³, t from its left end
-    c2 = (3 * secant - 2 * slopes[:-1] - slopes[1:]) / width
-    c3 = (slopes[:-1] + slopes[1:] - 2 * secant) / width**2
-
-    def primitive(t: np.ndarray) -> np.ndarray:
-        return t * (y[:-1] + t * (slopes[:-1] / 2 + t * (c2 / 3 + t * c3 / 4)))
-
-    start, stop = np.clip(low - x[:-1], 0, width), np.clip(high - x[:-1], 0, width)
-    return float(np.sum(primitive(stop) - primitive(start)))
+    areas = [float(cubics(x, y[None]).integrate(low, high)[0]) for x, y in (curve_a, curve_b)]
+    return (areas[1] - areas[0]) / (high - low)

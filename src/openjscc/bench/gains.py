@@ -8,18 +8,19 @@ Scientific and Statistical Computing 5, 1984). Where a curve is flat, what count
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from statistics import NormalDist
-from typing import Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ..errors import UsageError
-from ..metrics import get_metric
-from .records import Record
 from .statistics import FEWEST_PICTURES, student_t_975
+
+if TYPE_CHECKING:
+    from scipy.interpolate import PchipInterpolator
 
 RESAMPLES = 2000
 FEWEST = 2
@@ -93,36 +94,6 @@ def bandwidth_gain(a: QualityCurve, b: QualityCurve, at: float, *, higher_is_bet
     return _gain(log_a, log_b, math.log(at), True, higher_is_better, seed)
 
 
-def gain_between(
-    records: Iterable[Record],
-    a: str,
-    b: str,
-    at: float,
-    metric: str = "psnr",
-    along: Literal["snr_db", "bandwidth_ratio"] = "snr_db",
-) -> Gain:
-    """`snr_gain` or `bandwidth_gain` of two systems from the means in records, without interval.
-
-    The records must be of one data set, channel, told SNR and ratio (or SNR): select them first.
-
-    Raises:
-        UsageError: unknown metric, several conditions, or fewer than two points of a system.
-    """
-    function = snr_gain if along == "snr_db" else bandwidth_gain
-    chosen = [record for record in records if record.metric == metric and record.system in (a, b)]
-    for name in ("data", "channel", "told_snr_db", "task_network", "ratio" if along == "snr_db" else "snr_db"):
-        if len({getattr(record, name) for record in chosen}) > 1:
-            raise UsageError(f"records of several values of {name}", "choose one before comparing")
-    curves = []
-    for system in (a, b):
-        points = [record for record in chosen if record.system == system and record.mean is not None]
-        if len(points) < FEWEST:
-            raise UsageError(f"{len(points)} points of {system}", f"at least {FEWEST} are needed")
-        x, quality = ([getattr(record, name) for record in points] for name in (along, "mean"))
-        curves.append(QualityCurve(np.array(x), np.array(quality)))
-    return function(curves[0], curves[1], at, higher_is_better=get_metric(metric).higher_is_better)
-
-
 def _gain(a: QualityCurve, b: QualityCurve, at: float, logarithmic: bool, higher_is_better: bool, seed: int) -> Gain:
     where = partial(_where, logarithmic=logarithmic)
     if not b.x[0] <= at <= b.x[-1]:
@@ -168,72 +139,35 @@ def _bootstrap(a: QualityCurve, b: QualityCurve, at: float, sign: float, seed: i
 
 def _difference(xa: np.ndarray, xb: np.ndarray, a: np.ndarray, b: np.ndarray, at: float) -> tuple[np.ndarray, np.ndarray]:
     """For each row of means: B's quality at ``at``, and how much less than ``at`` A needs for it; -inf, inf outside A's range."""
-    quality = _interpolate(xb, monotone(b), at)
+    quality = cubics(xb, monotone(b))(at)
     return quality, at - _least(xa, monotone(a), quality)
 
 
 def monotone(rows: np.ndarray) -> np.ndarray:
-    """The nearest rows that do not fall (isotonic regression, by its min-max formula)."""
-    count = rows.shape[1]
-    sums = np.concatenate([np.zeros((len(rows), 1)), np.cumsum(rows, 1)], 1)
-    first, last = np.arange(count)[:, None], np.arange(count)[None, :]
-    means = (sums[:, None, 1:] - sums[:, :-1, None]) / np.maximum(last - first + 1, 1)
-    means = np.where(last >= first, means, np.inf)
-    least = np.minimum.accumulate(means[:, :, ::-1], 2)[:, :, ::-1]
-    least = np.where(last >= first, least, -np.inf)
-    fitted = np.diagonal(np.maximum.accumulate(least, 1), axis1=1, axis2=2)
-    return np.maximum.accumulate(fitted, 1)  # rounding
+    """The nearest rows that do not fall, by pooling neighbours (isotonic regression)."""
+    from scipy.optimize import isotonic_regression
+
+    return np.stack([isotonic_regression(row).x for row in rows])
 
 
-def _interpolate(x: np.ndarray, rows: np.ndarray, at: float) -> np.ndarray:
-    """Values of the monotone cubics through the rows at one place within ``x``."""
-    piece = int(np.clip(np.searchsorted(x, at) - 1, 0, len(x) - 2))
-    width = x[piece + 1] - x[piece]
-    slopes = cubic_slopes(x, rows)
-    ends = [array[:, piece + end] for array in (rows, slopes) for end in (0, 1)]
-    return _hermite((at - x[piece]) / width, width, ends)
+def cubics(x: np.ndarray, rows: np.ndarray) -> PchipInterpolator:
+    """The piecewise cubics through the rows, monotone wherever a row is."""
+    from scipy.interpolate import PchipInterpolator
+
+    return PchipInterpolator(x, rows, axis=1)
 
 
 def _least(x: np.ndarray, rows: np.ndarray, quality: np.ndarray) -> np.ndarray:
     """The least x at which each row's curve has the quality; inf above the row, -inf below it."""
-    number = np.arange(len(rows))
+    from scipy.optimize.elementwise import find_root
+
     piece = np.clip((rows < quality[:, None]).sum(1) - 1, 0, len(x) - 2)
-    width, slopes = x[piece + 1] - x[piece], cubic_slopes(x, rows)
-    ends = [array[number, piece + end] for array in (rows, slopes) for end in (0, 1)]
-    low, high = np.zeros(len(rows)), np.ones(len(rows))
-    for _ in range(40):
-        middle = (low + high) / 2
-        short = _hermite(middle, width, ends) < quality
-        low, high = np.where(short, middle, low), np.where(short, high, middle)
-    found = x[piece] + high * width
+    width = x[piece + 1] - x[piece]
+    cubic = cubics(x, rows).c[:, piece, np.arange(len(rows))]  # coefficients, of the distance from the left end
+    cubic[-1] -= quality
+    root = find_root(lambda t, *cubic: np.polyval(cubic, t), (0.0, width), args=tuple(cubic), tolerances={"xatol": 1e-13})
+    found = x[piece] + np.where(root.success, root.x, width)  # no root: the quality is that of the right end, but for rounding
     slack = 1e-9 * np.maximum(1.0, np.abs(quality))
     found = np.where(np.abs(quality - rows[:, 0]) <= slack, x[0], found)
     found = np.where(quality > rows[:, -1] + slack, np.inf, found)
     return np.where(quality < rows[:, 0] - slack, -np.inf, found)
-
-
-def _hermite(t: np.ndarray | float, width: np.ndarray | float, ends: Sequence[np.ndarray]) -> np.ndarray:
-    """A cubic of given values and slopes at its ends (left, right, left slope, right slope), at a fraction of its width."""
-    left, right, left_slope, right_slope = ends
-    rise = t * t * (3 - 2 * t)
-    return left + (right - left) * rise + width * t * (1 - t) * (left_slope * (1 - t) - right_slope * t)
-
-
-def cubic_slopes(x: np.ndarray, rows: np.ndarray) -> np.ndarray:
-    """Of monotone cubics through each row: a weighted harmonic mean of the secants beside a point, 0 beside a flat piece."""
-    width = np.diff(x)
-    secant = np.diff(rows, axis=1) / width
-    if len(x) == 2:
-        return np.repeat(secant, 2, axis=1)
-    left, right = 2 * width[:-1] + width[1:], width[:-1] + 2 * width[1:]
-    flat = (secant[:, 1:] <= 0) | (secant[:, :-1] <= 0)
-    first, second = np.where(flat, 1.0, secant[:, :-1]), np.where(flat, 1.0, secant[:, 1:])
-    inner = np.where(flat, 0.0, (left + right) / (right / first + left / second))
-    ends = [_end(width[0], width[1], secant[:, 0], secant[:, 1]), _end(width[-1], width[-2], secant[:, -1], secant[:, -2])]
-    return np.concatenate([ends[0][:, None], inner, ends[1][:, None]], 1)
-
-
-def _end(near: float, far: float, secant: np.ndarray, next_secant: np.ndarray) -> np.ndarray:
-    """The three-point formula, kept within what leaves the piece monotone."""
-    slope = ((2 * near + far) * secant - near * next_secant) / (near + far)
-    return np.clip(slope, 0.0, 3.0 * secant)

@@ -127,32 +127,9 @@ def between_95(figures: Sequence[float] | np.ndarray) -> tuple[float, float] | N
 
 @lru_cache(maxsize=256)
 def student_t_975(degrees: int) -> float:
-    """The 97.5 % quantile of Student's t with a whole number of degrees of freedom, to 1e-6 relative.
-
-    Bisection on the closed form of the distribution function (Abramowitz and Stegun 26.7.3 and 26.7.4); beyond 1000
-    degrees their expansion 26.7.5 around the normal quantile.
-    """
+    """The 97.5 % quantile of Student's t with so many degrees of freedom."""
     if degrees < 1:
         raise ValueError(f"{degrees} degrees of freedom")
-    if degrees > 1000:
-        z = NORMAL_975
-        return z + (z**3 + z) / (4 * degrees) + (5 * z**5 + 16 * z**3 + 3 * z) / (96 * degrees**2)
-    low, high = 0.0, math.pi / 2
-    for _ in range(60):
-        middle = (low + high) / 2
-        if _central_probability(middle, degrees) < 0.95:
-            low = middle
-        else:
-            high = middle
-    return math.sqrt(degrees) * math.tan(low)
+    from scipy.special import stdtrit
 
-
-def _central_probability(angle: float, degrees: int) -> float:
-    """P(|T| < sqrt(degrees) * tan(angle))."""
-    sine, cosine = math.sin(angle), math.cos(angle)
-    odd = degrees % 2
-    term = total = (cosine if odd else 1.0) if degrees > 1 else 0.0
-    for power in range(2 + odd, degrees - 1, 2):
-        term *= cosine**2 * (power - 1) / power
-        total += term
-    return 2 / math.pi * (angle + sine * total) if odd else sine * total
+    return float(stdtrit(degrees, 0.975))

@@ -255,12 +255,10 @@ def _facts(study: Study, name: str, limit: int | None, looked_by: list[str], pla
     command = f"openjscc study {shlex.quote(asked)}" + ("" if limit is None else f" --limit {limit}")
     if looked_by:
         command += f" --task-network {shlex.quote(','.join(Path(item).name for item in looked_by))}"
-    parts = [
-        part
-        for codec in plan.codecs
-        for part in ((codec.codec, codec.network) if isinstance(codec, CompositeCodec) else (codec,))
-    ]
-    weights = {info.sha256: info for part in parts if (info := CodecInfo(part).weight) is not None}
+    codecs = [codec.codec if isinstance(codec, CompositeCodec) else codec for codec in plan.codecs]
+    used = [CodecInfo(codec).weight for codec in codecs]
+    used += [codec.network.weight for codec in plan.codecs if isinstance(codec, CompositeCodec)]
+    weights = {info.sha256: info for info in used if info is not None}
     quick = limit is not None and any(bench.limit is None or limit < bench.limit for bench in study.bench)
     return Facts(Path(name).stem, command, quick, plan.missing, _data_notes(plan), list(weights.values()))
 

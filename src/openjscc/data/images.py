@@ -188,11 +188,6 @@ def to_uint8(x: torch.Tensor) -> torch.Tensor:
     return x.detach().to(torch.float32).clamp(0.0, 1.0).mul_(255.0).round_().to(torch.uint8)
 
 
-def quantize(x: torch.Tensor) -> torch.Tensor:
-    """What is left of ``x`` after it has been stored with 8 bits a value: float32 multiples of 1/255. No gradient."""
-    return to_uint8(x).to(torch.float32).div_(255.0)
-
-
 def write_png(
     path: str | os.PathLike[str], pixels: torch.Tensor | Image.Image, overwrite: bool = False, quality: int | None = None
 ) -> Path:

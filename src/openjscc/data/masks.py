@@ -10,9 +10,9 @@ from weakref import WeakKeyDictionary
 import torch
 from PIL import Image
 
+from ..cache import Cache
 from ..classes import VOC, VOID, voc_palette
 from ..errors import IntegrityError, MissingError, UsageError
-from .cache import TensorCache
 from .datasets import PictureDataset
 from .images import picture_size, read_indices, squared
 from .voc import MASKS
@@ -34,7 +34,7 @@ class MaskSet:
         assert dataset.masks is not None
         assert dataset.paths is not None
         self._pictures, self._paths, self._side = dataset.paths, dataset.masks, dataset.side
-        self._cache = TensorCache(CACHE_MIB)
+        self._cache = Cache(CACHE_MIB * 2**20, evict=False)
 
     def __len__(self) -> int:
         return len(self._paths)
@@ -46,7 +46,8 @@ class MaskSet:
             IndexError: outside ``-N .. N-1``.
             IntegrityError: a file that is damaged or no mask, another size than the picture's, a number that is no class.
         """
-        return self._cache.get(range(len(self))[index], self._read).clone()
+        index = range(len(self))[index]
+        return self._cache.once(index, lambda: self._read(index), lambda mask: mask.nbytes).clone()
 
     def _read(self, index: int) -> torch.Tensor:
         path = self._paths[index]

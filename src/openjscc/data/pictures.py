@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from ..cache import Cache
 from ..errors import UsageError
-from .cache import TensorCache
 from .images import picture_size, read_image, squared, to_uint8
 
 
@@ -54,7 +54,7 @@ class PictureDataset:
         self.side = side
         self.note = note
         self._array = array
-        self._cache = TensorCache(cache_mib)
+        self._cache = Cache(int(cache_mib * 2**20), evict=False)
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -75,7 +75,7 @@ class PictureDataset:
         index = range(len(self))[index]
         if self._array is not None:
             return torch.from_numpy(np.ascontiguousarray(self._array[index].transpose(2, 0, 1)))
-        return self._cache.get(index, self._read)
+        return self._cache.once(index, lambda: self._read(index), lambda pixels: pixels.nbytes)
 
     def _read(self, index: int) -> torch.Tensor:
         assert self.paths is not None

@@ -22,8 +22,6 @@ from statistics import fmean, median
 import numpy as np
 
 from ..bench.gains import monotone
-from ..configuration import build, read_json
-from ..errors import IntegrityError, OpenJSCCError, UsageError
 from ..files import write_atomically
 from .answers import Answers
 from .questionnaire import Key, KeyPair
@@ -176,25 +174,6 @@ def analyse(study: str, key: Key, answers: Answers, *, resamples: int = RESAMPLE
 def write_preferences(path: Path, preferences: Preferences) -> None:
     """Write JSON, whole or not at all."""
     write_atomically(path, (json.dumps(dataclasses.asdict(preferences), indent=1, allow_nan=False) + "\n").encode())
-
-
-def read_preferences(path: Path) -> Preferences:
-    """What `write_preferences` wrote.
-
-    Raises:
-        UsageError: no such file. IntegrityError: it is something else, or of another version.
-    """
-    try:
-        values = read_json(path.read_text("utf-8"))
-        if not isinstance(values, dict) or (values.get("format"), values.get("version")) != (FORMAT, VERSION):
-            raise ValueError(f"not {FORMAT!r} of version {VERSION}")
-        return build(Preferences, values, str(path))
-    except OSError as error:
-        raise UsageError(f"{path} cannot be read: {error.strerror}", "check the path") from None
-    except OpenJSCCError as error:
-        raise IntegrityError(error.message, "analyse the answers again") from None
-    except ValueError as error:
-        raise IntegrityError(f"{path} cannot be used: {error}", "analyse the answers again") from None
 
 
 def _at_one_ratio(

@@ -6,19 +6,17 @@ import bisect
 import hashlib
 import math
 import threading
-import time
-from collections import OrderedDict
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
-from ...stopwatch import active
+from ...cache import Cache
 from ._base import SourceCodec, check_picture
 
 ESTIMATE_POINTS = 13
 """About so many qualities, evenly spread, does `RateControl.estimate` look at."""
+OVERHEAD = 200
+"""Bytes of a kept result besides the result."""
 
 
 @dataclass(frozen=True)
@@ -44,13 +42,10 @@ class RateControl:
 
     def __init__(self, codec: SourceCodec, cache_bytes: int = 512 * 2**20) -> None:
         self.codec = codec
-        self.cache_bytes = cache_bytes
         self.encodes = 0
         self._scale = [codec.log_size(quality) for quality in codec.qualities]
-        self._kept: OrderedDict[tuple[Any, ...], Any] = OrderedDict()
-        self._bytes = 0
+        self._cache = Cache(cache_bytes)
         self._lock = threading.Lock()
-        self._running: dict[tuple[Any, ...], threading.Event] = {}
 
     def fit(self, picture: np.ndarray, budget: int) -> Fitted | None:
         """The best quality whose file has at most ``budget`` bytes; None where there is none.
@@ -83,7 +78,7 @@ class RateControl:
     def psnr(self, picture: np.ndarray, quality: int) -> float:
         """PSNR of that file in dB over the 8-bit values of all pixels and channels; infinite where nothing is lost."""
         key = (_digest(picture), quality, "psnr")
-        return self._once(key, lambda: _psnr(picture, self._decoded(picture, quality)), lambda _: 64)
+        return self._cache.once(key, lambda: _psnr(picture, self._decoded(picture, quality)), lambda _: 64 + OVERHEAD)
 
     def estimate(self, picture: np.ndarray, budget: int) -> float | None:
         """About the PSNR in dB that `fit` reaches, from files of every few qualities only; None where not even the smallest fits.
@@ -132,40 +127,7 @@ class RateControl:
                 self.encodes += 1
             return data
 
-        return self._once((key, quality, "file"), make, len)
-
-    def _once(self, key: tuple[Any, ...], make: Callable[[], Any], size: Callable[[Any], int]) -> Any:
-        """What is kept under ``key``, else made now; threads that ask for the same wait for the first."""
-        start, watch = time.perf_counter(), active()
-        while True:
-            with self._lock:
-                if key in self._kept:
-                    self._kept.move_to_end(key)
-                    value, _, seconds = self._kept[key]
-                    if watch is not None:  # of what another thread made just now, the clock saw the waiting
-                        watch.found((id(self), key), max(0.0, seconds - (time.perf_counter() - start)))
-                    return value
-                running = self._running.get(key)
-                if running is None:
-                    running = self._running[key] = threading.Event()
-                    break
-            running.wait()
-        try:
-            start = time.perf_counter()
-            value = make()
-            seconds = time.perf_counter() - start
-            if watch is not None:
-                watch.made((id(self), key))
-            with self._lock:
-                self._kept[key] = (value, size(value) + 200, seconds)
-                self._bytes += size(value) + 200
-                while self._bytes > self.cache_bytes and self._kept:
-                    self._bytes -= self._kept.popitem(last=False)[1][1]
-            return value
-        finally:
-            with self._lock:
-                del self._running[key]
-            running.set()
+        return self._cache.once((key, quality, "file"), make, lambda data: len(data) + OVERHEAD)
 
 
 def _digest(picture: np.ndarray) -> bytes:
