@@ -17,7 +17,8 @@ from openjscc.errors import MissingError, UsageError
 from openjscc.models import create, load
 from openjscc.training.batches import Batch
 from openjscc.training.checkpoint import TrainingState, load_checkpoint
-from openjscc.training.loop import RunOptions, learning_rate, train
+from openjscc.training.loop import RunOptions, train
+from openjscc.training.optimizer import learning_rate
 from openjscc.training.recipe import Recipe, load_recipe
 from openjscc.training.steps import perceptual
 from openjscc.training.steps.perceptual import PerceptualStep

@@ -14,7 +14,7 @@ import torch
 from openjscc.bench.records import Record
 from openjscc.link import transmit
 from openjscc.models import create
-from openjscc.training.loop import learning_rate
+from openjscc.training.optimizer import learning_rate
 from openjscc.training.recipe import load_recipe
 
 pytest.importorskip("lightning_fabric")

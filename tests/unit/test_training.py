@@ -24,7 +24,8 @@ from openjscc.training import progress
 from openjscc.training.batches import CropSource, prefetched
 from openjscc.training.checkpoint import PART_BYTES, TrainingState, load_checkpoint, save_checkpoint, save_travel
 from openjscc.training.facts import training_facts
-from openjscc.training.loop import RunOptions, learning_rate, train
+from openjscc.training.loop import RunOptions, train
+from openjscc.training.optimizer import learning_rate
 from openjscc.training.recipe import Recipe, load_recipe, packaged_recipes, recipe_from_dict
 from openjscc.training.sections import OptimizerSection
 from openjscc.training.steps import perceptual, step_class

@@ -12,7 +12,8 @@ from openjscc.errors import UsageError
 from openjscc.files import write_atomically
 from openjscc.training import memory, progress
 from openjscc.training.checkpoint import TrainingState, load_checkpoint, save_travel
-from openjscc.training.loop import FOREACH_LIMIT, RunOptions, make_optimizer, train
+from openjscc.training.loop import RunOptions, train
+from openjscc.training.optimizer import FOREACH_LIMIT, make_optimizer
 from openjscc.training.recipe import Recipe, load_recipe
 from openjscc.training.steps import step_class
 
@@ -104,7 +105,7 @@ def test_large_networks_are_updated_without_a_further_copy(folder: Path, monkeyp
     plan = recipe(folder)
     step = step_class(plan.step)(plan, step_class(plan.step).create_network(plan))
     assert make_optimizer(step, "model").defaults["foreach"]
-    monkeypatch.setattr("openjscc.training.loop.FOREACH_LIMIT", 100_000)
+    monkeypatch.setattr("openjscc.training.optimizer.FOREACH_LIMIT", 100_000)
     assert not make_optimizer(step, "model").defaults["foreach"]
     assert 44_271_776 < FOREACH_LIMIT < 683_991_975  # DeepLab, MTGSC
 

@@ -8,6 +8,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from statistics import fmean
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -28,7 +29,23 @@ from .point import Point
 from .provenance import commit, device_name, versions
 from .records import ACCOUNT, Record
 from .statistics import FEWEST_PICTURES, Summary, between_95, half_width_95, resampled, summarise
-from .task_metrics import RECONSTRUCTION, SEGMENTATION, metric_of, open_masks, quantities, task_of
+from .task_metrics import RECONSTRUCTION, SEGMENTATION, Quantity, metric_of, open_masks, quantities, task_of
+
+
+class Figure(NamedTuple):
+    """One figure of a point.
+
+    Attributes:
+        summary: mean, spread and interval over all images and trials.
+        mean_arrived: the mean of what arrived; None: nothing did, or that cannot be told apart.
+        infinite: how many values are.
+        mean_finite: the mean without them; None where there are none of them, or nothing else.
+    """
+
+    summary: Summary
+    mean_arrived: float | None
+    infinite: int = 0
+    mean_finite: float | None = None
 
 
 @dataclass
@@ -94,6 +111,23 @@ class Measured:
             if isinstance(metric, SetMetric) and metric.additive and len(entries) >= FEWEST_PICTURES:
                 self.replicates[key] = resampled(entries, metric.reduce).tolist()
 
+    def figure(self, key: str) -> Figure:
+        """The figure of a `openjscc.bench.task_metrics.Quantity.key`. `resample` comes first."""
+        all_arrived = all(ok for row in self.arrived for ok in row)
+        if key in self.values:
+            rows = self.values[key]
+            summary = summarise(rows, share=get_metric(metric_of(key)).kind == "task")
+            kept = [value for row, oks in zip(rows, self.arrived, strict=True) for value in itertools.compress(row, oks)]
+            infinite = sum(math.isinf(value) for row in rows for value in row)
+            finite = [value for row in rows for value in row if math.isfinite(value)] if infinite else []
+            mean_arrived = summary.mean if all_arrived else fmean(kept) if kept else None
+            return Figure(summary, mean_arrived, infinite, fmean(finite) if finite else None)
+        # a figure of all images has no spread over them, and none without the lost ones
+        mean = fmean(self.by_trial(key))
+        bounds = between_95(self.replicates[key]) if key in self.replicates else None
+        half = None if bounds is None else (bounds[1] - bounds[0]) / 2
+        return Figure(Summary(mean, None, half, len(self.arrived), len(self.arrived[0])), mean if all_arrived else None)
+
     def by_trial(self, key: str) -> list[float]:
         """The figure of all pictures, for each trial."""
         if key in self.values:
@@ -146,12 +180,10 @@ def measure(
     task = task_of(metrics)
     if task == SEGMENTATION and masks is None:
         raise UsageError(f"{metrics[0]}, but no masks", "give the class numbers of the pictures' pixels")
-    columns: dict[str, list[torch.Tensor]] = {}
-    entries: dict[str, list[list[np.ndarray]]] = {}
     arrived, uses, times = [], [], []
-    eyes = [_Eyes(network) for network in networks]
     told = "same" if told_snr_db is None else told_snr_db
     sent = encode(codec, point.channel, x, point.snr_db, ratio=point.ratio, task=task, told_snr_db=told)
+    values = _Values(asked, sent.x, labels, networks, device)
     for trial in trials:
         result = deliver(codec, sent, seed=seed, trial=trial)
         ok = result.reconstruction.ok
@@ -162,38 +194,62 @@ def measure(
             keep(trial, result)
         advance(len(x))
         if masks is not None and task == SEGMENTATION:
-            counted = confusion_entries(_scores(codec, result), masks)
-            for quantity in asked:
-                entries.setdefault(quantity.key, []).append(counted)
-            continue
-        if result.image is None:
+            values.add_segmentation(_scores(codec, result), masks)
+        elif result.image is not None:
+            values.add_image(result.image)
+        else:
             raise UsageError(f"{codec.name} gives no picture", "choose a system whose task is reconstruction")
-        received = result.image.to(sent.x.device)
-        seen = {each.network.name: each.scores(received) for each in eyes}
-        for quantity in asked:
-            metric = get_metric(quantity.metric)
-            there = device if device is not None and metric.needs == "weights" else received.device
-            pair = sent.x.to(there), received.to(there)
-            if metric.kind == "picture":
-                columns.setdefault(quantity.key, []).append(metric.function(*pair).cpu())
-                continue
-            if quantity.network is None or labels is None:
-                found = metric.collect(*pair)
-            else:
-                found = metric.collect(seen[quantity.network.name], labels)
-            if isinstance(metric, SetMetric) and metric.single is not None:
-                columns.setdefault(quantity.key, []).append(torch.tensor([metric.single(entry) for entry in found]))
-            else:
-                entries.setdefault(quantity.key, []).append(found)
     return Measured(
-        values={name: torch.stack(column, dim=1).tolist() for name, column in columns.items()},
+        values={name: torch.stack(column, dim=1).tolist() for name, column in values.columns.items()},
         arrived=torch.stack(arrived, dim=1).tolist(),
         uses=torch.stack(uses, dim=1).tolist(),
         pixels=[x[0, 0].numel()] * len(x),
         encode_ms=[[encode for encode, _ in times] for _ in range(len(x))],
         decode_ms=[[decode for _, decode in times] for _ in range(len(x))],
-        collected={name: [list(row) for row in zip(*trial, strict=True)] for name, trial in entries.items()},
+        collected={name: [list(row) for row in zip(*trial, strict=True)] for name, trial in values.entries.items()},
     )
+
+
+class _Values:
+    """What metrics say of received images or segmentations, trial by trial.
+
+    Attributes:
+        columns: per metric of single images, a value of each in every trial.
+        entries: per metric of all images together, what it collected of each in every trial.
+    """
+
+    def __init__(
+        self, asked: Sequence[Quantity], x: torch.Tensor, labels: torch.Tensor | None, networks: Sequence[TaskNetwork],
+        device: torch.device | None,
+    ) -> None:  # fmt: skip
+        self._asked, self._x, self._labels, self._device = asked, x, labels, device
+        self._eyes = [_Eyes(network) for network in networks]
+        self.columns: dict[str, list[torch.Tensor]] = {}
+        self.entries: dict[str, list[list[np.ndarray]]] = {}
+
+    def add_segmentation(self, scores: torch.Tensor, masks: torch.Tensor) -> None:
+        counted = confusion_entries(scores, masks)
+        for quantity in self._asked:
+            self.entries.setdefault(quantity.key, []).append(counted)
+
+    def add_image(self, image: torch.Tensor) -> None:
+        received = image.to(self._x.device)
+        seen = {each.network.name: each.scores(received) for each in self._eyes}
+        for quantity in self._asked:
+            metric = get_metric(quantity.metric)
+            there = self._device if self._device is not None and metric.needs == "weights" else received.device
+            pair = self._x.to(there), received.to(there)
+            if metric.kind == "picture":
+                self.columns.setdefault(quantity.key, []).append(metric.function(*pair).cpu())
+                continue
+            if quantity.network is None or self._labels is None:
+                found = metric.collect(*pair)
+            else:
+                found = metric.collect(seen[quantity.network.name], self._labels)
+            if isinstance(metric, SetMetric) and metric.single is not None:
+                self.columns.setdefault(quantity.key, []).append(torch.tensor([metric.single(entry) for entry in found]))
+            else:
+                self.entries.setdefault(quantity.key, []).append(found)
 
 
 def _scores(codec: Codec, result: Transmission) -> torch.Tensor:
@@ -274,20 +330,7 @@ def to_records(
     records = []
     for quantity in quantities(metrics, networks):
         key, network = quantity.key, quantity.network
-        infinite, finite = 0, []
-        if key in measured.values:
-            rows = measured.values[key]
-            summary = summarise(rows, share=get_metric(quantity.metric).kind == "task")
-            oks = measured.arrived
-            kept = [value for row, ok in zip(rows, oks, strict=True) for value in itertools.compress(row, ok)]
-            mean_arrived = summary.mean if arrived == images * trials else fmean(kept) if kept else None
-            infinite = sum(math.isinf(value) for row in rows for value in row)
-            finite = [value for row in rows for value in row if math.isfinite(value)] if infinite else []
-        else:  # a figure of all pictures has no spread over them, and none without the lost ones
-            mean = fmean(measured.by_trial(key))
-            bounds = between_95(measured.replicates[key]) if key in measured.replicates else None
-            summary = Summary(mean, None, None if bounds is None else (bounds[1] - bounds[0]) / 2, images, trials)
-            mean_arrived = mean if arrived == images * trials else None
+        figure = measured.figure(key)
         records.append(
             Record(
                 account=ACCOUNT,
@@ -297,9 +340,9 @@ def to_records(
                 channel=make_channel(point.channel).name,
                 snr_db=point.snr_db,
                 ratio=nominal_ratio(codec, point.ratio, task),
-                mean=summary.mean,
-                std=summary.std,
-                ci95=summary.ci95,
+                mean=figure.summary.mean,
+                std=figure.summary.std,
+                ci95=figure.summary.ci95,
                 images=images,
                 trials=trials,
                 bandwidth_ratio=cpp / 3,
@@ -308,7 +351,7 @@ def to_records(
                 data=dataset.name,
                 seed=seed,
                 outage_rate=1 - arrived / (images * trials),
-                mean_arrived=mean_arrived,
+                mean_arrived=figure.mean_arrived,
                 bound=is_bound(codec),
                 tool=CodecInfo(codec).tool,
                 told_snr_db=told_snr_db,
@@ -326,8 +369,8 @@ def to_records(
                 device=computed_on(codec, metrics, networks, device),
                 versions=versions(),
                 commit=commit(),
-                infinite=infinite,
-                mean_finite=fmean(finite) if finite else None,
+                infinite=figure.infinite,
+                mean_finite=figure.mean_finite,
             )
         )
     return records

@@ -11,10 +11,7 @@ import logging
 import math
 import os
 import platform
-import signal
-import threading
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,9 +22,11 @@ from torch import nn
 from ..data.datasets import open_dataset
 from ..errors import IntegrityError, OpenJSCCError, UsageError
 from ..files import exclusive
-from .batches import CropSource, prefetched
+from .batches import Batch, CropSource, prefetched
 from .checkpoint import CHECKPOINT, TrainingState, load_checkpoint, save_checkpoint, save_travel
+from .clock import Clock, Interruption
 from .memory import check_memory
+from .optimizer import learning_rate, make_optimizer, precision, update_average
 from .progress import RunLog
 from .recipe import Recipe, is_of_model
 from .sections import OptimizerSection
@@ -36,13 +35,8 @@ from .steps._base import StepInput
 
 try:
     from lightning_fabric import Fabric
-    from lightning_fabric.plugins import MixedPrecision, Precision
 except ImportError:  # the all-in-one package carries it under another name
     from lightning.fabric import Fabric  # pyright: ignore[reportMissingImports]
-    from lightning.fabric.plugins import MixedPrecision, Precision  # pyright: ignore[reportMissingImports]
-
-FOREACH_LIMIT = 2**27
-"""Adam works on all parameters at once up to so many; it takes another copy of them for that."""
 
 ASK_EVERY = 10
 """Of several processes, the first is asked every so many updates whether time is up."""
@@ -78,38 +72,6 @@ class RunResult:
     finished: bool
 
 
-def learning_rate(section: OptimizerSection, step: int) -> float:
-    """Learning rate of update ``step`` (0-based)."""
-    if step < section.warmup:
-        return section.lr * (step + 1) / section.warmup
-    if section.schedule == "constant":
-        return section.lr
-    progress = min((step - section.warmup) / max(section.steps - section.warmup, 1), 1.0)
-    return section.final_lr + (section.lr - section.final_lr) * 0.5 * (1 + math.cos(math.pi * progress))
-
-
-class _ExactInputs(MixedPrecision):  # pyright: ignore[reportGeneralTypeIssues]
-    """Autocast inside, but pictures and draws come as they are: Fabric would round them to bfloat16."""
-
-    def convert_input(self, data: Any) -> Any:
-        return data
-
-
-def precision(name: str, accelerator: str) -> Precision:
-    """The plugin for a recipe's ``run.precision``."""
-    return _ExactInputs("bf16-mixed", accelerator) if name == "bf16-mixed" else Precision()
-
-
-def make_optimizer(step: TrainingStep, name: str) -> torch.optim.Optimizer:
-    """The optimiser of one of a step's networks, as its section says."""
-    section, parameters = step.optimizer_section(name), list(step.trained()[name].parameters())
-    lr, decay, foreach = section.lr, section.weight_decay, sum(parameter.numel() for parameter in parameters) <= FOREACH_LIMIT
-    if section.kind == "sgd":
-        momentum = section.betas[0]
-        return torch.optim.SGD(parameters, lr=lr, momentum=momentum, weight_decay=decay, nesterov=True, foreach=foreach)
-    return torch.optim.AdamW(parameters, lr=lr, betas=section.betas, weight_decay=decay, foreach=foreach)
-
-
 def train(recipe: Recipe, options: RunOptions, initial: nn.Module | None = None, say: Callable[[str], None] = print) -> RunResult:
     """Run a recipe, or go on with it.
 
@@ -132,7 +94,7 @@ def train(recipe: Recipe, options: RunOptions, initial: nn.Module | None = None,
                     folder.mkdir(parents=True)
                     locks.callback(_remove_if_empty, folder)  # of a run that ended before it began
                 locks.enter_context(exclusive(folder))
-        return _train(recipe, options, initial, say)
+        return _Run(recipe, options, initial, say).go()
 
 
 def _remove_if_empty(folder: Path) -> None:
@@ -140,183 +102,172 @@ def _remove_if_empty(folder: Path) -> None:
         folder.rmdir()
 
 
-def _train(recipe: Recipe, options: RunOptions, initial: nn.Module | None, say: Callable[[str], None]) -> RunResult:
-    for name in ("lightning_fabric", "lightning.fabric"):
-        logging.getLogger(name).setLevel(logging.WARNING)
-    processes = int(os.environ.get("LOCAL_WORLD_SIZE", 1))
-    accelerator = "cuda" if torch.cuda.device_count() >= processes else "cpu"
-    section, run, kind = recipe.optimizer, recipe.run, step_class(recipe.step)
-    torch.manual_seed(run.seed)
-    network = initial if initial is not None else kind.create_network(recipe)
-    network = network.to(memory_format=torch.channels_last).train().requires_grad_(True)  # pyright: ignore[reportCallIssue]
-    step_module = kind(recipe, network).train()
-    names = list(step_module.trained())
-    whole = len(names) == 1 and not step_module.leaves_unused
-    strategy = "auto" if processes == 1 or whole else "ddp_find_unused_parameters_true"
-    fabric = Fabric(accelerator=accelerator, devices=processes, plugins=precision(run.precision, accelerator), strategy=strategy)
-    fabric.launch()
-    if section.batch % fabric.world_size:
-        raise UsageError(f"batch {section.batch} over {fabric.world_size} processes", "choose a multiple of their number")
-    said = say if fabric.is_global_zero else _nobody
-    if text := check_memory(step_module, fabric.device):
-        said(text)
-    state = _previous_state(recipe, options, said)
-    datasets = [open_dataset(name, options.data_dir, split="train", exclude=recipe.data.exclude) for name in recipe.data.train]
-    step_module.say = said
-    maps = step_module.attach(datasets, fabric.device)
-    data, scaled = recipe.data, [step_module.scales(dataset) for dataset in datasets]
-    source = CropSource(datasets, data.crop, data.flip, run.seed, fabric.device, maps, data.scale, scaled)
-    if step_module.labels and not source.labelled:
-        raise UsageError(f"{', '.join(recipe.data.train)}: pictures without class numbers", "train on data with labels: cifar10")
-    model, *wrapped = fabric.setup(step_module, *(make_optimizer(step_module, name) for name in names))
-    trained, optimizers = step_module.trained(), dict(zip(names, wrapped, strict=True))
-    average = copy.deepcopy(network).requires_grad_(False).eval() if section.ema else network
-    if state is not None:
+class _Run:
+    """A recipe at work: networks, optimisers, data, and how far it is."""
+
+    def __init__(self, recipe: Recipe, options: RunOptions, initial: nn.Module | None, say: Callable[[str], None]) -> None:
+        run, kind = recipe.run, step_class(recipe.step)
+        torch.manual_seed(run.seed)
+        network = initial if initial is not None else kind.create_network(recipe)
+        network = network.to(memory_format=torch.channels_last).train().requires_grad_(True)  # pyright: ignore[reportCallIssue]
+        step = kind(recipe, network).train()
+        self.recipe, self.options, self.network, self.step = recipe, options, network, step
+        self.fabric = _launched(recipe, step)
+        said = say if self.fabric.is_global_zero else _nobody
+        if text := check_memory(step, self.fabric.device):
+            said(text)
+        state = _previous_state(recipe, options, said)
+        self.source = _source(recipe, step, options.data_dir, self.fabric.device, said)
+        names = list(step.trained())
+        self.model, *wrapped = self.fabric.setup(step, *(make_optimizer(step, name) for name in names))
+        self.trained, self.optimizers = step.trained(), dict(zip(names, wrapped, strict=True))
+        self.average = copy.deepcopy(network).requires_grad_(False).eval() if recipe.optimizer.ema else network
+        if state is not None:
+            state = self._restored(state)
+        if run.compile:
+            step.compile()
+        self.start, self.exact = (state.step, state.exact) if state else (0, True)
+        most = recipe.optimizer.steps
+        self.stop = most if options.max_steps is None else min(most, self.start + options.max_steps)
+        self.clock = Clock(before=state.seconds if state else 0.0, minutes=options.max_minutes)
+        self.compute = [*(state.compute if state else []), _describe_compute(self.fabric, self.source.size)]
+        self.seen = (state.images or self.start * recipe.optimizer.batch) if state else 0
+        self.log = RunLog(options.out, self.start, self.stop, self.clock, enabled=self.fabric.is_global_zero, say=say)
+        self.validation = step.validation(options.data_dir, options.out)
+
+    def _restored(self, state: TrainingState) -> TrainingState:
+        """The state without its tensors, which networks and optimisers have now."""
         try:
-            average.load_state_dict(state.part("ema"))
-            for name in names:
-                trained[name].load_state_dict(state.part(name))
-                _restore_optimizer(optimizers[name], state.part(_optimizer_part(name)))
-            state = dataclasses.replace(state, tensors={})  # the networks and optimisers have them now
+            self.average.load_state_dict(state.part("ema"))
+            for name, optimizer in self.optimizers.items():
+                self.trained[name].load_state_dict(state.part(name))
+                _restore_optimizer(optimizer, state.part(_optimizer_part(name)))
         except (RuntimeError, KeyError, ValueError):
+            model = self.recipe.model
             raise IntegrityError(
-                f"the checkpoint does not fit {recipe.model.arch}.{recipe.model.config}",
-                "it was made by another version: start again",
+                f"the checkpoint does not fit {model.arch}.{model.config}", "it was made by another version: start again"
             ) from None
-    if run.compile:
-        step_module.compile()
+        return dataclasses.replace(state, tensors={})
 
-    start = state.step if state else 0
-    stop = min(section.steps, start + options.max_steps) if options.max_steps is not None else section.steps
-    clock = Clock(before=state.seconds if state else 0.0, minutes=options.max_minutes)
-    compute = [*(state.compute if state else []), _describe_compute(fabric, source.size)]
-    log = RunLog(options.out, start, stop, clock, enabled=fabric.is_global_zero, say=say)
-    validation = step_module.validation(options.data_dir, options.out)
-    share = section.batch // fabric.world_size
-    shares = (
-        range(step * section.batch + fabric.global_rank * share, step * section.batch + (fabric.global_rank + 1) * share)
-        for step in range(start, stop)
-    )
+    def go(self) -> RunResult:
+        """All updates of this sitting."""
+        section, step, ended = self.recipe.optimizer, self.start, None
+        with self.log, Interruption() as interruption:
+            if step and self._validates(step) and self.fabric.broadcast(self.log.lacks_validation):
+                self._validate(step)  # the sitting before was ended between checkpoint and validation
+            for step, batch in enumerate(prefetched(self.source, self._shares()), start=self.start):
+                values, rate = self._updated(step, batch)
+                step += 1
+                self.log.update(step, values, rate, section.batch)
+                last = step == self.stop
+                if step % ASK_EVERY == 0 or self.fabric.world_size == 1:  # all processes must stop at the same step
+                    last = self.fabric.broadcast(last or self.clock.out_of_time() or interruption.asked)
+                if last:
+                    ended = self._checkpoint(step)
+                elif step % self.recipe.run.checkpoint_every == 0:
+                    self._checkpoint(step)
+                if self._validates(step):
+                    self._validate(step)
+                if last:
+                    break
+            if interruption.asked and step < section.steps:
+                raise KeyboardInterrupt
+        self.average.requires_grad_(False).eval()
+        return RunResult(self.average, ended or self._state(step), finished=step >= section.steps)
 
-    seen = (state.images or start * section.batch) if state else 0
+    def _shares(self) -> Iterator[range]:
+        """The samples of this process in each update."""
+        batch, rank = self.recipe.optimizer.batch, self.fabric.global_rank
+        share = batch // self.fabric.world_size
+        for step in range(self.start, self.stop):
+            yield range(step * batch + rank * share, step * batch + (rank + 1) * share)
 
-    def current(step: int) -> TrainingState:
-        exact = state.exact if state else True
-        images = seen + (step - start) * section.batch
-        tensors = _tensors(trained, average, optimizers) if fabric.is_global_zero else {}
-        return TrainingState(step, clock.seconds(), recipe.to_dict(), tensors, compute, exact, images)
+    def _updated(self, step: int, batch: Batch) -> tuple[dict[str, torch.Tensor], float]:
+        """One update of every optimiser whose turn it is: what was minimised, for the log, and the learning rate."""
+        batch = dataclasses.replace(batch, x=batch.x.contiguous(memory_format=torch.channels_last))
+        torch.manual_seed(_seed_of(self.recipe.run.seed, step, self.fabric.global_rank))  # for layers that draw, as dropout
+        drawn, names, decay = self.step.prepare(batch, step), self.step.updates(step), self.recipe.optimizer.ema
+        values: dict[str, torch.Tensor] = {}
+        for name in names:
+            values |= self._update(name, step, drawn)
+        if decay and "model" in names:
+            update_average(self.average, self.network, min(decay, (1 + step) / (10 + step)))
+        return values, learning_rate(self.step.optimizer_section(names[0]), step)
 
-    def checkpoint(step: int) -> TrainingState:
-        now = current(step)
-        if not fabric.is_global_zero:
-            return now
-        if not all(bool(torch.isfinite(value).all()) for value in now.tensors.values()):
-            kept = "the last checkpoint is kept" if (options.out / CHECKPOINT).exists() else "there was no checkpoint yet"
-            raise OpenJSCCError(f"the training has diverged by step {step}", f"{kept}; lower optimizer.lr")
-        save_checkpoint(options.out, now)
-        if options.travel is not None:
-            save_travel(options.travel, now)
-        return now
-
-    def update(name: str, step: int, drawn: StepInput) -> dict[str, torch.Tensor]:
+    def _update(self, name: str, step: int, drawn: StepInput) -> dict[str, torch.Tensor]:
         """One optimiser's share of a step: what it minimised, for the log."""
-        optimizer, settings = optimizers[name], step_module.optimizer_section(name)
+        optimizer, settings = self.optimizers[name], self.step.optimizer_section(name)
         for group in optimizer.param_groups:
             group["lr"] = learning_rate(settings, step)
-        for other, module in trained.items():
+        for other, module in self.trained.items():
             module.requires_grad_(other == name)
-        values = {key: value.mean() for key, value in model(name, **vars(drawn)).items()}
-        fabric.backward(values["loss"])
+        values = {key: value.mean() for key, value in self.model(name, **vars(drawn)).items()}
+        self.fabric.backward(values["loss"])
         if settings.clip:
-            fabric.clip_gradients(model, optimizer, max_norm=settings.clip, error_if_nonfinite=False)
+            self.fabric.clip_gradients(self.model, optimizer, max_norm=settings.clip, error_if_nonfinite=False)
         optimizer.step()
         optimizer.zero_grad()
         shown = {key: value.detach() for key, value in values.items()}
         return shown if name == "model" else {f"{name}_{key}": value for key, value in shown.items()}
 
-    def validate(step: int) -> None:
-        if fabric.is_global_zero:
-            average.eval()
-            log.validated(step, validation(average, step))
-            network.train()
-        fabric.barrier()
+    def _validates(self, step: int) -> bool:
+        return step % self.recipe.run.validate_every == 0 or step == self.recipe.optimizer.steps
 
-    def due(step: int) -> bool:
-        return step % run.validate_every == 0 or step == section.steps
+    def _validate(self, step: int) -> None:
+        if self.fabric.is_global_zero:
+            self.average.eval()
+            self.log.validated(step, self.validation(self.average, step))
+            self.network.train()
+        self.fabric.barrier()
 
-    step, ended = start, None
-    with log, Interruption() as interruption:
-        if start and due(start) and fabric.broadcast(log.lacks_validation):
-            validate(start)  # the sitting before was ended between checkpoint and validation
-        for step, batch in enumerate(prefetched(source, shares), start=start):
-            batch = dataclasses.replace(batch, x=batch.x.contiguous(memory_format=torch.channels_last))
-            torch.manual_seed(_seed_of(run.seed, step, fabric.global_rank))  # for layers that draw themselves, as dropout
-            drawn = step_module.prepare(batch, step)
-            values: dict[str, torch.Tensor] = {}
-            rate = learning_rate(step_module.optimizer_section(step_module.updates(step)[0]), step)
-            for name in step_module.updates(step):
-                values |= update(name, step, drawn)
-            if section.ema and "model" in step_module.updates(step):
-                _update_average(average, network, min(section.ema, (1 + step) / (10 + step)))
-            step += 1
-            log.update(step, values, rate, section.batch)
-            last = step == stop
-            if step % ASK_EVERY == 0 or fabric.world_size == 1:  # all processes must stop at the same step
-                last = fabric.broadcast(last or clock.out_of_time() or interruption.asked)
-            if last:
-                ended = checkpoint(step)
-            elif step % run.checkpoint_every == 0:
-                checkpoint(step)
-            if due(step):
-                validate(step)
-            if last:
-                break
-        if interruption.asked and step < section.steps:
-            raise KeyboardInterrupt
-    average.requires_grad_(False).eval()
-    return RunResult(average, ended or current(step), finished=step >= section.steps)
+    def _state(self, step: int) -> TrainingState:
+        images = self.seen + (step - self.start) * self.recipe.optimizer.batch
+        tensors = _tensors(self.trained, self.average, self.optimizers) if self.fabric.is_global_zero else {}
+        return TrainingState(step, self.clock.seconds(), self.recipe.to_dict(), tensors, self.compute, self.exact, images)
+
+    def _checkpoint(self, step: int) -> TrainingState:
+        now = self._state(step)
+        if not self.fabric.is_global_zero:
+            return now
+        out = self.options.out
+        if not all(bool(torch.isfinite(value).all()) for value in now.tensors.values()):
+            kept = "the last checkpoint is kept" if (out / CHECKPOINT).exists() else "there was no checkpoint yet"
+            raise OpenJSCCError(f"the training has diverged by step {step}", f"{kept}; lower optimizer.lr")
+        save_checkpoint(out, now)
+        if self.options.travel is not None:
+            save_travel(self.options.travel, now)
+        return now
 
 
-class Clock:
-    """Training time over all sittings, and the end of this one."""
-
-    def __init__(self, before: float, minutes: float) -> None:
-        self._start, self._before, self._minutes = time.monotonic(), before, minutes
-
-    def seconds(self) -> float:
-        return self._before + time.monotonic() - self._start
-
-    def out_of_time(self) -> bool:
-        return time.monotonic() - self._start > 60 * self._minutes
-
-
-class Interruption:
-    """Turns the first Ctrl-C into a wish to stop after the current update, with a checkpoint; a second one stops at once."""
-
-    asked = False
-
-    def __enter__(self) -> Interruption:
-        self._main = threading.current_thread() is threading.main_thread()
-        if self._main:
-            self._previous = signal.signal(signal.SIGINT, self._ask)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._main:
-            signal.signal(signal.SIGINT, self._previous)
-
-    def _ask(self, *_: object) -> None:
-        if self.asked:
-            raise KeyboardInterrupt
-        self.asked = True
+def _launched(recipe: Recipe, step: TrainingStep) -> Fabric:
+    """The processes of a run, each on its device."""
+    for name in ("lightning_fabric", "lightning.fabric"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    processes, batch = int(os.environ.get("LOCAL_WORLD_SIZE", 1)), recipe.optimizer.batch
+    accelerator = "cuda" if torch.cuda.device_count() >= processes else "cpu"
+    whole = len(step.trained()) == 1 and not step.leaves_unused
+    strategy = "auto" if processes == 1 or whole else "ddp_find_unused_parameters_true"
+    plugins = precision(recipe.run.precision, accelerator)
+    fabric = Fabric(accelerator=accelerator, devices=processes, plugins=plugins, strategy=strategy)
+    fabric.launch()
+    if batch % fabric.world_size:
+        raise UsageError(f"batch {batch} over {fabric.world_size} processes", "choose a multiple of their number")
+    return fabric
 
 
-@torch.no_grad()
-def _update_average(average: nn.Module, codec: nn.Module, decay: float) -> None:
-    for mine, theirs in zip(average.parameters(), codec.parameters(), strict=True):
-        mine.lerp_(theirs, 1.0 - decay)
-    for mine, buffer in zip(average.buffers(), codec.buffers(), strict=True):
-        mine.copy_(buffer)
+def _source(
+    recipe: Recipe, step: TrainingStep, data_dir: str | None, device: torch.device, say: Callable[[str], None]
+) -> CropSource:  # fmt: skip
+    """The crops that a step trains on."""
+    data = recipe.data
+    datasets = [open_dataset(name, data_dir, split="train", exclude=data.exclude) for name in data.train]
+    step.say = say
+    maps = step.attach(datasets, device)
+    scaled = [step.scales(dataset) for dataset in datasets]
+    source = CropSource(datasets, data.crop, data.flip, recipe.run.seed, device, maps, data.scale, scaled)
+    if step.labels and not source.labelled:
+        raise UsageError(f"{', '.join(data.train)}: images without class numbers", "train on data with labels: cifar10")
+    return source
 
 
 def _seed_of(seed: int, step: int, rank: int) -> int:

@@ -25,7 +25,7 @@ from ..units import format_ratio
 from .recipe import Recipe
 
 if TYPE_CHECKING:
-    from .loop import Clock
+    from .clock import Clock
 
 LOG = "log.csv"
 LOG_EVERY = 50
