@@ -621,10 +621,10 @@ def test_memory_does_not_grow_with_the_frames(openjscc, make_picture) -> None:
             return len(part)
 
     from openjscc.radio import Receiver
-    from openjscc.recording import _read_archive
+    from openjscc.recording.archive import read_archive
 
     source = Endless()
-    for number, got in enumerate(Receiver().receive(_read_archive(io.BufferedReader(source), "stream")), start=1):
+    for number, got in enumerate(Receiver().receive(read_archive(io.BufferedReader(source), "stream")), start=1):
         assert got.ok
         assert source.asked <= number * len(frame) + 16384
     assert number == 40

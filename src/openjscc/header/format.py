@@ -1,205 +1,44 @@
-"""The frame header: what it says, how it is coded, and how a receiver reads it (rule C4 of docs/conventions.md).
-
-A header is a row of bits with a CRC, coded by a polar code and sent as QPSK symbols at the front of the frame::
-
-    full:  [version 2][identity 16][H-1, W-1][rate 6][task 2][scale 10, or uses][CRC 16] --polar code--> QPSK
-    short: [rate and task] or [rate and task][scale] --block code--> 20 or 30 QPSK symbols
-
-There are four full layouts (`LAYOUTS`): sides up to 1024 pixels or larger, and a codec's scale or a digital link's channel uses
-as the last field. The short header is for images of an agreed size, sent with an agreed codec. A transmitter that knows an SNR
-below 0 dB, or that the channel fades, sends a full header four times. The receiver tries these forms in turn, and the CRC
-decides.
-
-Nothing of the header is known to the receiver beforehand but the codec's own format (`HeaderFormat`). `HeaderFormat.read` makes
-`openjscc.codec.Side` from received symbols; `listen` reads full headers of any codec.
-"""
+"""The header of one codec: written in front of a payload, and read."""
 
 from __future__ import annotations
 
-import hashlib
-import math
 from collections import Counter
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 import torch
 
-from .codec import Conditions, Frame, Received, Side
-from .crc import crc
-from .errors import UsageError
-from .polar import PolarCode
-from .power import sent_mask
-
-VERSION = 1
-VERSION_BITS, IDENTITY_BITS, RATE_BITS, TASK_BITS, CRC_BITS = 2, 16, 6, 2, 16
-SCALE_BITS = 10
-SCALE_LOWEST_DB = -40.0
-SCALE_STEP_DB = 1 / 16
-MAX_SIDE = 2**16
-
-REPEATS = 4
-"""How often a full header is sent where the transmitter knows an SNR below `REPEAT_BELOW_DB`, or that the channel fades: there
-the payload of a learned codec degrades where a header that is sent once is lost."""
-REPEAT_BELOW_DB = 0.0
-MASKS = {1: 0x3C96, REPEATS: 0x5A5A}
-"""Added to the CRC: silence is no header, and the first of several repetitions is none that is sent once."""
-
-
-@dataclass(frozen=True)
-class Layout:
-    """One of the forms of a full header.
-
-    Attributes:
-        side_bits: of H - 1 and of W - 1 each.
-        value_bits: of the last field.
-        counts_uses: the last field is the frame's channel uses; else the scale of the symbols.
-        code: the polar code.
-    """
-
-    side_bits: int
-    value_bits: int
-    counts_uses: bool
-    code: PolarCode
-
-    @property
-    def uses(self) -> int:
-        """Channel uses of the header, sent once."""
-        return self.code.n // 2
-
-
-# Information bits chosen by density evolution in the Gaussian approximation at 0 dB; tests/unit/test_polar.py does it again.
-LAYOUTS = (
-    Layout(10, 10, False, PolarCode(248, "0000000000000001000000010001037f000000030007177f011717ff177fffff")),
-    Layout(16, 10, False, PolarCode(
-        288,
-        "0000000000000000000000000000000100000000000000010000000100151557"
-        "0000000000000005000001150115155700010115015555570555555755575557",
-    )),
-    Layout(10, 25, True, PolarCode(
-        296,
-        "0000000000000000000000000000000100000000000000010000000100151557"
-        "0000000000000005000101150115155700010115015555571555555755575757",
-    )),
-    Layout(16, 38, True, PolarCode(
-        376,
-        "0000000000000000000000000000000100000000000000010000001101171777"
-        "0000000000000117000101170117177700010117013777770557777777777777",
-    )),
-)  # fmt: skip
-
-
-@dataclass(frozen=True)
-class ShortCode:
-    """The code of a short header: a linear block code whose every word is compared with what was received.
-
-    Attributes:
-        bits: information bits.
-        words: all codewords, uint8 ``(2^bits, n)``.
-        scale_bits: of them, at the end, for the scale of the symbols.
-        fit: correlation with the likeliest word, as a share of the sum of all magnitudes, below which there is no short header.
-    """
-
-    bits: int
-    words: np.ndarray
-    scale_bits: int
-    fit: float
-
-    @property
-    def uses(self) -> int:
-        """Channel uses."""
-        return self.words.shape[1] // 2
-
-    @property
-    def choices(self) -> int:
-        """Pairs of rate and task that it can tell apart."""
-        return 2 ** (self.bits - self.scale_bits)
-
-
-def _linear(columns: Sequence[int], bits: int) -> np.ndarray:
-    """Codewords of a generator matrix whose columns are numbers of so many bits."""
-    return np.array([[(word & column).bit_count() & 1 for column in columns] for word in range(2**bits)], dtype=np.uint8)
-
-
-def _cyclic(generator: int, bits: int) -> np.ndarray:
-    """Codewords of a shortened cyclic code: all multiples of a generator polynomial."""
-    length = bits + generator.bit_length() - 1
-    rows = np.array([[generator << shift >> place & 1 for place in reversed(range(length))] for shift in range(bits)])
-    numbers = np.arange(2**bits)[:, None] >> np.arange(bits) & 1
-    return (numbers @ rows % 2).astype(np.uint8)
-
-
-PLAIN = ShortCode(
-    6,
-    _linear(
-        (
-            1, 2, 4, 7, 8, 9, 11, 12, 13, 14, 15, 16, 19, 21, 22, 25, 26, 28, 31, 32,
-            33, 35, 37, 38, 41, 42, 43, 44, 47, 49, 50, 51, 52, 53, 54, 55, 56, 59, 61, 62,
-        ),
-        6,
-    ),
-    0,
-    0.5,
-)  # fmt: skip
-"""(40, 6), least distance 18: found by a search that minimised the union bound at 0 dB. For codecs without a scale."""
-
-SCALED = ShortCode(12, _cyclic(0x156B51C674D7D, 12), 9, 0.55)
-"""(60, 12), least distance 24: the even words of the BCH code of length 63 with designed distance 23, shortened by 3."""
-
-SHORT_POSTERIOR = 0.8
-"""A short header whose likeliest value has a smaller posterior probability is lost (an erasure)."""
-SHORT_SURE = 0.8
-"""Share of the magnitudes, as `ShortCode.fit`, from which no full header is looked for."""
-
-
-def index_bits(count: int) -> int:
-    """Bits that tell ``count`` possibilities apart (0 for one)."""
-    return math.ceil(math.log2(count)) if count > 1 else 0
-
-
-def scale_index(scale: torch.Tensor) -> torch.Tensor:
-    """The header's number for a positive scale ``(B,)``: int64, steps of 1/16 dB from -40 dB, 1024 of them."""
-    steps = (20 * torch.log10(scale.clamp(min=1e-9)) - SCALE_LOWEST_DB) / SCALE_STEP_DB
-    return steps.round().clamp(0, 2**SCALE_BITS - 1).long()
-
-
-def scale_of(index: torch.Tensor) -> torch.Tensor:
-    """The scale float32 ``(B,)`` that a header's number stands for."""
-    return (10 ** ((SCALE_LOWEST_DB + SCALE_STEP_DB * index.double()) / 20)).float()
-
-
-def quantize_scale(scale: torch.Tensor, coarse: bool = False) -> torch.Tensor:
-    """The scale ``(B,)`` that the receiver reads from the header; the gradient is that of the unrounded one.
-
-    Short headers are ``coarse``: they have every other step.
-    """
-    index = scale_index(scale.detach())
-    read = scale_of(index // 2 * 2 if coarse else index)
-    return scale + (read.to(scale.dtype) - scale).detach()
-
-
-def identity_of(text: str) -> int:
-    """The 16 bits by which a header names a system: the start of the SHA-256 of what tells it from others."""
-    return int(hashlib.sha256(text.encode()).hexdigest()[: IDENTITY_BITS // 4], 16)
-
-
-@dataclass(frozen=True)
-class Fields:
-    """What one header says. ``value`` is the last field, ``head`` the header's channel uses. ``fit``: the correlation of what was
-    received with the header's symbols, as a share of the sum of all magnitudes; 0.86 in the mean at 0 dB, 1 without noise. What
-    passes the CRC by chance (about one frame of noise in a thousand) has about 0.7."""
-
-    version: int
-    identity: int
-    height: int
-    width: int
-    rate: int
-    task: int
-    value: int
-    counts_uses: bool
-    head: int
-    fit: float = 1.0
+from ..codec import Conditions, Frame, Received, Side
+from ..crc import crc
+from ..errors import UsageError
+from ..power import sent_mask
+from .layouts import (
+    CRC_BITS,
+    LAYOUTS,
+    MASKS,
+    MAX_SIDE,
+    PLAIN,
+    RATE_BITS,
+    REPEAT_BELOW_DB,
+    REPEATS,
+    SCALE_BITS,
+    SCALED,
+    SHORT_POSTERIOR,
+    SHORT_SURE,
+    TASK_BITS,
+    VERSION,
+    Fields,
+    Layout,
+    ShortCode,
+    qpsk,
+    quantize_scale,
+    scale_index,
+    scale_of,
+    to_bits,
+    widths,
+)
+from .listening import header_llr, listen_llr
 
 
 @dataclass(frozen=True)
@@ -362,7 +201,7 @@ class HeaderFormat:
             if self.scale:
                 scale = torch.ones(batch) if side.scale is None else side.scale.detach().cpu()
                 number = number << self.short.scale_bits | scale_index(scale) >> SCALE_BITS - self.short.scale_bits
-            return _qpsk(self.short.words[number.numpy()])
+            return qpsk(self.short.words[number.numpy()])
         layout = self._layout(side.height, side.width)
         if layout.counts_uses:
             assert side.uses is not None
@@ -371,20 +210,20 @@ class HeaderFormat:
             value = scale_index(side.scale.detach()).cpu()
         else:
             value = torch.zeros(batch, dtype=torch.int64)
-        widths = _widths(layout)
+        sizes = widths(layout)
         fields = (VERSION, self.identity, side.height - 1, side.width - 1, rate, task, value)
         bits = np.concatenate(
-            [_to_bits(torch.as_tensor(field).expand(batch).numpy(), width) for field, width in zip(fields, widths, strict=True)],
+            [to_bits(torch.as_tensor(field).expand(batch).numpy(), width) for field, width in zip(fields, sizes, strict=True)],
             axis=1,
         )
         most = int(head.max()) // layout.uses
         rows = []
         for row, uses in enumerate(head.tolist()):
             repeats = uses // layout.uses
-            check = crc(bits[row : row + 1], "16") ^ _to_bits(np.array([MASKS[repeats]]), CRC_BITS)
+            check = crc(bits[row : row + 1], "16") ^ to_bits(np.array([MASKS[repeats]]), CRC_BITS)
             coded = layout.code.encode(np.concatenate([bits[row : row + 1], check], axis=1))[0]
             rows.append(np.tile(coded, most))
-        return _qpsk(np.stack(rows))
+        return qpsk(np.stack(rows))
 
     def _words(self, llr: np.ndarray, code: ShortCode) -> dict[int, tuple[Fields, bool]]:
         """What the rows say as short headers, where that is likely: fields, and whether no other reading need be tried."""
@@ -428,74 +267,3 @@ def payload_of(symbols: torch.Tensor, side: Side, k: int) -> torch.Tensor:
         return torch.cat([payload, payload.new_zeros(len(payload), missing)], dim=1) if missing else payload
     rows = [symbols[row, start : start + k] for row, start in enumerate(starts)]
     return torch.stack([torch.cat([row, row.new_zeros(k - len(row))]) for row in rows])
-
-
-def listen(received: Received, layouts: Sequence[Layout] = LAYOUTS) -> list[Fields | None]:
-    """The full headers at the front of B received frames, of whatever codec; None where there is none."""
-    batch, k = received.symbols.shape
-    llr = header_llr(received, min(REPEATS * max(layout.uses for layout in layouts), k))
-    found = listen_llr(llr, layouts, list(range(batch)))
-    return [found.get(row) for row in range(batch)]
-
-
-def listen_llr(llr: np.ndarray, layouts: Sequence[Layout], rows: list[int]) -> dict[int, Fields]:
-    """The full headers among some rows of LLRs ``(B, 2k)``, by row number."""
-    found: dict[int, Fields] = {}
-    for repeats, mask in MASKS.items():
-        for layout in layouts:
-            left = [row for row in rows if row not in found]
-            width = 2 * layout.uses
-            if not left or llr.shape[1] < width * repeats:
-                continue
-            folded = llr[left, : width * repeats].reshape(len(left), repeats, width).sum(axis=1)
-            wanted = _to_bits(np.array([mask]), CRC_BITS)[0]
-
-            def passes(paths: np.ndarray, wanted: np.ndarray = wanted) -> np.ndarray:
-                content = np.ascontiguousarray(paths[..., :-CRC_BITS]).reshape(-1, paths.shape[-1] - CRC_BITS)
-                check = crc(content, "16").reshape(*paths.shape[:-1], CRC_BITS) ^ wanted
-                return (check == paths[..., -CRC_BITS:]).all(axis=-1)
-
-            bits, passed = layout.code.decode(folded, passes)
-            reached = (folded * (1.0 - 2.0 * layout.code.encode(bits))).sum(axis=1)
-            fit = reached / np.maximum(np.abs(folded).sum(axis=1), 1e-30)
-            for number in np.flatnonzero(passed).tolist():
-                found[left[number]] = _fields(layout, bits[number], layout.uses * repeats, float(fit[number]))
-    return found
-
-
-def header_llr(received: Received, k: int) -> np.ndarray:
-    """LLRs log P(0) / P(1) of the first k symbols as QPSK: float32 ``(B, 2k)``, the real part's bit first."""
-    symbols = received.symbols[:, :k].detach()
-    noise_var = received.noise_var.detach()
-    noise_var = noise_var[:, :k] if noise_var.ndim == 2 else noise_var[:, None]
-    if received.gain is not None:
-        symbols = symbols * received.gain[:, :k].detach().conj()
-    # A bit is +-1/sqrt(2) in noise of variance noise_var / 2 per real dimension: LLR = 2 sqrt(2) y / noise_var.
-    scaled = symbols * (2 * math.sqrt(2) / noise_var.clamp(min=1e-12))
-    scaled = torch.where(sent_mask(received.length, k), scaled, torch.zeros_like(scaled))
-    llr = torch.view_as_real(scaled).flatten(1).cpu().numpy()
-    return np.nan_to_num(llr, nan=0.0, posinf=1e6, neginf=-1e6).clip(-1e6, 1e6)
-
-
-def _fields(layout: Layout, word: np.ndarray, head: int, fit: float) -> Fields:
-    values, start = [], 0
-    for width in _widths(layout):
-        values.append(int("".join(map(str, word[start : start + width])), 2))
-        start += width
-    version, identity, height, width, rate, task, value = values
-    return Fields(version, identity, height + 1, width + 1, rate, task, value, layout.counts_uses, head, fit)
-
-
-def _widths(layout: Layout) -> tuple[int, ...]:
-    return VERSION_BITS, IDENTITY_BITS, layout.side_bits, layout.side_bits, RATE_BITS, TASK_BITS, layout.value_bits
-
-
-def _to_bits(values: np.ndarray, width: int) -> np.ndarray:
-    """Numbers ``(B,)`` as bits uint8 ``(B, width)``, most significant first."""
-    return (values.astype(np.int64)[:, None] >> np.arange(width - 1, -1, -1) & 1).astype(np.uint8)
-
-
-def _qpsk(bits: np.ndarray) -> torch.Tensor:
-    """Bits ``(B, 2k)`` to unit-energy QPSK symbols complex64 ``(B, k)``."""
-    level = torch.from_numpy((1.0 - 2.0 * bits.astype(np.float32)) / math.sqrt(2.0))
-    return torch.view_as_complex(level.unflatten(1, (-1, 2)).contiguous())
