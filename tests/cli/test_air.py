@@ -365,10 +365,9 @@ def test_noise_and_other_versions(openjscc, photo: Path, monkeypatch: pytest.Mon
         assert time.process_time() - start < 10
         assert (result.code, result.out) == (1, "")
         assert "no header could be read" in result.err
-    from openjscc import header
 
     with monkeypatch.context() as patch:
-        patch.setattr(header, "VERSION", 2)
+        patch.setattr("openjscc.header.format.VERSION", 2)
         stream = sent(photo)
     air("rx", "-", stdin=stream)[0].assert_error(3, "version 2")
 

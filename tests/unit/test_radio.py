@@ -143,9 +143,9 @@ def test_a_weight_that_is_not_here():
 
 def test_another_version(monkeypatch: pytest.MonkeyPatch):
     codec = load("adjscc.photo")
-    monkeypatch.setattr(header, "VERSION", 2)
+    monkeypatch.setattr("openjscc.header.format.VERSION", 2)
     (burst,) = transmit_frames(codec, pictures(1))
-    monkeypatch.setattr(header, "VERSION", 1)
+    monkeypatch.setattr("openjscc.header.format.VERSION", 1)
     with pytest.raises(MissingError, match="version 2"):
         receive_frames(burst)
 
