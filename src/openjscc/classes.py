@@ -33,7 +33,7 @@ VOID = 255
 """The number of mask pixels that have no class: borders of objects, and what is too hard to tell."""
 
 VOC_NINE = ("background", "person", "cat", "dog", "cow", "horse", "sheep", "chair", "sofa")
-"""Classes that also an excerpt of VOC with mostly animals on it has enough pictures of (metric ``miou_nine``)."""
+"""Classes that also an excerpt of VOC with mostly animals on it has enough images of (metric ``miou_nine``)."""
 
 
 def class_numbers(names: tuple[str, ...]) -> tuple[int, ...]:

@@ -25,7 +25,7 @@ TASKS = ("reconstruction", "segmentation")
 
 
 LOST_GREY = 0.5
-"""The constant picture that stands for one that was lost (`Reconstruction.ok` False)."""
+"""The constant image that stands for one that was lost (`Reconstruction.ok` False)."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class Conditions:
     Attributes:
         snr_db: float32 ``(B,)``, the average SNR in dB that the transmitter knows; None where it knows nothing.
         ratio: the bandwidth ratio asked for, where the codec has several: a number, or one per image ``(B,)``.
-            None: the codec's default; a codec with a policy (`adapts_rate`) then chooses for every picture.
+            None: the codec's default; a codec with a policy (`adapts_rate`) then chooses for every image.
         task: what the receiver wants, one of `TASKS`.
         fading: the law of the gain, where the channel fades; None: it does not, or nobody knows.
         fades: the channel is known to fade, whatever its law.
@@ -168,7 +168,7 @@ class Codec(Protocol):
 
     Attributes:
         name: ``arch.tag``, as users write it.
-        ratios: the bandwidth ratios (payload, on a picture that needs no padding) among which `Conditions.ratio` chooses.
+        ratios: the bandwidth ratios (payload, on an image that needs no padding) among which `Conditions.ratio` chooses.
         tasks: the tasks it can serve.
         uses_gain: True where `decode` wants the raw symbols and the gain; else the link equalises first.
 

@@ -1,6 +1,6 @@
 """Systems for a task out of two parts that know nothing of it and of each other: ``CODEC+NETWORK``.
 
-The codec sends the picture; a task network looks at what arrives. This is what a receiver does that has no codec made for its
+The codec sends the image; a task network looks at what arrives. This is what a receiver does that has no codec made for its
 task, and what such codecs are compared with.
 """
 
@@ -46,10 +46,10 @@ class CompositeWeight:
 
 
 class CompositeCodec(nn.Module):
-    """A codec that serves reconstruction, and a task network that segments the pictures at the receiver.
+    """A codec that serves reconstruction, and a task network that segments the images at the receiver.
 
     The network looks at images as they are stored (8 bits, `openjscc.tasks.perceive`). A lost one is class 0 everywhere (rule
-    C11). Scores of a network with an input size of its own are brought to the picture's size, bilinear. In training mode
+    C11). Scores of a network with an input size of its own are brought to the image's size, bilinear. In training mode
     nothing is rounded, and gradients reach both parts.
 
     The frame is the codec's own, header included: channel uses, ratios and power are those of the codec.
@@ -107,7 +107,7 @@ class CompositeCodec(nn.Module):
 
     @property
     def device(self) -> torch.device | None:
-        """Where the codec takes pictures; the task network may be elsewhere."""
+        """Where the codec takes images; the task network may be elsewhere."""
         return device_of(self.codec)
 
     @property
@@ -143,7 +143,7 @@ class CompositeCodec(nn.Module):
         return CodecInfo(self.codec).payload_uses
 
     def encode(self, x: torch.Tensor, conditions: Conditions) -> Frame:
-        """Pictures ``(B, 3, H, W)`` to the codec's frame. Raises as the codec does."""
+        """Images ``(B, 3, H, W)`` to the codec's frame. Raises as the codec does."""
         frame = self.codec.encode(x, dataclasses.replace(conditions, task=RECONSTRUCTION))
         return dataclasses.replace(frame, side=dataclasses.replace(frame.side, task=self.tasks[0]))
 

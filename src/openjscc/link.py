@@ -109,7 +109,7 @@ def transmit(
     Args:
         codec: the system.
         channel: a spec such as ``awgn`` or ``rayleigh:block``, or a `Channel`.
-        image: floating point ``(3, H, W)`` or ``(B, 3, H, W)`` in [0, 1], or the path of a picture.
+        image: floating point ``(3, H, W)`` or ``(B, 3, H, W)`` in [0, 1], or the path of an image.
         snr_db: average SNR (Es/N0) in dB, one value or one per image.
         ratio: bandwidth ratio k/n, where the codec has several; one, or one per image ``(B,)``. None: its default, or its own
             choice for each image (`openjscc.codec.adapts_rate`).
@@ -124,7 +124,7 @@ def transmit(
     Raises:
         UsageError: for an image, SNR, channel, task, ratio or equaliser that cannot be used; for a bound whose transmitter
             does not know the SNR; for a codec that sends with more or less power than all others.
-        OpenJSCCError: for a picture that cannot be read.
+        OpenJSCCError: for an image that cannot be read.
     """
     _check_equalizer(equalizer)
     sent = encode(codec, channel, image, snr_db, ratio=ratio, task=task, told_snr_db=told_snr_db, uses=uses)

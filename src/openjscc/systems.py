@@ -26,13 +26,13 @@ GROUP = "openjscc.systems"
 CPU = torch.device("cpu")
 
 DEFAULT_SYSTEM = "adjscc"
-"""What sends a picture where nobody names a system."""
+"""What sends an image where nobody names a system."""
 
 MULTI_TASK_SYSTEM = "mtgsc"
 """The same, where the task is asked for in words or by name, or is another than reconstruction."""
 
 CLASSIFIED_SYSTEM, CLASSIFIED_SIZE = "spjscc.distilled", (32, 32)
-"""The same, where a task network for pictures of this size looks at received ones that have it."""
+"""The same, where a task network for images of this size looks at received ones that have it."""
 
 
 def default_system(task: str, *, requested: bool = False, classified: bool = False) -> str:
@@ -41,7 +41,7 @@ def default_system(task: str, *, requested: bool = False, classified: bool = Fal
     Args:
         task: one of `openjscc.codec.TASKS`.
         requested: the task was asked for, in words or by name.
-        classified: a task network looks at the received pictures; they have, and it was made for, `CLASSIFIED_SIZE`.
+        classified: a task network looks at the received images; they have, and it was made for, `CLASSIFIED_SIZE`.
 
     Raises:
         UsageError: an unknown task.

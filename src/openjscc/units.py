@@ -119,7 +119,7 @@ def parse_fraction(text: str) -> float:
 def format_ratio(ratio: float | None) -> str:
     """``0.0625`` as ``1/16`` where that is what it is (to 1e-6), else four significant digits.
 
-    None, a ratio that the codec itself chooses for every picture, is `AUTO`.
+    None, a ratio that the codec itself chooses for every image, is `AUTO`.
     """
     if ratio is None:
         return AUTO
@@ -130,7 +130,7 @@ def format_ratio(ratio: float | None) -> str:
 
 
 AUTO = "auto"
-"""Stands for a ratio that nobody asks for: a system's default, or its own choice for every picture."""
+"""Stands for a ratio that nobody asks for: a system's default, or its own choice for every image."""
 
 
 def parse_ratios(text: str) -> tuple[float | None, ...]:

@@ -73,7 +73,7 @@ class WeightFacts:
         paper: citation of the architecture.
         licence: of the weight.
         reference: measured results, one record each.
-        self_test: what comes out on the bundled probe picture, and how it is made.
+        self_test: what comes out on the bundled probe image, and how it is made.
         sha256: of all these facts and the parameters, checked when loading.
         format: version of this layout.
 
@@ -385,7 +385,7 @@ def citation(cls: type) -> str:
 
 
 def probe() -> torch.Tensor:
-    """The bundled probe picture, float32 ``(1, 3, H, W)`` in [0, 1], read as a file of the package."""
+    """The bundled probe image, float32 ``(1, 3, H, W)`` in [0, 1], read as a file of the package."""
     import numpy as np
     from PIL import Image
 

@@ -62,7 +62,7 @@ def ordered_map(work: Callable[[Item], Result], items: Iterable[Item], jobs: int
 def batches(dataset: PictureDataset, pixels: int, multiple: int = 1) -> Iterator[torch.Tensor]:
     """Neighbours of one size as float32 ``(B, 3, H, W)`` in [0, 1], up to so many pixels.
 
-    ``multiple``: so many pictures belong together (``pack`` of digital links), where there are as many of one size in a row.
+    ``multiple``: so many images belong together (``pack`` of digital links), where there are as many of one size in a row.
     """
     held: list[torch.Tensor] = []
     for index in range(len(dataset)):
@@ -82,7 +82,7 @@ def stacked(masks: MaskSet, first: int, count: int) -> torch.Tensor:
 
 
 def enumerate_batches(dataset: PictureDataset, multiple: int, pixels: int = BATCH_PIXELS) -> Iterator[tuple[int, torch.Tensor]]:
-    """(number of the first picture, batch), of `batches`."""
+    """(number of the first image, batch), of `batches`."""
     first = 0
     for x in batches(dataset, pixels, multiple):
         yield first, x

@@ -2,8 +2,8 @@
 
 ::
 
-    DIR/cells/KEY.json     one cell: its facts, its records, the values of each picture, a checksum
-    DIR/pictures/          received pictures, where they are kept (`openjscc.bench.kept`)
+    DIR/cells/KEY.json     one cell: its facts, its records, the values of each image, a checksum
+    DIR/pictures/          received images, where they are kept (`openjscc.bench.kept`)
     DIR/summary.json       the records of all cells of the last command, in its order
 
 A cell's key is a hash of everything that its figures depend on, so a folder may hold cells of several commands, and the same
@@ -91,7 +91,7 @@ def plan_cells(
 
     Args:
         systems: name as asked, the codec, and the ratios that it is asked for (None: its default).
-        dataset: pictures.
+        dataset: images.
         channels: specs.
         snr_db: average SNRs in dB.
         metrics: names.
@@ -132,7 +132,7 @@ def plan_cells(
 
 @dataclass(frozen=True)
 class CellResult:
-    """A measured cell, or what went wrong with it. What metrics of all pictures collected is not kept: it can be gigabytes."""
+    """A measured cell, or what went wrong with it. What metrics of all images collected is not kept: it can be gigabytes."""
 
     cell: Cell
     records: tuple[Record, ...]

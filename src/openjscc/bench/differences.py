@@ -1,6 +1,6 @@
-"""How much better one system is than another at one point, over the same pictures and draws, with an interval.
+"""How much better one system is than another at one point, over the same images and draws, with an interval.
 
-Both systems meet the same pictures, noise and fading (C12 of docs/conventions.md). What is hard for one is hard for the other, so
+Both systems meet the same images, noise and fading (C12 of docs/conventions.md). What is hard for one is hard for the other, so
 their difference is far surer than either mean.
 """
 
@@ -26,8 +26,8 @@ class Difference:
     """A's mean less B's.
 
     Attributes:
-        value: over all pictures and trials.
-        low, high: 95 % interval over other pictures of this kind; None for a single picture.
+        value: over all images and trials.
+        low, high: 95 % interval over other images of this kind; None for a single image.
         pictures: number of them.
         trials: of each.
     """
@@ -43,13 +43,13 @@ Table = Sequence[Sequence[float]] | np.ndarray
 
 
 def difference(a: Table, b: Table, *, share: bool = False) -> Difference:
-    """Of two tables ``(pictures, trials)`` of the same pictures and trials.
+    """Of two tables ``(pictures, trials)`` of the same images and trials.
 
-    Trials of one picture are no independent samples, so the interval is over the pictures' mean differences: ``t s / sqrt(n)``
+    Trials of one image are no independent samples, so the interval is over the images' mean differences: ``t s / sqrt(n)``
     around their mean. Of values that are 0 or 1 these can all be alike. Their interval is that of A. Agresti and Y. Min
-    (Statistics in Medicine 24, 2005): two pictures are added, half a one to each of the four cases of right and wrong, and the
+    (Statistics in Medicine 24, 2005): two images are added, half a one to each of the four cases of right and wrong, and the
     normal interval is taken. It is never empty, and not symmetric around the difference. For several trials it is used with the
-    pictures' means.
+    images' means.
 
     Args:
         a: values of one system.
@@ -88,12 +88,12 @@ def difference_between(
     Args:
         a: one system's.
         b: the other's.
-        metric: one with values of single pictures, or a figure of all of them that was resampled (mIoU, pixel accuracy).
+        metric: one with values of single images, or a figure of all of them that was resampled (mIoU, pixel accuracy).
         network: whose view a metric of labels is of; None: the only one.
         any_ratio: the cells may be of different bandwidth ratios.
 
     Raises:
-        UsageError: cells of other pictures, channels, SNRs, seeds, ratios or trials; a metric without such values.
+        UsageError: cells of other images, channels, SNRs, seeds, ratios or trials; a metric without such values.
     """
     for name in _ALIKE:
         ours, theirs = getattr(a.cell, name), getattr(b.cell, name)
@@ -109,7 +109,7 @@ def difference_between(
 
 
 def _of_all(a: CellResult, b: CellResult, metric: str) -> Difference:
-    """Of figures of all pictures together: the interval is that of paired resamples of the pictures."""
+    """Of figures of all images together: the interval is that of paired resamples of the images."""
     records = [next((record for record in cell.records if record.metric == metric), None) for cell in (a, b)]
     resamples = [[] if cell.measured is None else cell.measured.replicates.get(metric, []) for cell in (a, b)]
     ours, theirs = records

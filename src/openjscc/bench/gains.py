@@ -33,7 +33,7 @@ class QualityCurve:
 
     Attributes:
         x: SNRs in dB, or bandwidth ratios; in any order.
-        quality: ``(points,)`` means, or ``(points, pictures)`` values, the same pictures in the same order for every system.
+        quality: ``(points,)`` means, or ``(points, pictures)`` values, the same images in the same order for every system.
     """
 
     x: np.ndarray
@@ -63,7 +63,7 @@ class Gain:
 
     Attributes:
         value: dB of SNR (positive: A needs less), or B's bandwidth over A's (above 1: A needs less); None: see ``reason``.
-        low, high: 95 % interval over other pictures; None where there are no values of pictures, or where it goes beyond what
+        low, high: 95 % interval over other images; None where there are no values of images, or where it goes beyond what
             was measured.
         quality: that is compared at.
         reason: why there is no value, or no interval.
@@ -125,10 +125,10 @@ def _where(x: float, logarithmic: bool) -> str:
 
 
 def _bootstrap(a: QualityCurve, b: QualityCurve, at: float, sign: float, seed: int) -> Sequence[float]:
-    """95 % interval of the difference: percentiles over resampled pictures, the same ones for both systems.
+    """95 % interval of the difference: percentiles over resampled images, the same ones for both systems.
 
     The percentiles are moved out as T. C. Hesterberg proposes (The American Statistician 69, 2015: "expanded percentile"), since
-    those of few pictures are too narrow. Where a resampled A does not reach B's quality, the difference is infinite.
+    those of few images are too narrow. Where a resampled A does not reach B's quality, the difference is infinite.
     """
     pictures = a.quality.shape[1]
     drawn = np.random.default_rng(seed).multinomial(pictures, np.full(pictures, 1 / pictures), RESAMPLES) / pictures

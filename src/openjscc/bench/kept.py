@@ -1,4 +1,4 @@
-"""Received pictures and segmentations that a benchmark keeps: PNG files and an index of where each comes from."""
+"""Received images and segmentations that a benchmark keeps: PNG files and an index of where each comes from."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ INDEX = "index.json"
 
 @dataclass(frozen=True)
 class KeptPicture:
-    """One received picture, or segmentation.
+    """One received image, or segmentation.
 
     Attributes:
         file: PNG, relative to the index; of a segmentation class numbers in VOC's colours.
@@ -29,13 +29,13 @@ class KeptPicture:
         snr_db: average SNR in dB.
         ratio: nominal bandwidth ratio.
         picture: which one of the data set.
-        psnr: in dB; None for identical pictures, and segmentations.
-        ok: whether it arrived; what is in the file otherwise is the grey picture.
+        psnr: in dB; None for identical images, and segmentations.
+        ok: whether it arrived; what is in the file otherwise is the grey image.
         told_snr_db: what the transmitter took the SNR for; None: the truth.
         bandwidth_ratio: what was really sent, header included; None where an older version did not note it.
         uses: channel uses, header included; None: nobody noted them.
         task: what was asked for.
-        miou: of a segmentation, over the classes of this picture and its mask; None where there are none.
+        miou: of a segmentation, over the classes of this image and its mask; None where there are none.
         sha256: of the file (hex); None where an older version did not note it.
     """
 
@@ -78,7 +78,7 @@ def kept_files(folder: Path) -> set[str]:
 
 
 def add_kept(folder: Path, pictures: Iterable[KeptPicture]) -> None:
-    """Note pictures in the folder's index; one of the same file takes the place of the old entry.
+    """Note images in the folder's index; one of the same file takes the place of the old entry.
 
     Raises:
         UsageError: the folder cannot be written. IntegrityError: the index that is there is damaged.

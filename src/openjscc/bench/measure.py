@@ -1,4 +1,4 @@
-"""One point of a sweep: what was measured there on every picture in every trial, and the records that follow from it."""
+"""One point of a sweep: what was measured there on every image in every trial, and the records that follow from it."""
 
 from __future__ import annotations
 
@@ -50,17 +50,17 @@ class Figure(NamedTuple):
 
 @dataclass
 class Measured:
-    """All values of one point. Tables have a row per picture and a column per trial.
+    """All values of one point. Tables have a row per image and a column per trial.
 
     Attributes:
-        values: per metric of single pictures (`openjscc.bench.task_metrics.Quantity.key`); table.
-        collected: per metric of all pictures together, what `openjscc.metrics.Metric.collect` made of each; table.
+        values: per metric of single images (`openjscc.bench.task_metrics.Quantity.key`); table.
+        collected: per metric of all images together, what `openjscc.metrics.Metric.collect` made of each; table.
         replicates: per metric of those that can be resampled (`resample`), see `openjscc.bench.statistics.resampled`.
-        arrived: whether a picture arrived; table.
+        arrived: whether an image arrived; table.
         uses: channel uses, header included; table.
-        pixels: H*W of each picture.
-        encode_ms: time of the encoder per picture; table. It runs once for all trials of one `measure`.
-        decode_ms: time of equalisation and decoder per picture; table.
+        pixels: H*W of each image.
+        encode_ms: time of the encoder per image; table. It runs once for all trials of one `measure`.
+        decode_ms: time of equalisation and decoder per image; table.
     """
 
     values: dict[str, list[list[float]]] = field(default_factory=dict)
@@ -73,13 +73,13 @@ class Measured:
     replicates: dict[str, list[float]] = field(default_factory=dict)
 
     def add_pictures(self, other: Measured) -> None:
-        """More pictures in the same trials."""
+        """More images in the same trials."""
         for mine, theirs in self._tables(other):
             mine += theirs
         self.pixels += other.pixels
 
     def add_trials(self, other: Measured) -> None:
-        """The same pictures in more trials."""
+        """The same images in more trials."""
         for mine, theirs in self._tables(other):
             for row, more in zip(mine, theirs, strict=True):
                 row += more
@@ -98,14 +98,14 @@ class Measured:
         return [key for key in (*self.values, *self.collected) if metric_of(key) == metric]
 
     def noise_interval(self, key: str) -> float | None:
-        """Half width of the 95 % interval of the mean over just these pictures; None for one trial.
+        """Half width of the 95 % interval of the mean over just these images; None for one trial.
 
-        Each trial gives one mean over the pictures; the trials are independent of one another.
+        Each trial gives one mean over the images; the trials are independent of one another.
         """
         return half_width_95(self.by_trial(key))
 
     def resample(self) -> None:
-        """Fills `replicates`, once all pictures and trials are there."""
+        """Fills `replicates`, once all images and trials are there."""
         for key, entries in self.collected.items():
             metric = get_metric(metric_of(key))
             if isinstance(metric, SetMetric) and metric.additive and len(entries) >= FEWEST_PICTURES:
@@ -129,7 +129,7 @@ class Measured:
         return Figure(Summary(mean, None, half, len(self.arrived), len(self.arrived[0])), mean if all_arrived else None)
 
     def by_trial(self, key: str) -> list[float]:
-        """The figure of all pictures, for each trial."""
+        """The figure of all images, for each trial."""
         if key in self.values:
             return [fmean(column) for column in zip(*self.values[key], strict=True)]
         reduce = get_metric(metric_of(key)).reduce
@@ -152,22 +152,22 @@ def measure(
     keep: Callable[[int, Transmission], None] | None = None,
     device: torch.device | None = None,
 ) -> Measured:
-    """Send B pictures ``(B, 3, H, W)`` at one point, once per trial. They are encoded once.
+    """Send B images ``(B, 3, H, W)`` at one point, once per trial. They are encoded once.
 
     Args:
         codec: the system.
-        x: pictures in [0, 1].
+        x: images in [0, 1].
         point: channel, ratio, SNR.
         metrics: names, all of one task (`openjscc.bench.task_metrics.task_of`); that is what the codec is asked for.
         trials: numbers of the trials.
         seed: of the experiment.
         told_snr_db: the SNR that the transmitter believes in; None: the true one.
         labels: class numbers, int64 ``(B,)``, for metrics of labels.
-        networks: whose view such metrics are of; a lost picture is looked at as the grey one that stands for it.
+        networks: whose view such metrics are of; a lost image is looked at as the grey one that stands for it.
         masks: class numbers, integers ``(B, H, W)``, for metrics of segmentations.
         advance: told B after each trial.
-        keep: given the trial and what happened, to store pictures.
-        device: where metrics with networks of their own (LPIPS, ...) compute; None: where the pictures arrive. Codec and task
+        keep: given the trial and what happened, to store images.
+        device: where metrics with networks of their own (LPIPS, ...) compute; None: where the images arrive. Codec and task
             networks compute where they are.
 
     Raises:
@@ -261,14 +261,14 @@ def _scores(codec: Codec, result: Transmission) -> torch.Tensor:
 
 
 class _Eyes:
-    """A task network that looks at each different picture once: of a digital link, what arrived is the same in every trial."""
+    """A task network that looks at each different image once: of a digital link, what arrived is the same in every trial."""
 
     def __init__(self, network: TaskNetwork) -> None:
         self.network = network
         self._known: dict[bytes, torch.Tensor] = {}
 
     def scores(self, x: torch.Tensor) -> torch.Tensor:
-        """`openjscc.tasks.perceive` of pictures ``(B, 3, H, W)``, on the CPU."""
+        """`openjscc.tasks.perceive` of images ``(B, 3, H, W)``, on the CPU."""
         keys = [hashlib.sha256(picture.numpy().tobytes()).digest() for picture in x.detach().cpu()]
         new = {key: row for row, key in enumerate(keys) if key not in self._known}
         if new:
@@ -279,7 +279,7 @@ class _Eyes:
 
 def nominal_ratio(codec: Codec, asked: float | None, task: str = RECONSTRUCTION) -> float | None:
     """The one of the codec's ratios for a task that ``asked`` means; of None its default, or None where it chooses for every
-    picture.
+    image.
 
     Raises:
         UsageError: it has none near that; it would be measured at another one than others.

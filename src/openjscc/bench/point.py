@@ -33,7 +33,7 @@ class Precision:
 
     Attributes:
         trials: at least so many.
-        width: then more, until the half width of the 95 % interval of the mean over these pictures is at most this; not before
+        width: then more, until the half width of the 95 % interval of the mean over these images is at most this; not before
             `FEWEST_TRIALS`
         metric: whose interval.
         most: at most so many.
@@ -60,7 +60,7 @@ class Cell:
         weight: what that resolved to.
         weight_sha256: of a learned system.
         data: name.
-        data_sha256: of the pictures.
+        data_sha256: of the images.
         channel: canonical spec.
         ratio: nominal.
         snr_db: average SNR.

@@ -44,35 +44,35 @@ class Record:
         metric: a name of `openjscc.metrics.METRICS`.
         channel: canonical spec.
         snr_db: average SNR in dB.
-        ratio: nominal bandwidth ratio, one of the system's; None: it chose for every picture.
+        ratio: nominal bandwidth ratio, one of the system's; None: it chose for every image.
         mean: over images and trials; None where it is not finite (see ``infinite``).
         std: see `openjscc.bench.statistics.Summary`.
-        ci95: see `openjscc.bench.statistics.Summary`: what other pictures of this kind may give.
-        images: number of pictures.
-        trials: repetitions of each picture, every one with its own fading and noise.
+        ci95: see `openjscc.bench.statistics.Summary`: what other images of this kind may give.
+        images: number of images.
+        trials: repetitions of each image, every one with its own fading and noise.
         bandwidth_ratio: mean of channel uses, header included, over source values.
         parameters: of the networks; None for a system without.
         macs_per_pixel: multiply-accumulates of encoder and decoder; None where it has no meaning.
         data: the data set, as asked for.
         seed: of the experiment.
-        outage_rate: share of the transmissions that were lost; they are in ``mean`` with the grey picture that stands for them.
+        outage_rate: share of the transmissions that were lost; they are in ``mean`` with the grey image that stands for them.
         mean_arrived: the mean without them; None where nothing arrived.
         bound: a theoretical bound, not a system.
         tool: a digital system's source coder with its version; None for learned ones.
         told_snr_db: the SNR that the transmitter believed in, where that was not ``snr_db``.
         task: what the receiver was to get (`openjscc.codec.TASKS`); channel uses are those of this task.
-        task_network: name of the network whose view of the pictures was measured; None for metrics that need none.
+        task_network: name of the network whose view of the images was measured; None for metrics that need none.
         task_network_sha256: what tells it from another one of that name (`openjscc.tasks.TaskNetwork.sha256`).
-        ci95_noise: half width of the 95 % confidence interval of the mean over just these pictures, what other noise and fading
+        ci95_noise: half width of the 95 % confidence interval of the mean over just these images, what other noise and fading
             may give; None for a single trial.
         weight_sha256: of a learned system's weight file's content (`openjscc.models.WeightInfo`); of ``CODEC+NETWORK`` of both
             (`openjscc.composite.CompositeWeight`); None for others.
-        data_sha256: of the pictures, in order.
+        data_sha256: of the images, in order.
         masks_sha256: of their masks, where the metric is of these.
-        channel_uses: mean per picture, header included.
+        channel_uses: mean per image, header included.
         cpp: mean channel uses per pixel.
-        encode_ms: mean time per picture of the encoder, in milliseconds.
-        decode_ms: mean time per picture of equalisation and decoder, in milliseconds.
+        encode_ms: mean time per image of the encoder, in milliseconds.
+        decode_ms: mean time per image of equalisation and decoder, in milliseconds.
         device: what it was computed on.
         versions: of the libraries that decide figures.
         commit: of the source tree, where known; with ``+`` where it had changes.

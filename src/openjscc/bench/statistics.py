@@ -1,4 +1,4 @@
-"""Mean, spread and confidence of a figure over pictures and trials."""
+"""Mean, spread and confidence of a figure over images and trials."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ NORMAL_975 = 1.959963984540054
 
 RESAMPLES = 1000
 FEWEST_PICTURES = 6
-"""For an interval by bootstrap. Where pictures differ by a normal law, its 95 % interval holds the truth in 51 % of all cases for
-two pictures, 77 % for three, 86 % for four and 94 % for six."""
+"""For an interval by bootstrap. Where images differ by a normal law, its 95 % interval holds the truth in 51 % of all cases for
+two images, 77 % for three, 86 % for four and 94 % for six."""
 
 
 @dataclass(frozen=True)
@@ -26,9 +26,9 @@ class Summary:
         mean: over all images and trials.
         std: sample standard deviation (n - 1) over all images and trials; None for a single value.
         ci95: half width of the 95 % confidence interval of the mean; None for a single image. Of a share:
-            see `share_half_width_95`; of a figure of all pictures together that can be `resampled`, half of the span of
+            see `share_half_width_95`; of a figure of all images together that can be `resampled`, half of the span of
             `between_95`.
-        images: number of pictures.
+        images: number of images.
         trials: repetitions of each.
     """
 
@@ -42,12 +42,12 @@ class Summary:
 def summarise(values: Sequence[Sequence[float]] | np.ndarray, *, share: bool = False) -> Summary:
     """Summary of ``(images, trials)`` values, as many trials for every image.
 
-    Trials of one picture are not independent samples of the population of pictures: a hard picture is hard in each of
+    Trials of one image are not independent samples of the population of pictures: a hard image is hard in each of
     them. So the confidence interval is that of the per-picture means over trials: ``t * s / sqrt(images)``, with s their
     sample standard deviation and t Student's 97.5 % quantile for images - 1 degrees of freedom. It says how far the mean
-    over *other pictures of this kind* may lie, and more trials alone do not shrink it to nothing.
+    over *other images of this kind* may lie, and more trials alone do not shrink it to nothing.
 
-    Infinite values (PSNR of identical pictures) make the mean infinite and leave spread and interval undefined (NaN).
+    Infinite values (PSNR of identical images) make the mean infinite and leave spread and interval undefined (NaN).
 
     Args:
         values: the table.
@@ -77,14 +77,14 @@ def half_width_95(values: Sequence[float] | np.ndarray) -> float | None:
 
 
 def share_half_width_95(share: float, count: int) -> float | None:
-    """How far the 95 % Wilson score interval of a share reaches from it: to the farther of its ends. None below two pictures.
+    """How far the 95 % Wilson score interval of a share reaches from it: to the farther of its ends. None below two images.
 
-    Where all (or none) of few pictures are right, their values have no spread, and ``t s / sqrt(n)`` would be 0. The score
+    Where all (or none) of few images are right, their values have no spread, and ``t s / sqrt(n)`` would be 0. The score
     interval (E. B. Wilson, Journal of the American Statistical Association 22, 1927) is never empty; it lies around
     ``(share + z^2 / 2n) / (1 + z^2 / n)``, closer to 1/2 than the share. So ``share +- half width``, cut at 0 and 1, holds all of
     it and some more.
 
-    Several trials of a picture are taken for one, with their mean: that has at most the spread of one trial, and the interval is
+    Several trials of an image are taken for one, with their mean: that has at most the spread of one trial, and the interval is
     on the safe side.
     """
     if count < 2:
@@ -96,9 +96,9 @@ def share_half_width_95(share: float, count: int) -> float | None:
 
 
 def resampled(entries: Sequence[Sequence[np.ndarray]], reduce: Callable[[Sequence[np.ndarray]], float]) -> np.ndarray:
-    """A figure of all pictures together, of `RESAMPLES` samples of them drawn with replacement (the bootstrap of B. Efron).
+    """A figure of all images together, of `RESAMPLES` samples of them drawn with replacement (the bootstrap of B. Efron).
 
-    The draws depend on the number of pictures alone. So the figures of two systems over the same pictures are paired, one by one.
+    The draws depend on the number of images alone. So the figures of two systems over the same images are paired, one by one.
 
     Args:
         entries: ``(images, trials)``, what was counted of each; the figure is a function of their sum.

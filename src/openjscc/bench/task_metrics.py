@@ -1,4 +1,4 @@
-"""Which task metrics are of, and what a data set must have for it: labels for what task networks see on received pictures,
+"""Which task metrics are of, and what a data set must have for it: labels for what task networks see on received images,
 masks for segmentations."""
 
 from __future__ import annotations
@@ -122,7 +122,7 @@ def open_masks(metrics: Iterable[str], dataset: PictureDataset, codec: Codec) ->
 
 
 class Quantity(NamedTuple):
-    """One figure of a point: a metric, and for one of labels the network that looks at the pictures."""
+    """One figure of a point: a metric, and for one of labels the network that looks at the images."""
 
     metric: str
     network: TaskNetwork | None = None
@@ -160,7 +160,7 @@ def open_networks(
     Args:
         names: as `openjscc.tasks.load_task_network` takes them; None: the data set's (`DEFAULT_NETWORKS`).
         metrics: names.
-        dataset: the pictures, with labels.
+        dataset: the images, with labels.
         device: where they compute.
 
     Raises:
@@ -184,11 +184,11 @@ def open_networks(
 
 
 def open_classifier(name: str, dataset: PictureDataset) -> TaskNetwork:
-    """A network that looks at pictures that are shown; with labels or without.
+    """A network that looks at images that are shown; with labels or without.
 
     Args:
         name: as `openjscc.tasks.load_task_network` takes it; empty: the data set's (`DEFAULT_NETWORKS`).
-        dataset: the pictures.
+        dataset: the images.
 
     Raises:
         UsageError: no name for such data; a network of another kind, or with too few classes for the labels.

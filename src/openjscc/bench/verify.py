@@ -1,4 +1,4 @@
-"""Records measured again: a few cells, drawn at random, on the same weights and pictures."""
+"""Records measured again: a few cells, drawn at random, on the same weights and images."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def plan_recheck(
     records: Sequence[Record], count: int, seed: int = 0, data_dir: str | os.PathLike[str] | None = None,
     networks: Iterable[str] = (), device: torch.device | None = None,
 ) -> Recheck:  # fmt: skip
-    """Draw cells, after making sure that all weights and pictures are the ones that the records were made with.
+    """Draw cells, after making sure that all weights and images are the ones that the records were made with.
 
     Args:
         records: of a study.
@@ -88,7 +88,7 @@ def plan_recheck(
 
     Raises:
         UsageError: no record has a figure. MissingError: a weight, data set, or the weights of all metrics.
-        IntegrityError: other weights, task networks or pictures; names them.
+        IntegrityError: other weights, task networks or images; names them.
     """
     cells: dict[tuple, list[Record]] = {}
     for record in records:

@@ -69,7 +69,7 @@ def bench(
     seed: Seed = 0,
     told_snr: ToldSnr = None,
     keep: Annotated[
-        int, typer.Option("--keep", metavar="N", parser=whole(0), help="Keep the received pictures of the first N.")
+        int, typer.Option("--keep", metavar="N", parser=whole(0), help="Keep the received images of the first N.")
     ] = 0,
     jobs: Jobs = None,
     device: Device = "cpu",

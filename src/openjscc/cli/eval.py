@@ -70,7 +70,7 @@ def evaluate(
     """Measure systems on a data set: mean, spread and 95 % confidence interval per channel, SNR, ratio and metric.
 
     A bare architecture means the weight that fits --data and --ratio. Every system, SNR and run meets the same fading and
-    noise for a picture, trial, channel and seed.
+    noise for an image, trial, channel and seed.
 
     \b
     openjscc eval adjscc deepjscc --data kodak --snr 0:20:5 --ratio 1/16,1/6

@@ -119,7 +119,7 @@ def info(name: Name, as_json: Json = False) -> None:
 
 @app.command("verify", short_help="Check that weights are intact.")
 def verify(names: Names = None, as_json: Json = False) -> None:
-    """Check weights: checksum of the parameters, and what the file promises on a bundled picture (quality, class scores)."""
+    """Check weights: checksum of the parameters, and what the file promises on a bundled image (quality, class scores)."""
     from .. import tasks
     from ..models import resolve as resolve_name
     from ..models import verify as verify_weight

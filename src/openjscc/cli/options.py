@@ -92,16 +92,14 @@ MeasuredTask = Annotated[
 Task = Annotated[
     str | None, typer.Option("--task", metavar="T", help="What the receiver wants: reconstruction (default) or segmentation.")
 ]
-Trials = Annotated[int, typer.Option("--trials", metavar="N", parser=whole(1), help="Repetitions of every picture.")]
-Limit = Annotated[int | None, typer.Option("--limit", metavar="N", parser=whole(1), help="Only the first N pictures.")]
+Trials = Annotated[int, typer.Option("--trials", metavar="N", parser=whole(1), help="Repetitions of every image.")]
+Limit = Annotated[int | None, typer.Option("--limit", metavar="N", parser=whole(1), help="Only the first N images.")]
 ToldSnr = Annotated[
     str | None, typer.Option("--told-snr", metavar="DB", help="What the transmitter takes the SNR for; else it knows it.")
 ]
 Jobs = Annotated[
     int | None,
-    typer.Option(
-        "-j", "--jobs", metavar="N", parser=whole(1), help="Pictures at once; else one, for digital systems one a core."
-    ),
+    typer.Option("-j", "--jobs", metavar="N", parser=whole(1), help="Images at once; else one, for digital systems one a core."),
 ]
 
 Device = Annotated[

@@ -1,4 +1,4 @@
-"""What a receiver got of one picture, as ``send`` writes, shows and reports it: a picture, or what is where in it."""
+"""What a receiver got of one image, as ``send`` writes, shows and reports it: an image, or what is where in it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Outcome:
     """What came out of a transmission.
 
     Attributes:
-        shown: ``(3, H, W)``, the picture beside the sent one: what was received, or the sent one with its segments in colours.
+        shown: ``(3, H, W)``, the image beside the sent one: what was received, or the sent one with its segments in colours.
         file: what is written.
         facts: ``psnr``, ``ssim`` and ``classes`` of the report; None for what the task does not have, or what was lost.
         caption: what the caption of ``shown`` ends with.
@@ -37,7 +37,7 @@ class Outcome:
 
 
 def outcome_of(codec: Codec, result: Transmission, x: torch.Tensor, arrived: bool) -> Outcome:
-    """Of a transmission of one picture ``x`` ``(1, 3, H, W)``.
+    """Of a transmission of one image ``x`` ``(1, 3, H, W)``.
 
     Raises:
         UsageError: the codec gives nothing for the task.
@@ -46,7 +46,7 @@ def outcome_of(codec: Codec, result: Transmission, x: torch.Tensor, arrived: boo
 
 
 def received(result: Transmission, x: torch.Tensor) -> torch.Tensor:
-    """The received picture ``(1, 3, H, W)`` on the CPU; grey where the receiver made none."""
+    """The received image ``(1, 3, H, W)`` on the CPU; grey where the receiver made none."""
     import torch
 
     from ..codec import LOST_GREY

@@ -1,4 +1,4 @@
-"""``openjscc plot``: figures from records, and strips of received pictures."""
+"""``openjscc plot``: figures from records, and strips of received images."""
 
 from __future__ import annotations
 
@@ -48,9 +48,9 @@ def plot(
         str | None, typer.Option("--title", metavar="TEXT", help="Else what all records share; '' for none.")
     ] = None,
     interval: Annotated[
-        str, typer.Option("--interval", metavar="KIND", help="95 % interval over other pictures, over other noise, or none.")
+        str, typer.Option("--interval", metavar="KIND", help="95 % interval over other images, over other noise, or none.")
     ] = "pictures",
-    arrived: Annotated[bool, typer.Option("--arrived", help="Means without the lost pictures.")] = False,
+    arrived: Annotated[bool, typer.Option("--arrived", help="Means without the lost images.")] = False,
     lost: Annotated[
         bool, typer.Option("--lost", help="The share that was lost, in a panel below (PSNR against SNR has it).")
     ] = False,
@@ -65,16 +65,16 @@ def plot(
         Path | None, typer.Option("--anchors", metavar="FILE.csv", help="Published points to draw beside the curves.")
     ] = None,
     width: Annotated[str | None, typer.Option("--width", metavar="INCHES", help="Of the figure, instead of the style's.")] = None,
-    picture: Annotated[str | None, typer.Option("--picture", metavar="NAME", help="Strip: which picture.")] = None,
+    picture: Annotated[str | None, typer.Option("--picture", metavar="NAME", help="Strip: which image.")] = None,
     crop: Annotated[str | None, typer.Option("--crop", metavar="X,Y,W,H", help="Strip: which part, in pixels.")] = None,
     source: Annotated[
-        Path | None, typer.Option("--source", metavar="FILE", help="Strip: the sent picture, to be shown first.")
+        Path | None, typer.Option("--source", metavar="FILE", help="Strip: the sent image, to be shown first.")
     ] = None,
     force: Force = False,
 ) -> None:
     """Draw records: quality against SNR or bandwidth, one curve a system, small multiples where conditions differ.
 
-    With --kind strip: crops of received pictures side by side, from a folder of bench --keep.
+    With --kind strip: crops of received images side by side, from a folder of bench --keep.
 
     \b
     openjscc plot records.json --where ratio=1/16 -o snr.svg

@@ -1,4 +1,4 @@
-"""``openjscc send``: a picture through the whole chain, and what arrived."""
+"""``openjscc send``: an image through the whole chain, and what arrived."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Link:
 
 def send(
     images: Annotated[
-        list[Path] | None, typer.Argument(metavar="IMAGE", help="Picture files; without one, a bundled photograph is sent.")
+        list[Path] | None, typer.Argument(metavar="IMAGE", help="Image files; without one, a bundled photograph is sent.")
     ] = None,
     model: Annotated[
         str | None,
@@ -93,10 +93,10 @@ def send(
     force: Force = False,
     as_json: Json = False,
 ) -> None:
-    """Send pictures over a noisy channel and write what arrives.
+    """Send images over a noisy channel and write what arrives.
 
-    Writes the received picture and, beside it, OUT-side-by-side.png with the sent one and those of --compare. Of a segmentation:
-    the mask, a palette PNG of class numbers, and OUT-overlay.png, the segments on the sent picture. The report goes to stderr,
+    Writes the received image and, beside it, OUT-side-by-side.png with the sent one and those of --compare. Of a segmentation:
+    the mask, a palette PNG of class numbers, and OUT-overlay.png, the segments on the sent image. The report goes to stderr,
     the path of what was received to stdout. All get the ratio of the first learned one, digital systems its uses.
 
     \b
@@ -161,7 +161,7 @@ def send(
 
 
 def _targets(paths: list[Path], output: Path | None, task: str, force: bool) -> list[Path]:
-    """One output path per picture, each known to be free and writable, and no picture among them that is sent."""
+    """One output path per image, each known to be free and writable, and no image among them that is sent."""
     from ..data.images import check_output
 
     if len(paths) > 1 and output is not None and not os.path.isdir(output):
@@ -184,7 +184,7 @@ def _targets(paths: list[Path], output: Path | None, task: str, force: bool) -> 
 
 
 def sheet_path(target: Path, task: str) -> Path:
-    """Where the picture of both goes: ``OUT-side-by-side.png`` beside ``OUT.png``; of a segmentation ``OUT-overlay.png``."""
+    """Where the image of both goes: ``OUT-side-by-side.png`` beside ``OUT.png``; of a segmentation ``OUT-overlay.png``."""
     return target.parent / f"{target.stem}-{'overlay' if task == SEGMENTATION else 'side-by-side'}.png"
 
 
@@ -200,7 +200,7 @@ def _classifier(name: str) -> TaskNetwork:
 def _send_one(
     systems: list[tuple[str, Codec]], path: Path, target: Path, link: Link, network: TaskNetwork | None, force: bool
 ) -> tuple[dict[str, Any] | None, list[dict[str, Any]]]:
-    """Sends one picture by every system, writes and reports what arrived; the JSON report's part of the task network (None
+    """Sends one image by every system, writes and reports what arrived; the JSON report's part of the task network (None
     without one) and of the systems."""
     from ..bench import nominal_ratio
     from ..codec import takes_any_ratio
@@ -256,7 +256,7 @@ def _send_one(
 
 
 def _sheet(x: torch.Tensor, sent: list[_Sent], seen: dict[str, Any] | None) -> Image.Image:
-    """The sent picture ``(3, H, W)`` and what each system made of it, with what was found in them."""
+    """The sent image ``(3, H, W)`` and what each system made of it, with what was found in them."""
     from ..classes import voc_palette
     from ..data.sheets import side_by_side, stamped, with_legend
 
@@ -279,7 +279,7 @@ def _sheet(x: torch.Tensor, sent: list[_Sent], seen: dict[str, Any] | None) -> I
 
 
 def _look(network: TaskNetwork, x: torch.Tensor, sent: list[_Sent]) -> dict[str, Any]:
-    """What a classifier sees on the sent picture, for JSON; what it sees on the received ones goes into their reports."""
+    """What a classifier sees on the sent image, for JSON; what it sees on the received ones goes into their reports."""
     import torch
 
     from ..tasks import top_classes
@@ -311,13 +311,13 @@ def _shares(seen: list[dict[str, Any]]) -> str:
 
 
 def _seen(report: dict[str, Any]) -> str:
-    """Of a received picture; of a lost one what the grey picture in its place is taken for."""
+    """Of a received image; of a lost one what the grey image in its place is taken for."""
     return _shares(report["seen"]) if report["ok"] else f"lost (the grey picture: {_share(report['seen'][0])})"
 
 
 @dataclass
 class _Sent:
-    """What one system made of a picture: outcome, caption, report for JSON, lines for people."""
+    """What one system made of an image: outcome, caption, report for JSON, lines for people."""
 
     outcome: Outcome
     caption: str

@@ -41,7 +41,7 @@ def study(
     data_dir: DataDir = None,
     limit: Annotated[
         int | None,
-        typer.Option("--limit", metavar="N", parser=whole(1), help="Only the first N pictures (or pairs), for a quick look."),
+        typer.Option("--limit", metavar="N", parser=whole(1), help="Only the first N images (or pairs), for a quick look."),
     ] = None,
     task_network: TaskNetworks = None,
     jobs: Jobs = None,
@@ -80,7 +80,7 @@ def study(
 
     --task-network puts other networks in the place of those that the study names; strips and heat maps are of the first of them.
 
-    A questionnaire (perceptual-pairs) writes pairs of pictures into DIR/questions and what they are into DIR/key.json; with
+    A questionnaire (perceptual-pairs) writes pairs of images into DIR/questions and what they are into DIR/key.json; with
     --answers: DIR/NAME.md, its figure and DIR/preferences.json. See docs/user-study.md.
 
     \b
@@ -216,7 +216,7 @@ def _print(records: list[Record]) -> None:
 
 
 def _check_results(folder: Path, stem: str, plan: StudyPlan) -> None:
-    """Refuse to write over what is not this study's, or was measured on more pictures."""
+    """Refuse to write over what is not this study's, or was measured on more images."""
     from ..bench.records import read_records
 
     summary = folder / "summary.json"
@@ -230,7 +230,7 @@ def _check_results(folder: Path, stem: str, plan: StudyPlan) -> None:
 
 
 def _forget_lost_pictures(folder: Path, grid: Grid) -> None:
-    """A cell whose kept picture is gone, or does not say what was sent for it, is measured again."""
+    """A cell whose kept image is gone, or does not say what was sent for it, is measured again."""
     from ..bench.cells import cell_path
     from ..bench.kept import kept_files, read_kept
 

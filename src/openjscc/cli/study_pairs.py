@@ -22,7 +22,7 @@ def make(
     name: str, folder: Path, *, model: str | None, seed: int | None, data_dir: str | None, limit: int | None, jobs: int | None,
     as_json: bool,
 ) -> None:  # fmt: skip
-    """Send the pictures, write questions and key."""
+    """Send the images, write questions and key."""
     from ..files import write_atomically
     from ..survey.make import make_pairs, plan_pairs
     from ..survey.questionnaire import KEY, MANIFEST, QUESTIONS, load_questionnaire

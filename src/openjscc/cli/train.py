@@ -51,7 +51,7 @@ def train(
 ) -> None:
     """Train a model as a recipe says.
 
-    The run's folder gets its checkpoint (last.ckpt), log.csv and sample pictures. Ctrl-C leaves the last checkpoint; go on
+    The run's folder gets its checkpoint (last.ckpt), log.csv and sample images. Ctrl-C leaves the last checkpoint; go on
     with --resume. A run that has reached its end is only exported by --resume --export.
 
     \b

@@ -1,4 +1,4 @@
-"""The pictures that come with the package; their authors and licences are in ``samples/README.md``."""
+"""The images that come with the package; their authors and licences are in ``samples/README.md``."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def sample_photo() -> Path:
 
 
 def probe() -> torch.Tensor:
-    """The picture on which a weight file tests itself: float32 ``(1, 3, 96, 96)`` in [0, 1], stored without loss."""
+    """The image on which a weight file tests itself: float32 ``(1, 3, 96, 96)`` in [0, 1], stored without loss."""
     return read_image(_sample("probe.png")).pixels.unsqueeze(0)
 
 

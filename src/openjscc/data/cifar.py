@@ -31,10 +31,10 @@ unpacked, all images have 146 MiB."""
 
 
 def read_npz(path: Path, split: str) -> tuple[np.ndarray, np.ndarray | None, np.ndarray | None]:
-    """Pictures of an npz file with the keys ``x_train``, ``y_train``, ``x_test``, ``y_test`` (labels may be left out).
+    """Images of an npz file with the keys ``x_train``, ``y_train``, ``x_test``, ``y_test`` (labels may be left out).
 
     Returns:
-        Pictures uint8 ``(N, H, W, 3)``, labels int64 ``(N,)`` or None, and the pictures' numbers in the full data set
+        Images uint8 ``(N, H, W, 3)``, labels int64 ``(N,)`` or None, and the images' numbers in the full data set
         (keys ``i_train``, ``i_test``) or None.
 
     Raises:
@@ -83,7 +83,7 @@ def _array(path: Path, archive: zipfile.ZipFile, name: str, most: int) -> np.nda
 
 
 def read_python_archive(path: Path, split: str) -> tuple[np.ndarray, np.ndarray | None, np.ndarray | None]:
-    """Pictures of ``cifar-10-python.tar.gz`` or its unpacked folder. Returns and raises as `read_npz`.
+    """Images of ``cifar-10-python.tar.gz`` or its unpacked folder. Returns and raises as `read_npz`.
 
     The batches are pickles. They are not unpickled: `openjscc.data.pickled` reads plain data only.
     """

@@ -1,6 +1,6 @@
-"""Data sets of pictures, read from where the user keeps them.
+"""Data sets of images, read from where the user keeps them.
 
-A data set is a name of `DATASETS`, a folder of pictures, or an npz file. Named ones are looked for in ``--data-dir``, else in
+A data set is a name of `DATASETS`, a folder of images, or an npz file. Named ones are looked for in ``--data-dir``, else in
 the folder that the environment variable ``OPENJSCC_DATA`` names, in the layouts they are published in.
 """
 
@@ -130,22 +130,22 @@ def open_dataset(
     exclude: Sequence[str] = (),
     cache_mib: float = 4096,
 ) -> PictureDataset:
-    """Open a data set by name, or a folder of pictures (at any depth, sorted by path), or an npz file.
+    """Open a data set by name, or a folder of images (at any depth, sorted by path), or an npz file.
 
-    A folder in VOC's layout is opened as VOC: the pictures of the split's list, with masks. The `note` of the
+    A folder in VOC's layout is opened as VOC: the images of the split's list, with masks. The `note` of the
     data set names what may be an image and is left out: linked folders, files that cannot be read, other formats.
 
     Args:
         name: a key of `DATASETS`, a folder, or an ``.npz`` file with the keys ``x_train``, ``y_train``, ``x_test``, ``y_test``.
         data_dir: where named data sets are kept; default: the environment variable ``OPENJSCC_DATA``.
         split: ``train`` or ``test``.
-        limit: only the first so many pictures.
-        exclude: leave out pictures whose file name (or id, in an array) starts with one of these; before ``limit``.
-        cache_mib: pictures are decoded once and kept as uint8 up to this much memory, later ones decoded at each access.
+        limit: only the first so many images.
+        exclude: leave out images whose file name (or id, in an array) starts with one of these; before ``limit``.
+        cache_mib: images are decoded once and kept as uint8 up to this much memory, later ones decoded at each access.
 
     Raises:
         MissingError: the data set is not there; the hint says where it was looked for and how to get it.
-        UsageError: unknown name, a split that it does not have, no picture left.
+        UsageError: unknown name, a split that it does not have, no image left.
         IntegrityError: a damaged archive.
     """
     name = os.fspath(name)

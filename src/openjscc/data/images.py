@@ -1,4 +1,4 @@
-"""Pictures in and out: any common picture file to float32 RGB in [0, 1], and back to 8 bits.
+"""Images in and out: any common image file to float32 RGB in [0, 1], and back to 8 bits.
 
 Nothing here decides silently: whatever was done to make RGB out of a file is in `Picture.notes`.
 """
@@ -43,7 +43,7 @@ _ORIENTATIONS = {
 
 @dataclass(frozen=True)
 class Picture:
-    """A decoded picture.
+    """A decoded image.
 
     Attributes:
         pixels: float32 ``(3, H, W)`` in [0, 1], sRGB: a colour profile in the file is applied.
@@ -57,7 +57,7 @@ class Picture:
 
 
 def read_image(path: str | os.PathLike[str]) -> Picture:
-    """Read a picture file of any common format, size and pixel type.
+    """Read an image file of any common format, size and pixel type.
 
     The first frame of an animation, upright as EXIF says, grey repeated to three channels, transparency shown on white,
     16-bit grey kept at full precision. 16-bit RGB comes with 8 bits, as Pillow has no type for more.
@@ -66,9 +66,9 @@ def read_image(path: str | os.PathLike[str]) -> Picture:
         path: the file.
 
     Raises:
-        UsageError: no such file, a folder, empty, unreadable, not a picture, pixels of a type that is not
+        UsageError: no such file, a folder, empty, unreadable, not an image, pixels of a type that is not
             read, or more than `openjscc.data.decoding.MAX_PIXELS`.
-        IntegrityError: a picture, but truncated or corrupt.
+        IntegrityError: an image, but truncated or corrupt.
     """
     path = Path(path)
     notes: list[str] = []
@@ -132,7 +132,7 @@ def pixels_of(image: object) -> torch.Tensor:
 
 
 def picture_size(path: str | os.PathLike[str]) -> tuple[int, int]:
-    """``(H, W)`` of the picture as `read_image` would give it, from the header alone. Raises as `read_image`."""
+    """``(H, W)`` of the image as `read_image` would give it, from the header alone. Raises as `read_image`."""
     with opened(Path(path), pixels=False) as image:
         width, height = image.size
         turned = image.format != "TIFF" and _orientation(image) >= 5
@@ -140,7 +140,7 @@ def picture_size(path: str | os.PathLike[str]) -> tuple[int, int]:
 
 
 def read_indices(path: str | os.PathLike[str]) -> torch.Tensor:
-    """The numbers that a palette or grey picture stores, uint8 ``(H, W)``; no colour is looked up, EXIF is not heeded.
+    """The numbers that a palette or grey image stores, uint8 ``(H, W)``; no colour is looked up, EXIF is not heeded.
 
     Raises:
         IntegrityError: not there, damaged, or with pixels of another type, such as RGB: the numbers are lost then.
@@ -155,7 +155,7 @@ def read_indices(path: str | os.PathLike[str]) -> torch.Tensor:
 
 
 def middle(pixels: torch.Tensor, side: int) -> torch.Tensor:
-    """The middle ``(C, side, side)`` of a picture ``(C, H, W)``. Raises UsageError for a smaller one."""
+    """The middle ``(C, side, side)`` of an image ``(C, H, W)``. Raises UsageError for a smaller one."""
     top, left = ((length - side) // 2 for length in pixels.shape[1:])
     if min(top, left) < 0:
         raise UsageError(f"a picture of {pixels.shape[2]}x{pixels.shape[1]} pixels", f"its sides must be {side} or more")
@@ -191,7 +191,7 @@ def to_uint8(x: torch.Tensor) -> torch.Tensor:
 def write_png(
     path: str | os.PathLike[str], pixels: torch.Tensor | Image.Image, overwrite: bool = False, quality: int | None = None
 ) -> Path:
-    """Write a picture whole or not at all: to a temporary file beside the goal, then moved into place.
+    """Write an image whole or not at all: to a temporary file beside the goal, then moved into place.
 
     Args:
         path: PNG where it has no suffix or ``.png``; ``.webp`` (lossless) and ``.jpg`` (quality 95, 4:4:4) by the suffix.
@@ -203,7 +203,7 @@ def write_png(
         The path written.
 
     Raises:
-        UsageError: the file exists, its folder is missing or not writable, an unknown suffix, or a shape that is no picture.
+        UsageError: the file exists, its folder is missing or not writable, an unknown suffix, or a shape that is no image.
     """
     path = Path(path)
     check_output(path, overwrite)
@@ -283,6 +283,6 @@ def to_pil(pixels: torch.Tensor) -> Image.Image:
 def _orientation(image: Image.Image) -> int:
     try:
         value = image.getexif().get(_ORIENTATION_TAG, 1)
-    except Exception:  # damaged EXIF data is no reason to refuse the picture
+    except Exception:  # damaged EXIF data is no reason to refuse the image
         return 1
     return value if value in _ORIENTATIONS else 1

@@ -1,4 +1,4 @@
-"""Masks: which class each pixel of a data set's pictures belongs to."""
+"""Masks: which class each pixel of a data set's images belongs to."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ CACHE_MIB = 1024
 
 
 class MaskSet:
-    """The masks of a data set's pictures, by the pictures' numbers. Safe to read from several threads.
+    """The masks of a data set's images, by the images' numbers. Safe to read from several threads.
 
     Attributes:
         classes: names of the classes, by number.
@@ -40,11 +40,11 @@ class MaskSet:
         return len(self._paths)
 
     def __getitem__(self, index: int) -> torch.Tensor:
-        """Class numbers, uint8 ``(1, H, W)`` of the picture's size, `openjscc.classes.VOID` where there is none; a copy.
+        """Class numbers, uint8 ``(1, H, W)`` of the image's size, `openjscc.classes.VOID` where there is none; a copy.
 
         Raises:
             IndexError: outside ``-N .. N-1``.
-            IntegrityError: a file that is damaged or no mask, another size than the picture's, a number that is no class.
+            IntegrityError: a file that is damaged or no mask, another size than the image's, a number that is no class.
         """
         index = range(len(self))[index]
         return self._cache.once(index, lambda: self._read(index), lambda mask: mask.nbytes).clone()
@@ -77,7 +77,7 @@ class MaskSet:
 
 
 def mask_picture(numbers: torch.Tensor) -> Image.Image:
-    """Class numbers, integers ``(H, W)`` from 0 to 255, as a palette picture in VOC's colours: what `MaskSet` reads."""
+    """Class numbers, integers ``(H, W)`` from 0 to 255, as a palette image in VOC's colours: what `MaskSet` reads."""
     image = Image.fromarray(numbers.to(torch.uint8).cpu().numpy()).convert("L")
     image = Image.frombytes("P", image.size, image.tobytes())
     image.putpalette([value for colour in voc_palette() for value in colour])

@@ -1,4 +1,4 @@
-"""Pictures by number: what every data set is, wherever its pictures come from."""
+"""Images by number: what every data set is, wherever its images come from."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from .images import picture_size, read_image, squared, to_uint8
 
 
 class PictureDataset:
-    """Pictures by number. Safe to read from several threads.
+    """Images by number. Safe to read from several threads.
 
     Attributes:
         name: the name or path it was opened by.
         split: ``train`` or ``test``; a folder has no splits and gives all it holds for either.
         ids: one stable name per picture: the file's path within the data set, or ``test-00042``.
         labels: int64 ``(N,)`` class numbers, or None.
-        paths: the files, or None where the pictures are one array.
+        paths: the files, or None where the images are one array.
         masks: the files of their masks (`openjscc.data.masks`), which need not be there; None: the data has no masks.
-        side: pictures and masks are the middle squares of the files, scaled to this many pixels along a side; None: as they are.
+        side: images and masks are the middle squares of the files, scaled to this many pixels along a side; None: as they are.
         note: what a reader of results must know, e.g. a miniature, or what was left out; else empty.
     """
 
@@ -68,7 +68,7 @@ class PictureDataset:
         return self.shared(index).clone()
 
     def shared(self, index: int) -> torch.Tensor:
-        """The same without a copy, for callers that only read it (a crop of a cached picture costs no more than the crop).
+        """The same without a copy, for callers that only read it (a crop of a cached image costs no more than the crop).
 
         Raises as ``dataset[index]`` does.
         """
@@ -83,7 +83,7 @@ class PictureDataset:
         return pixels if self.side is None else squared(pixels, self.side)
 
     def some(self, numbers: Sequence[int], cache_mib: float = 4096) -> PictureDataset:
-        """A data set of some of the pictures, in this order."""
+        """A data set of some of the images, in this order."""
         array = self._array
         if array is not None and list(numbers) != list(range(len(self))):
             array = array[numbers]
@@ -98,7 +98,7 @@ class PictureDataset:
 
     @cached_property
     def fixed_size(self) -> tuple[int, int] | None:
-        """``(H, W)`` where all pictures have that size, else None. Reads the headers of all files on first use."""
+        """``(H, W)`` where all images have that size, else None. Reads the headers of all files on first use."""
         if self._array is not None:
             return int(self._array.shape[1]), int(self._array.shape[2])
         if self.side is not None:
@@ -121,7 +121,7 @@ class PictureDataset:
         return digest.hexdigest()
 
     def fingerprint(self) -> str:
-        """sha256 (hex) over every picture in order: its byte count (8 bytes, big-endian), then the file's bytes, or the
+        """sha256 (hex) over every image in order: its byte count (8 bytes, big-endian), then the file's bytes, or the
         uint8 ``(H, W, 3)`` values of an array; then the labels, and ``side``. Computed on first use; file names do not enter."""
         return self._fingerprint
 

@@ -1,4 +1,4 @@
-"""Pictures beside one another, with captions: for looking at, not for measuring."""
+"""Images beside one another, with captions: for looking at, not for measuring."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from .images import to_pil, to_uint8
 def side_by_side(
     pictures: Sequence[tuple[str, torch.Tensor]], columns: int | None = None, beside: Sequence[str] | None = None
 ) -> Image.Image:
-    """Pictures in rows, each over its caption, e.g. ``sent | received``. Between rows is more room than above a caption.
+    """Images in rows, each over its caption, e.g. ``sent | received``. Between rows is more room than above a caption.
 
-    Pictures under 128 pixels are shown enlarged by a whole factor (each pixel a square), those over 2048 reduced to 2048
-    (long side of the largest picture, one factor for all): made for looking at, not for measuring.
+    Images under 128 pixels are shown enlarged by a whole factor (each pixel a square), those over 2048 reduced to 2048
+    (long side of the largest image, one factor for all): made for looking at, not for measuring.
 
     Args:
         pictures: caption and ``(3, H, W)`` pixels each, float in [0, 1] or uint8; sizes may differ. A line that is wider than
-            its picture is broken; nothing is cut.
-        columns: pictures in a row; None: all of them.
+            its image is broken; nothing is cut.
+        columns: images in a row; None: all of them.
         beside: a text for each row, to the left of it.
     """
     if not pictures:
@@ -66,7 +66,7 @@ HEAT = np.array([(0, 32, 77), (124, 123, 120), (255, 234, 70)], dtype=np.float64
 
 
 def heat(values: torch.Tensor) -> torch.Tensor:
-    """A map ``(H, W)`` of numbers from 0 (dark blue) to 1 (yellow) as a picture uint8 ``(3, H, W)``."""
+    """A map ``(H, W)`` of numbers from 0 (dark blue) to 1 (yellow) as an image uint8 ``(3, H, W)``."""
     places = values.detach().cpu().double().clamp(0, 1).numpy()
     stops = np.linspace(0, 1, len(HEAT))
     channels = [np.interp(places, stops, HEAT[:, channel]) for channel in range(3)]
@@ -74,12 +74,12 @@ def heat(values: torch.Tensor) -> torch.Tensor:
 
 
 OVERLAY = 0.6
-"""Share of the classes' colours in an overlay; the rest is the picture."""
+"""Share of the classes' colours in an overlay; the rest is the image."""
 
 
 def overlay(pixels: torch.Tensor, numbers: torch.Tensor) -> torch.Tensor:
-    """A picture ``(3, H, W)`` with its segments (class numbers, uint8 ``(H, W)``) in VOC's colours and white edges between them;
-    class 0, the background, keeps the picture, in grey. uint8."""
+    """An image ``(3, H, W)`` with its segments (class numbers, uint8 ``(H, W)``) in VOC's colours and white edges between them;
+    class 0, the background, keeps the image, in grey. uint8."""
     shown = to_uint8(pixels).double()
     colours = torch.tensor(voc_palette(), dtype=torch.float64)[numbers.long()].permute(2, 0, 1)
     grey = shown.mean(0, keepdim=True)
@@ -114,7 +114,7 @@ def with_legend(sheet: Image.Image, entries: Sequence[tuple[str, tuple[int, int,
 
 
 def stamped(pixels: torch.Tensor, text: str) -> torch.Tensor:
-    """A picture ``(3, H, W)`` with a text across its middle, as large as fits; uint8."""
+    """An image ``(3, H, W)`` with a text across its middle, as large as fits; uint8."""
     image = to_pil(pixels)
     draw = ImageDraw.Draw(image)
     for size in range(max(8, image.width // 6), 5, -1):
@@ -152,7 +152,7 @@ def _box(text: str, font: Font) -> tuple[int, int]:
 
 
 def _fitted(captions: Sequence[str], images: Sequence[Image.Image]) -> tuple[Font, list[str]]:
-    """The largest font, 12 pixels at least, with which every word fits its picture; the captions in lines that do."""
+    """The largest font, 12 pixels at least, with which every word fits its image; the captions in lines that do."""
     for size in range(max(14, round(max(max(image.size) for image in images) / 32)), 11, -1):
         font = _font(size)
         lines = [_in_lines(caption, image.width, font) for caption, image in zip(captions, images, strict=True)]

@@ -1,4 +1,4 @@
-"""Folders laid out as PASCAL VOC: which pictures and masks a split has."""
+"""Folders laid out as PASCAL VOC: which images and masks a split has."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ LISTS = {"train": "train.txt", "test": "val.txt"}
 
 
 def is_voc(folder: Path) -> bool:
-    """Whether a folder has VOC's pictures and masks, so that it is more than a folder of pictures."""
+    """Whether a folder has VOC's images and masks, so that it is more than a folder of images."""
     return (folder / PICTURES).is_dir() and (folder / MASKS).is_dir()
 
 
 def listed(folder: Path, split: str) -> tuple[list[Path], list[Path]] | None:
-    """Pictures, and where their masks should be, in the order of the split's list; None where there is no list, or no picture.
+    """Images, and where their masks should be, in the order of the split's list; None where there is no list, or no image.
 
     Raises:
-        IntegrityError: a list that cannot be read, or with pictures that are not there.
+        IntegrityError: a list that cannot be read, or with images that are not there.
     """
     for listing in (folder / "ImageSets" / "Segmentation" / LISTS[split], folder / "ImageSets" / LISTS[split]):
         if not (listing.is_file() and (folder / PICTURES).is_dir()):

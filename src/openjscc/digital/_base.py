@@ -1,4 +1,4 @@
-"""What the separation-based systems share: how many symbols a frame has, and pictures between tensors and files."""
+"""What the separation-based systems share: how many symbols a frame has, and images between tensors and files."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ class SeparateCodec(ABC):
         return self.source.version
 
     def encode(self, x: torch.Tensor, conditions: Conditions) -> Frame:
-        """Pictures ``(B, 3, H, W)`` to a frame, within the channel uses that the conditions give.
+        """Images ``(B, 3, H, W)`` to a frame, within the channel uses that the conditions give.
 
         Raises:
             UsageError: for a ratio outside (0, 10], or fewer uses than the header takes.
@@ -115,7 +115,7 @@ class SeparateCodec(ABC):
     def _send(
         self, pictures: list[np.ndarray], payload: list[int], snr_db: list[float] | None, conditions: Conditions
     ) -> tuple[torch.Tensor, torch.Tensor, tuple[object, ...] | None]:
-        """Pictures to payload symbols complex64 ``(B, max(payload))``, header's rate index int64 ``(B,)``, and what a bound
+        """Images to payload symbols complex64 ``(B, max(payload))``, header's rate index int64 ``(B,)``, and what a bound
         hands over, one object per image."""
 
     @abstractmethod

@@ -30,7 +30,7 @@ class Option:
 
     Attributes:
         index: of the option, for whoever asked.
-        budget: bytes that the file of each picture may have.
+        budget: bytes that the file of each image may have.
         success: probability that the frame arrives.
     """
 
@@ -58,7 +58,7 @@ def largest_option(options: Sequence[Option], target: float, control: RateContro
 
 
 def expected_psnr(option: Option, control: RateControl, pictures: Sequence[np.ndarray], *, exact: bool = True) -> float:
-    """Of an option in dB, the mean over the pictures, as `best_option` defines it; ``exact``: of the files, not an estimate."""
+    """Of an option in dB, the mean over the images, as `best_option` defines it; ``exact``: of the files, not an estimate."""
     total = 0.0
     for picture in pictures:
         if exact:
@@ -72,9 +72,9 @@ def expected_psnr(option: Option, control: RateControl, pictures: Sequence[np.nd
 
 
 def best_option(options: Sequence[Option], control: RateControl, pictures: Sequence[np.ndarray]) -> Option:
-    """The option of highest expected PSNR, the mean over the pictures that share the frame.
+    """The option of highest expected PSNR, the mean over the images that share the frame.
 
-    Expected is ``p PSNR(file) + (1 - p) PSNR(grey picture)``; a picture whose file does not fit counts as lost. A PSNR counts
+    Expected is ``p PSNR(file) + (1 - p) PSNR(grey picture)``; an image whose file does not fit counts as lost. A PSNR counts
     as at most `BEST_DB`, and that of a file as at least that of the grey picture: what arrives is never worse than what is
     lost. Of equal options the most certain one is taken. The file's PSNR is first estimated between qualities that lie a few
     steps apart (`RateControl.estimate`), which spares encoder runs; what then lies close together is compared exactly.
@@ -109,7 +109,7 @@ def undominated(options: Sequence[Option]) -> list[Option]:
 
 
 def lost_psnr(picture: np.ndarray) -> float:
-    """PSNR in dB of the grey picture that is shown for a lost one, at most `BEST_DB`."""
+    """PSNR in dB of the grey image that is shown for a lost one, at most `BEST_DB`."""
     grey = int(np.rint(255 * LOST_GREY))
     counts = np.bincount(picture.ravel(), minlength=256)
     error = float(counts @ (np.arange(256) - grey) ** 2) / picture.size / 255**2

@@ -28,7 +28,7 @@ BLIND_SNR_DB = 0.0
 
 @dataclass(frozen=True)
 class _Group:
-    """Pictures that share their blocks: row numbers of the batch, and how their symbols are used."""
+    """Images that share their blocks: row numbers of the batch, and how their symbols are used."""
 
     rows: range
     mcs: MCS
@@ -36,7 +36,7 @@ class _Group:
 
     @property
     def share(self) -> int:
-        """Information bits of each picture."""
+        """Information bits of each image."""
         return self.plan.information // len(self.rows)
 
 
@@ -45,20 +45,20 @@ class LDPCCodec(SeparateCodec):
 
     ::
 
-        picture --[source codec: best file that fits]--[CRC-24A]--[scrambler]--[LDPC blocks]--[QAM]--power--> symbols
+        image --[source codec: best file that fits]--[CRC-24A]--[scrambler]--[LDPC blocks]--[QAM]--power--> symbols
 
     Per picture: the file, zero bytes up to its budget, a CRC-24A of all that (TS 38.212, section 5.1), the scrambler of IEEE
     802.11, full LDPC blocks and one shorter block (`openjscc.digital.mcs.plan_blocks`), symbols. All of it is counted,
-    padding too. A picture is lost (``ok`` False) if one of its blocks has an unsatisfied parity check, if the CRC does not
+    padding too. An image is lost (``ok`` False) if one of its blocks has an unsatisfied parity check, if the CRC does not
     fit, or if no file was small enough.
 
-    The scheme is fixed, or chosen from a set for the picture, the number of blocks, the average SNR and the law of the fading
+    The scheme is fixed, or chosen from a set for the image, the number of blocks, the average SNR and the law of the fading
     that the transmitter knows, by the stored block error rates: the one of highest rate whose frames are lost seldom enough, or
     the one of highest expected PSNR (`openjscc.digital.adaptation`). It goes into the header. A transmitter that knows no SNR
     reckons with `BLIND_SNR_DB`.
 
     The receiver knows the gain and the noise variance. It does not know the factor by which a frame's power was normalised
-    (within one per cent of 1 for all but small pictures) and takes it as 1.
+    (within one per cent of 1 for all but small images) and takes it as 1.
     """
 
     def __init__(
@@ -79,7 +79,7 @@ class LDPCCodec(SeparateCodec):
             schemes: what link adaptation chooses from; one: fixed.
             target: share of frames that may be lost, of which link adaptation makes the most; None, and where a whole frame
                 meets one fade: the highest expected PSNR.
-            pack: so many neighbouring pictures of a batch share their blocks (and a block's loss).
+            pack: so many neighbouring images of a batch share their blocks (and a block's loss).
             demapper: one of `openjscc.digital.modulation.DEMAPPERS`.
             iterations: of the LDPC decoder at most, in one attempt; 0: `BlockCode.decode_thoroughly`.
         """
@@ -179,7 +179,7 @@ class LDPCCodec(SeparateCodec):
         return bits ^ scrambling(len(bits))
 
     def _demap(self, received: Received, row: int, head: int, uses: int, mcs: MCS) -> torch.Tensor:
-        """LLRs of one picture's payload, float32 ``(uses * bits_per_symbol,)``."""
+        """LLRs of one image's payload, float32 ``(uses * bits_per_symbol,)``."""
         sent = slice(head, head + uses)
         noise_var = received.noise_var[row, sent] if received.noise_var.ndim == 2 else received.noise_var[row]
         gain = None
@@ -204,7 +204,7 @@ class LDPCCodec(SeparateCodec):
         for (mcs, n), places in _by_code(groups).items():
             code = mcs.code(n)
             left = places
-            while left:  # the rest of a picture is not decoded once one of its blocks is lost
+            while left:  # the rest of an image is not decoded once one of its blocks is lost
                 now, left = left[:BLOCKS_AT_ONCE], left[BLOCKS_AT_ONCE:]
                 values = torch.stack([llrs[number][start : start + n] for number, _, _, start in now])
                 found = code.decode(values, self.iterations) if self.iterations else code.decode_thoroughly(values)
@@ -220,7 +220,7 @@ class LDPCCodec(SeparateCodec):
 
 @lru_cache(maxsize=256)
 def _options(schemes: tuple[MCS, ...], uses: int, pictures: int, snr_db: float, fading: Fading | None) -> tuple[Option, ...]:
-    """What link adaptation chooses from, the same for all pictures of a point: ``pictures`` share a frame of ``uses`` each."""
+    """What link adaptation chooses from, the same for all images of a point: ``pictures`` share a frame of ``uses`` each."""
     found = []
     for index, mcs in enumerate(schemes):
         group = _Group(range(pictures), mcs, plan_blocks(mcs, uses * pictures))

@@ -37,7 +37,7 @@ Gather = Callable[[torch.Tensor, torch.Tensor], list[np.ndarray]]
 Summary = Callable[[Sequence[np.ndarray]], float]
 
 KINDS = ("picture", "set", "task")
-"""A value for each picture; one value for all pictures; one value for all pictures, of predictions and labels."""
+"""A value for each image; one value for all images; one value for all images, of predictions and labels."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class Metric:
         needs: ``weights`` where published network weights must be found or downloaded (`openjscc.metrics.backbones`); ``labels``
             or ``masks`` where a prediction is held against those; else empty.
         function: ``(x, y) -> (B,)`` of source and reconstruction, each ``(B, 3, H, W)`` in [0, 1]. A value may be infinite
-            (PSNR of identical pictures): JSON records write null for it. Kinds other than ``picture`` have none: it raises
+            (PSNR of identical images): JSON records write null for it. Kinds other than ``picture`` have none: it raises
             UsageError.
         description: one line.
         kind: one of `KINDS`.
@@ -68,7 +68,7 @@ class Metric:
     kind: str = "picture"
 
     def collect(self, x: torch.Tensor, y: torch.Tensor) -> list[np.ndarray]:
-        """One entry for each picture, which ``np.savez`` can keep: here its value, float64 ``()``.
+        """One entry for each image, which ``np.savez`` can keep: here its value, float64 ``()``.
 
         Args:
             x: source; in a task, the prediction.
@@ -85,12 +85,12 @@ class Metric:
 
 @dataclass(frozen=True)
 class SetMetric(Metric):
-    """A figure of all pictures together that is no mean of theirs.
+    """A figure of all images together that is no mean of theirs.
 
     Attributes:
         gather: what `collect` does.
         summary: what `reduce` does.
-        single: where the figure is the mean of values of single pictures after all: the value of an entry.
+        single: where the figure is the mean of values of single images after all: the value of an entry.
         additive: whether the figure depends on the sum of the entries alone.
     """
 
@@ -100,11 +100,11 @@ class SetMetric(Metric):
     additive: bool = False
 
     def collect(self, x: torch.Tensor, y: torch.Tensor) -> list[np.ndarray]:
-        """One entry for each picture, as `Metric.collect`; its shape is the metric's own."""
+        """One entry for each image, as `Metric.collect`; its shape is the metric's own."""
         return self.gather(x, y)
 
     def reduce(self, entries: Sequence[np.ndarray]) -> float:
-        """The figure of all pictures. Entries may come from several `collect`, in any order."""
+        """The figure of all images. Entries may come from several `collect`, in any order."""
         return self.summary(entries)
 
 

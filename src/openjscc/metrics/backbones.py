@@ -60,7 +60,7 @@ class Plan:
         stages: the convolutions; the output of each stage is what metrics compare.
         pooled: numbers of the stages that start with pooling.
         pool: side of the max-pooling window; its stride is 2.
-        smallest: the shortest side of a picture (pixels) for which every stage has an output.
+        smallest: the shortest side of an image (pixels) for which every stage has an output.
     """
 
     stages: tuple[tuple[Conv, ...], ...]
@@ -210,7 +210,7 @@ class Backbone(nn.Module):
             x: float32 ``(B, 3, H, W)``, normalised as the network expects it.
 
         Raises:
-            UsageError: too small a picture.
+            UsageError: too small an image.
         """
         if min(x.shape[-2:]) < self.plan.smallest:
             size = f"{x.shape[-1]}x{x.shape[-2]}"

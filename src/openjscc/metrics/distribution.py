@@ -1,10 +1,10 @@
 """Distances between the sets of all sources and all reconstructions, in the features of a network: FID, and the like on VGG16.
 
-What is seen of a picture are non-overlapping patches of `PATCH` pixels (144 of Kodak's 24 pictures), at the size that they have:
-along each side as many whole ones as fit, the rest left out evenly at both ends; a shorter side is taken whole. So pictures of up
+What is seen of an image are non-overlapping patches of `PATCH` pixels (144 of Kodak's 24 images), at the size that they have:
+along each side as many whole ones as fit, the rest left out evenly at both ends; a shorter side is taken whole. So images of up
 to `PATCH` pixels, CIFAR-10's too, are one patch each.
 
-Features of each picture are gathered first (`collect`) and reduced to one figure at the end. An entry is float32 ``(2, P, D)``:
+Features of each image are gathered first (`collect`) and reduced to one figure at the end. An entry is float32 ``(2, P, D)``:
 features of the P patches of the source, then of the reconstruction. ``np.savez`` can keep it.
 """
 
@@ -29,7 +29,7 @@ _BLOCK = 1024
 """Rows of the kernel matrix that are held at once."""
 
 SOURCES = SourceMemory(2**27)
-"""Features of 10,000 small pictures."""
+"""Features of 10,000 small images."""
 
 
 class VGG16Features(nn.Module):
@@ -52,14 +52,14 @@ class VGG16Features(nn.Module):
 
 
 def inception_features(x: torch.Tensor, y: torch.Tensor) -> list[np.ndarray]:
-    """Entries of the pictures (module docstring) with the 2048 features of FID's network.
+    """Entries of the images (module docstring) with the 2048 features of FID's network.
 
     Args:
         x: source, float ``(B, 3, H, W)`` in [0, 1]; rounded to 8 bits here.
         y: reconstruction, the same shape.
 
     Raises:
-        UsageError: shapes that differ or are no pictures. MissingError, IntegrityError: see `load_weights`.
+        UsageError: shapes that differ or are no images. MissingError, IntegrityError: see `load_weights`.
     """
     return _features(FIDInception, x, y)
 
@@ -186,6 +186,6 @@ def _features(make: Callable[[], nn.Module], x: torch.Tensor, y: torch.Tensor) -
 
 
 def _of_picture(network: nn.Module, picture: torch.Tensor) -> list[torch.Tensor]:
-    """One tensor ``(P, D)``. Patch by patch: the same whatever else is in the picture."""
+    """One tensor ``(P, D)``. Patch by patch: the same whatever else is in the image."""
     seen = patches(eight_bits(picture).div_(255.0))
     return [torch.cat([network(patch) for patch in seen.split(1)]).cpu()]

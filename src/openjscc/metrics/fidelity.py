@@ -1,7 +1,7 @@
-"""PSNR, SSIM and MS-SSIM, per image, of pictures rounded to 8 bits. Large pictures are worked through in strips, to save memory.
+"""PSNR, SSIM and MS-SSIM, per image, of images rounded to 8 bits. Large images are worked through in strips, to save memory.
 
 Rounding first is part of the definition: a receiver stores 8 bits, and the unrounded figure differs (by up to 3 dB near 50 dB).
-The PSNR of a data set is the mean of its pictures' PSNRs; the PSNR of their mean MSE is another, lower number.
+The PSNR of a data set is the mean of its images' PSNRs; the PSNR of their mean MSE is another, lower number.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from ..codec import check_image
 from ..errors import UsageError
 
 _STRIP_VALUES = 1 << 21
-"""Values of one picture batch that are worked on at once."""
+"""Values of one image batch that are worked on at once."""
 
 WINDOW = 11
 SIGMA = 1.5
@@ -42,7 +42,7 @@ def psnr(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
         values that are not finite.
 
     Raises:
-        UsageError: shapes that differ or are no pictures, values outside [0, 1].
+        UsageError: shapes that differ or are no images, values outside [0, 1].
     """
     check_values(x, y)
     total = torch.zeros(len(x), dtype=torch.int64, device=x.device)
@@ -61,10 +61,10 @@ def ssim(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
     """Structural similarity (Wang et al. 2004, doi:10.1109/TIP.2003.819861), per image: the mean of the SSIM map over RGB.
 
     Gaussian window 11x11 with sigma 1.5, data range 1, K1 0.01, K2 0.03, biased variances. Border rule: only windows that lie
-    wholly within the picture count, as in the paper's own code and in scikit-image with ``gaussian_weights``. torchmetrics (1.9)
-    mirrors the picture at its border and counts those windows too: the same map, another mean (by about 0.01 at 32x32).
-    A picture with a side below 11 pixels gets a window of the largest odd size that fits, with the same sigma, renormalised;
-    on a 1x1 picture only the luminance term is left. The result does not depend on the strips: the window's sum is taken term
+    wholly within the image count, as in the paper's own code and in scikit-image with ``gaussian_weights``. torchmetrics (1.9)
+    mirrors the image at its border and counts those windows too: the same map, another mean (by about 0.01 at 32x32).
+    An image with a side below 11 pixels gets a window of the largest odd size that fits, with the same sigma, renormalised;
+    on a 1x1 image only the luminance term is left. The result does not depend on the strips: the window's sum is taken term
     by term.
 
     Args:
@@ -72,10 +72,10 @@ def ssim(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
         y: reconstruction, the same shape.
 
     Returns:
-        float32 ``(B,)``, at most 1; ``nan`` where a picture holds values that are not finite.
+        float32 ``(B,)``, at most 1; ``nan`` where an image holds values that are not finite.
 
     Raises:
-        UsageError: shapes that differ or are no pictures, values outside [0, 1].
+        UsageError: shapes that differ or are no images, values outside [0, 1].
     """
     check_values(x, y)
     height, width = x.shape[-2:]
@@ -97,20 +97,20 @@ def ms_ssim(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
 
     Five scales, window and constants of `ssim`, `SCALE_WEIGHTS` as exponents. Each scale halves the last one by 2x2 means; a last
     row or column without a partner counts twice. The contrast-structure term of each scale is averaged over the windows that lie
-    wholly within the picture; the last scale has the luminance in it. A negative mean counts as 0.
+    wholly within the image; the last scale has the luminance in it. A negative mean counts as 0.
 
     torchmetrics (1.9) averages the three channels before the exponents, drops a last odd row, and mirrors the border at the last
-    scale: another value, by up to 0.0001 on a Kodak picture and more on smaller ones.
+    scale: another value, by up to 0.0001 on a Kodak image and more on smaller ones.
 
     Args:
         x: source, float ``(B, 3, H, W)`` in [0, 1], sides of at least 161 pixels (11 at the fifth scale).
         y: reconstruction, the same shape.
 
     Returns:
-        float32 ``(B,)``, in [0, 1]; ``nan`` where a picture holds values that are not finite.
+        float32 ``(B,)``, in [0, 1]; ``nan`` where an image holds values that are not finite.
 
     Raises:
-        UsageError: shapes that differ or are no pictures, values outside [0, 1]; a side below 161 pixels.
+        UsageError: shapes that differ or are no images, values outside [0, 1]; a side below 161 pixels.
     """
     check_values(x, y)
     if min(x.shape[-2:]) < MS_SSIM_SMALLEST:
@@ -180,7 +180,7 @@ def _blur(values: torch.Tensor, taps: list[float]) -> torch.Tensor:
 
 
 def eight_bits(values: torch.Tensor) -> torch.Tensor:
-    """Whole numbers 0..255 as float32, rounded as pictures are when they are stored; a new tensor."""
+    """Whole numbers 0..255 as float32, rounded as images are when they are stored; a new tensor."""
     return values.detach().to(torch.float32).clamp(0.0, 1.0).mul_(255.0).round_()
 
 

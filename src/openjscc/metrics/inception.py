@@ -16,7 +16,7 @@ from ..errors import IntegrityError
 from .backbones import WEIGHT_FILES, load_weights
 
 SIZE = 299
-"""Pictures are resized to a square of so many pixels."""
+"""Images are resized to a square of so many pixels."""
 
 FEATURES = 2048
 
@@ -46,9 +46,9 @@ class FIDInception(nn.Module):
         self.network = network.eval().requires_grad_(False)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Features ``(B, 2048)``, the mean over positions after the last block, of pictures ``(B, 3, H, W)`` in [0, 1].
+        """Features ``(B, 2048)``, the mean over positions after the last block, of images ``(B, 3, H, W)`` in [0, 1].
 
-        Pictures are resized to 299x299 bilinearly (half-pixel centres, no antialiasing) and taken to [-1, 1].
+        Images are resized to 299x299 bilinearly (half-pixel centres, no antialiasing) and taken to [-1, 1].
         """
         x = F.interpolate(x.float(), size=(SIZE, SIZE), mode="bilinear", align_corners=False)
         return self.network(2 * x - 1).mean(dim=(2, 3))

@@ -1,4 +1,4 @@
-"""What metrics remember of the last source pictures: a sweep sends the same picture at many points, its features are the same."""
+"""What metrics remember of the last source pictures: a sweep sends the same image at many points, its features are the same."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""LPIPS and DISTS: distances between pictures as a network that was trained to recognise things sees them; lower is better.
+"""LPIPS and DISTS: distances between images as a network that was trained to recognise things sees them; lower is better.
 
-`LPIPS` and `DISTS` are the networks, for training too: they neither round nor clip, and gradients reach the pictures. The metrics
-`lpips`, `lpips_vgg` and `dists` are the same on pictures rounded to 8 bits, one picture at a time, so the batch changes nothing.
+`LPIPS` and `DISTS` are the networks, for training too: they neither round nor clip, and gradients reach the images. The metrics
+`lpips`, `lpips_vgg` and `dists` are the same on images rounded to 8 bits, one image at a time, so the batch changes nothing.
 They remember the features of the last sources.
 """
 
@@ -20,16 +20,16 @@ from .fidelity import check_pair, check_values, eight_bits, finite
 from .memory import SourceMemory, bytes_from_environment
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-"""Of pictures in [0, 1], as torchvision's networks were trained with."""
+"""Of images in [0, 1], as torchvision's networks were trained with."""
 
 LPIPS_SHIFT, LPIPS_SCALE = (-0.030, -0.088, -0.188), (0.458, 0.448, 0.450)
-"""Of pictures in [-1, 1], as the heads v0.1 were trained with."""
+"""Of images in [-1, 1], as the heads v0.1 were trained with."""
 
 DISTS_SMALLEST = 32
 """Below so many pixels on a side, the last stage is one value per channel and has no structure to compare."""
 
 SOURCES = SourceMemory(bytes_from_environment(2**29))
-"""Features of 24 Kodak pictures on AlexNet (16 MB each), or of two on VGG16 (192 MB each). ``OPENJSCC_SOURCE_MEMORY`` allows
+"""Features of 24 Kodak images on AlexNet (16 MB each), or of two on VGG16 (192 MB each). ``OPENJSCC_SOURCE_MEMORY`` allows
 more: with 5000 (MiB) all of Kodak is remembered on VGG16, and a sweep's DISTS takes half the time."""
 
 
@@ -61,21 +61,21 @@ class LPIPS(nn.Module):
         self.register_buffer("scale", _per_channel(LPIPS_SCALE), persistent=False)
 
     def forward(self, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
-        """Distance per picture, ``(B,)``, of pictures ``(B, 3, H, W)`` in [0, 1].
+        """Distance per image, ``(B,)``, of images ``(B, 3, H, W)`` in [0, 1].
 
         Raises:
-            UsageError: shapes that differ or are no pictures, a side below 31 pixels (``alex``) or 16 (``vgg``).
+            UsageError: shapes that differ or are no images, a side below 31 pixels (``alex``) or 16 (``vgg``).
         """
         check_pair(x, y)
         return self.distance(self.features(x), self.features(y))
 
     def features(self, x: torch.Tensor) -> Iterator[torch.Tensor]:
-        """What is compared of pictures ``(B, 3, H, W)``: the stages' outputs, of unit length at each position."""
+        """What is compared of images ``(B, 3, H, W)``: the stages' outputs, of unit length at each position."""
         stages = self.backbone.stages((2 * x.float() - 1 - self.get_buffer("shift")) / self.get_buffer("scale"))
         return map(_unit_length, stages)
 
     def distance(self, of_x: Iterable[torch.Tensor], of_y: Iterable[torch.Tensor]) -> torch.Tensor:
-        """Between pictures with these `features`, ``(B,)``."""
+        """Between images with these `features`, ``(B,)``."""
         parts = [
             F.conv2d((a - b).square(), self.get_buffer(f"head_{stage}")).mean(dim=(1, 2, 3))
             for stage, (a, b) in enumerate(zip(of_x, of_y, strict=True))
@@ -86,12 +86,12 @@ class LPIPS(nn.Module):
 class DISTS(nn.Module):
     """Deep image structure and texture similarity (Ding et al. 2020, arXiv:2004.07728, eqs. 4-7).
 
-    Means (texture) and covariance (structure) per channel of the picture itself and of VGG16's five stages, with the max-pooling
-    replaced by Hanning-weighted L2 pooling (eq. 1), in the authors' weights alpha and beta. Pictures are compared at the size
+    Means (texture) and covariance (structure) per channel of the image itself and of VGG16's five stages, with the max-pooling
+    replaced by Hanning-weighted L2 pooling (eq. 1), in the authors' weights alpha and beta. Images are compared at the size
     that they have: the authors' script first shrinks larger ones to 256 pixels on the short side.
 
     One minus the similarity is summed as differences, ``(m_x - m_y)^2 / (m_x^2 + m_y^2 + c)`` and ``var(x - y) / (var x + var y +
-    c)``: the same value as the paper's form, and identical pictures give 0 exactly.
+    c)``: the same value as the paper's form, and identical images give 0 exactly.
 
     Raises:
         MissingError, IntegrityError: see `load_weights`.
@@ -110,16 +110,16 @@ class DISTS(nn.Module):
         self.register_buffer("std", _per_channel(IMAGENET_STD), persistent=False)
 
     def forward(self, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
-        """Distance per picture, ``(B,)``, of pictures ``(B, 3, H, W)`` in [0, 1].
+        """Distance per image, ``(B,)``, of images ``(B, 3, H, W)`` in [0, 1].
 
         Raises:
-            UsageError: shapes that differ or are no pictures, a side below 32 pixels.
+            UsageError: shapes that differ or are no images, a side below 32 pixels.
         """
         check_pair(x, y)
         return self.distance(self.features(x), self.features(y))
 
     def features(self, x: torch.Tensor) -> Iterator[torch.Tensor]:
-        """What is compared of pictures ``(B, 3, H, W)``: they themselves and the stages' outputs."""
+        """What is compared of images ``(B, 3, H, W)``: they themselves and the stages' outputs."""
         if min(x.shape[-2:]) < DISTS_SMALLEST:
             raise UsageError(
                 f"DISTS of a picture of {x.shape[-1]}x{x.shape[-2]} pixels",
@@ -130,13 +130,13 @@ class DISTS(nn.Module):
         yield from self.backbone.stages((x - self.get_buffer("mean")) / self.get_buffer("std"))
 
     def distance(self, of_x: Iterable[torch.Tensor], of_y: Iterable[torch.Tensor]) -> torch.Tensor:
-        """Between pictures with these `features`, ``(B,)``."""
+        """Between images with these `features`, ``(B,)``."""
         differences = [self._differences(a, b) for a, b in zip(of_x, of_y, strict=True)]
         texture, structure = (torch.cat(parts, dim=1) for parts in zip(*differences, strict=True))
         return texture @ self.get_buffer("alpha") + structure @ self.get_buffer("beta")
 
     def _differences(self, x: torch.Tensor, y: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """One minus the similarity of means and one minus that of structure, per picture and channel ``(B, C)``."""
+        """One minus the similarity of means and one minus that of structure, per image and channel ``(B, C)``."""
         x, y = x.flatten(2), y.flatten(2)
         mean_x, mean_y = x.mean(dim=2, keepdim=True), y.mean(dim=2, keepdim=True)
         x, y = x - mean_x, y - mean_y
@@ -159,33 +159,33 @@ class _L2Pool(nn.Module):
 
 
 def lpips(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
-    """`LPIPS` on AlexNet of the 8-bit pictures, per image.
+    """`LPIPS` on AlexNet of the 8-bit images, per image.
 
     Args:
         x: source, float ``(B, 3, H, W)`` in [0, 1], sides of at least 31 pixels.
         y: reconstruction, the same shape.
 
     Returns:
-        float32 ``(B,)``, 0 for identical pictures; ``nan`` where a picture holds values that are not finite.
+        float32 ``(B,)``, 0 for identical images; ``nan`` where an image holds values that are not finite.
 
     Raises:
-        UsageError: shapes that differ or are no pictures, too small. MissingError, IntegrityError: see `load_weights`.
+        UsageError: shapes that differ or are no images, too small. MissingError, IntegrityError: see `load_weights`.
     """
     return _one_by_one(LPIPS, ("alex",), x, y)
 
 
 def lpips_vgg(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
-    """`LPIPS` on VGG16 of the 8-bit pictures; as `lpips`, sides of at least 16 pixels."""
+    """`LPIPS` on VGG16 of the 8-bit images; as `lpips`, sides of at least 16 pixels."""
     return _one_by_one(LPIPS, ("vgg",), x, y)
 
 
 def dists(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
-    """`DISTS` of the 8-bit pictures; as `lpips`, sides of at least 32 pixels."""
+    """`DISTS` of the 8-bit images; as `lpips`, sides of at least 32 pixels."""
     return _one_by_one(DISTS, (), x, y)
 
 
 def _one_by_one(make: Callable[..., LPIPS | DISTS], arguments: tuple[str, ...], x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
-    """Of each picture; the features of a source are remembered."""
+    """Of each image; the features of a source are remembered."""
     check_values(x, y)
     values = []
     with frozen(make, x.device, *arguments) as network:

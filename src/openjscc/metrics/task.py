@@ -1,7 +1,7 @@
 """How well a task is done at the receiver: classification and segmentation.
 
-Each picture gives an entry (`class_entries`, `confusion_entries`), and the figure is taken over all of them at the end, so that
-it is exact for the whole set: the mean of the pictures' mIoUs would be another number.
+Each image gives an entry (`class_entries`, `confusion_entries`), and the figure is taken over all of them at the end, so that
+it is exact for the whole set: the mean of the images' mIoUs would be another number.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ VOC_CLASSES = len(VOC)
 
 
 def class_entries(prediction: torch.Tensor, target: torch.Tensor) -> list[np.ndarray]:
-    """What each picture was taken for.
+    """What each image was taken for.
 
     Args:
         prediction: scores ``(B, K)`` (the largest wins) or class numbers, integers ``(B,)``.
@@ -78,13 +78,13 @@ def confusion_entries(
 
 
 def accuracy(entries: Sequence[np.ndarray]) -> float:
-    """Share of pictures whose class was found, of `class_entries`."""
+    """Share of images whose class was found, of `class_entries`."""
     target, predicted = _columns(entries)
     return float((target == predicted).mean())
 
 
 def is_hit(entry: np.ndarray) -> float:
-    """1 where the class of a picture was found, else 0; of one of `class_entries`. Their mean is `accuracy`."""
+    """1 where the class of an image was found, else 0; of one of `class_entries`. Their mean is `accuracy`."""
     return float(entry[0] == entry[1])
 
 
@@ -99,7 +99,7 @@ def f1(entries: Sequence[np.ndarray]) -> float:
 
 
 def miou(entries: Sequence[np.ndarray], classes: Sequence[int] | None = None) -> float:
-    """Intersection over union per class, ``TP / (TP + FP + FN)`` over all pixels of all pictures, averaged over classes.
+    """Intersection over union per class, ``TP / (TP + FP + FN)`` over all pixels of all images, averaged over classes.
 
     Args:
         entries: of `confusion_entries`.
@@ -122,7 +122,7 @@ def miou(entries: Sequence[np.ndarray], classes: Sequence[int] | None = None) ->
 
 
 def pixel_accuracy(entries: Sequence[np.ndarray]) -> float:
-    """Share of pixels whose class was found, of all pictures' `confusion_entries`; ``nan`` where all are void."""
+    """Share of pixels whose class was found, of all images' `confusion_entries`; ``nan`` where all are void."""
     confusion = _total(entries)
     return float(confusion.trace() / confusion.sum()) if confusion.any() else float("nan")
 

@@ -32,7 +32,7 @@ class CodecConfig:
     """What every learned codec is configured by.
 
     Attributes:
-        rates: real latent channels sent at each rate, ascending and even; the picture's latent has ``rates[-1]``
+        rates: real latent channels sent at each rate, ascending and even; the image's latent has ``rates[-1]``
             channels and a lower rate sends the first ones only.
         default_rate: index of the rate that is used when nobody asks for one; -1 the highest.
         agreed_size: ``(H, W)`` that both ends know (see `openjscc.header.HeaderFormat`), or None.
@@ -112,7 +112,7 @@ class LearnedCodec(nn.Module):
     architectures train, each in its own way: training of one may start from a weight of another.
 
     A subclass sets `stride` and implements the two networks on latents ``(B, rates[-1], H/stride, W/stride)``. One that
-    decides the rate from the picture sets `has_policy` and overrides `choose`.
+    decides the rate from the image sets `has_policy` and overrides `choose`.
 
     Symbols: header, then the latent channels in order; channels 2i and 2i+1 at one position are the real and imaginary
     part of one symbol, so a lower rate is a prefix, and no symbol mixes images.
@@ -180,7 +180,7 @@ class LearnedCodec(nn.Module):
 
     @property
     def ratios(self) -> tuple[float, ...]:
-        """Bandwidth ratios of the payload on a picture that needs no padding."""
+        """Bandwidth ratios of the payload on an image that needs no padding."""
         return tuple(channels / 2 / (3 * self.stride**2) for channels in self.config.rates)
 
     @property
@@ -294,7 +294,7 @@ class LearnedCodec(nn.Module):
         return Arrived(latent * scale[:, None, None, None], self._effective_snr(received), rate, scale)
 
     def payload_uses(self, height: int, width: int, rate: int) -> int:
-        """Channel uses of the payload of an ``height`` x ``width`` picture at rate index ``rate``."""
+        """Channel uses of the payload of an ``height`` x ``width`` image at rate index ``rate``."""
         return self.config.rates[rate] // 2 * math.ceil(height / self.stride) * math.ceil(width / self.stride)
 
     def _channels(self, rate: torch.Tensor) -> torch.Tensor:

@@ -18,7 +18,7 @@ SIDE = 256
 
 
 def macs_per_pixel(codec: LearnedCodec, task: str = "") -> float:
-    """Multiply-accumulates of encoder and decoder per pixel of a 256x256 picture.
+    """Multiply-accumulates of encoder and decoder per pixel of a 256x256 image.
 
     Counts convolutions and matrix products (half of PyTorch's count of floating-point operations), not element-wise work.
 

@@ -117,7 +117,7 @@ def load(name: str | os.PathLike[str], verify: bool = True) -> LearnedCodec:
 
     Args:
         name: ``arch.tag``, a bare architecture (its default tag), or the path of an exported ``.safetensors`` file.
-        verify: run the file's self-test; a picture that comes out differently is an error, not a worse picture.
+        verify: run the file's self-test; an image that comes out differently is an error, not a worse image.
 
     Raises:
         UsageError: unknown name. MissingError: no such file. IntegrityError: damaged, foreign, or failing its self-test.
@@ -198,9 +198,9 @@ def read_info(path: str | os.PathLike[str]) -> WeightInfo:
 
 
 def self_test(codec: LearnedCodec) -> dict[str, Any]:
-    """What comes out of the bundled probe picture at 10 dB, on a fixed draw of noise, at every ratio of every task.
+    """What comes out of the bundled probe image at 10 dB, on a fixed draw of noise, at every ratio of every task.
 
-    ``psnr_db``: PSNR of the picture in dB; ``scores``, for a codec that segments: every class's mean score over the pixels.
+    ``psnr_db``: PSNR of the image in dB; ``scores``, for a codec that segments: every class's mean score over the pixels.
     """
     x = weightfile.probe()
     decibels: dict[str, float] = {}

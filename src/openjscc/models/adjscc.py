@@ -100,7 +100,7 @@ class ADJSCC(DeepJSCC):
     * The receiver is told its own SNR (its noise variance), the transmitter the average one; on AWGN they are the same.
       The SNR is scaled to [-1, 1] over the range that the network was made for.
     * ``cifar10`` and ``photo``, the released ones, are smaller: residual bottleneck blocks instead of more 5x5 layers,
-      up-sampling by pixel shuffle, linear output; ``photo`` works at 1/8 of the picture's size.
+      up-sampling by pixel shuffle, linear output; ``photo`` works at 1/8 of the image's size.
     * ``photo`` has a linear block transform beside the network (an 8x8 DCT at the start, then learned), and its header carries
       the scale of the symbols (10 bits, counted), which the receiver needs to undo the power normalisation.
     * They serve several bandwidth ratios with one weight: a lower ratio sends the first latent channels only, and the

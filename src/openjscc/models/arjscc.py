@@ -1,4 +1,4 @@
-"""AR-JSCC: deep JSCC that decides from the picture and the channel how much it sends."""
+"""AR-JSCC: deep JSCC that decides from the image and the channel how much it sends."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ SMALL = replace(CIFAR10, channels=(64,), blocks=1)
 
 @register("arjscc", default_tag="cifar10", configs={"paper": PAPER, "cifar10": CIFAR10, "small": SMALL})
 class ARJSCC(LearnedCodec):
-    """AR-JSCC: a policy chooses for every picture and SNR how many groups of features are sent.
+    """AR-JSCC: a policy chooses for every image and SNR how many groups of features are sent.
 
     M. Yang, H.-S. Kim: Deep joint source-channel coding for wireless image transmission with adaptive rate control, IEEE
     Int. Conf. Acoustics, Speech and Signal Processing (ICASSP), 2022.
@@ -175,7 +175,7 @@ class ARJSCC(LearnedCodec):
         return ((torch.tanh(y) if config.output == "tanh" else y) + 1) / 2
 
     def _encode(self, x: torch.Tensor, snr_db: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """The source encoder's features and the latent, for pictures in [-1, 1]."""
+        """The source encoder's features and the latent, for images in [-1, 1]."""
         context = told(snr_db, self.config.snr_range)
         features = self.source_encoder(x, context)
         latent = self.channel_encoder(features, context)
@@ -206,7 +206,7 @@ class ARJSCC(LearnedCodec):
         """``received`` unchanged, with the gradient that it would have if the mask could change a little.
 
         A group that is sent would arrive as it did, times its mask; one that is not sent would arrive without noise. What else is
-        sent changes the power of the picture's symbols, and so the noise relative to them.
+        sent changes the power of the image's symbols, and so the noise relative to them.
 
         Args:
             received: ``(B, C, H, W)``, at the transmitter's scale where that is sent.
@@ -269,7 +269,7 @@ def _norm(config: ARJSCCConfig, channels: int, inverse: bool = False) -> list[nn
 
 @dataclass(frozen=True)
 class Choice:
-    """How many of G groups each picture sends.
+    """How many of G groups each image sends.
 
     Attributes:
         index: int64 ``(B,)``, 0 to G.

@@ -75,7 +75,7 @@ class DeepJSCC(LearnedCodec):
 
     * Power is normalised per image to mean symbol energy 1 (the papers: the same, per image); a header is counted.
     * ``paper-2019`` and ``paper`` are configured for CBR 1/6 on CIFAR-10 (16 real latent channels at 8x8).
-    * ``photo``, the released one, is slim (48, 96 and 128 channels), works at 1/8 of the picture's size with residual
+    * ``photo``, the released one, is slim (48, 96 and 128 channels), works at 1/8 of the image's size with residual
       bottleneck blocks and pixel shuffle, has a linear output, and serves five bandwidth ratios with one weight: it sends
       the first latent channels only. It has a linear block transform beside the network (an 8x8 DCT at the start, then
       learned), and its header carries the scale of the symbols (10 bits, counted).

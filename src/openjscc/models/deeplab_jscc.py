@@ -127,7 +127,7 @@ class DeepLabJSCC(LearnedCodec):
         return self.encoder(2 * x - 1, told(snr_db, self.config.snr_range, rate, len(self.config.rates)))
 
     def synthesise(self, latent: torch.Tensor, snr_db: torch.Tensor, rate: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
-        """Received latent (zero where nothing was sent) to class scores ``(B, classes, H, W)`` of the padded picture."""
+        """Received latent (zero where nothing was sent) to class scores ``(B, classes, H, W)`` of the padded image."""
         config = self.config
         context = told(snr_db, config.snr_range, rate, len(config.rates), scale if config.send_scale else None)
         scores = self.decoder(latent, context).float()
@@ -140,7 +140,7 @@ class DeepLabJSCC(LearnedCodec):
 
 
 class Encoder(nn.Module):
-    """Picture ``(B, 3, H, W)`` in [-1, 1] and conditions to the latent ``(B, C, H/stride, W/stride)``."""
+    """Image ``(B, 3, H, W)`` in [-1, 1] and conditions to the latent ``(B, C, H/stride, W/stride)``."""
 
     def __init__(self, config: DeepLabConfig, conditions: int) -> None:
         super().__init__()

@@ -83,7 +83,7 @@ class GANJSCC(ADJSCC):
     Differences from the paper:
 
     * Text and the authors' test code describe two networks; ``paper`` follows the text (docs/models/ganjscc.md). The bandwidth
-      ratio counts complex symbols: two real channels at a quarter of the picture's size are CBR 1/48.
+      ratio counts complex symbols: two real channels at a quarter of the image's size are CBR 1/48.
     * ``paper`` is told the SNR by attention modules (ADJSCC) after each layer but the last, as in the authors' code.
     * The residual blocks start as the identity.
     * ``photo``, the released one, is adjscc.photo's network at CBR 1/48, 1/24 and 1/12, with nine residual blocks more in its

@@ -1,4 +1,4 @@
-"""SP-JSCC: AR-JSCC trained for what a network at the receiver sees in the picture."""
+"""SP-JSCC: AR-JSCC trained for what a network at the receiver sees in the image."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ from .layers.swin import PatchDivision, PatchEmbedding, PatchMerging, SwinStage,
 
 @dataclass(frozen=True)
 class WITTConfig(CodecConfig):
-    """`CodecConfig` and the networks; the defaults are the paper's for pictures of high resolution.
+    """`CodecConfig` and the networks; the defaults are the paper's for images of high resolution.
 
     Attributes:
         patch: pixels along a side that become one vector; every further stage halves the sides.
@@ -109,8 +109,8 @@ class WITT(LearnedCodec):
     * The receiver is told its own SNR (its noise variance), the transmitter the average one, both scaled to [-1, 1].
     * Power is normalised per image, and the receiver is not told the factor unless the header carries it (``photo``: 10 bits,
       counted). The authors' code normalises over the batch and gives the receiver the factor.
-    * Any picture size: windows at the border are smaller, padding is never attended to.
-    * ``photo``, made for a CPU, has two stages at 1/4 and 1/8 of the picture's size, smaller ModNets, five bandwidth ratios in
+    * Any image size: windows at the border are smaller, padding is never attended to.
+    * ``photo``, made for a CPU, has two stages at 1/4 and 1/8 of the image's size, smaller ModNets, five bandwidth ratios in
       one weight (it sends the first latent channels only, and the ModNets are told the ratio), and a linear block transform
       beside the network (an 8x8 DCT at the start, then learned). docs/models/witt.md has the rest.
     """
@@ -149,7 +149,7 @@ class WITT(LearnedCodec):
 
 
 class Encoder(nn.Module):
-    """Picture ``(B, 3, H, W)`` and conditions to the latent ``(B, C, H/stride, W/stride)``."""
+    """Image ``(B, 3, H, W)`` and conditions to the latent ``(B, C, H/stride, W/stride)``."""
 
     def __init__(self, config: WITTConfig, conditions: int) -> None:
         super().__init__()

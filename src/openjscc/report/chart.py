@@ -13,7 +13,7 @@ from .paired import ALONG, METRIC, NONE, reference
 from .style import LOOKS
 
 FEWEST_PICTURES = 8
-"""For bands. Of fewer the interval over other pictures says nothing, and would hide the curves."""
+"""For bands. Of fewer the interval over other images says nothing, and would hide the curves."""
 NO_BANDS = f"no bands: there are fewer than {FEWEST_PICTURES} pictures"
 
 
@@ -63,6 +63,6 @@ class Chart:
 
 
 def without_wide_bands(chart: Chart, records: Sequence[Record]) -> Chart:
-    """The chart, without bands where they would be over other pictures and there are fewer than `FEWEST_PICTURES`."""
+    """The chart, without bands where they would be over other images and there are fewer than `FEWEST_PICTURES`."""
     few = chart.interval == "pictures" and max((record.images for record in records), default=0) < FEWEST_PICTURES
     return replace(chart, interval="none") if few else chart

@@ -1,7 +1,7 @@
 """Figures drawn from records, for print and for the screen. Needs matplotlib (``pip install "openjscc[plot]"``).
 
 A system keeps its colour and its marker in all figures. The legend is below the axes, where it covers nothing. Under PSNR against
-SNR are what each system is above one of them, and the share of lost pictures, where there were any.
+SNR are what each system is above one of them, and the share of lost images, where there were any.
 """
 
 from __future__ import annotations

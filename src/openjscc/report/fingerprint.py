@@ -69,7 +69,7 @@ def carried(path: Path) -> str | None:
     """The fingerprint that a figure (SVG, PDF, PNG, WebP) carries; None where it carries none.
 
     Raises:
-        UsageError: no such file. IntegrityError: it is no picture.
+        UsageError: no such file. IntegrityError: it is no image.
     """
     try:
         if path.suffix.lower() in (".png", ".webp"):

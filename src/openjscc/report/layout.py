@@ -123,8 +123,8 @@ def arrange(
         facets: columns, one panel for each combination of their values; None: data set, channel, ratio and SNR as far as they
             differ. What differs beyond that (and a told SNR) makes curves of its own, and is in their labels. So do, along an
             axis of bandwidth, the points whose ratio the system chose.
-        interval: a key of `INTERVALS`: what the mean over other pictures may be, or with other noise.
-        arrived: means over the pictures that arrived instead of all. These have no interval. Not of a column.
+        interval: a key of `INTERVALS`: what the mean over other images may be, or with other noise.
+        arrived: means over the images that arrived instead of all. These have no interval. Not of a column.
         names: of systems, for the labels.
 
     Raises:

@@ -1,6 +1,6 @@
-"""The panel under PSNR against SNR: every system less one of them, over the same pictures and draws.
+"""The panel under PSNR against SNR: every system less one of them, over the same images and draws.
 
-The differences are those of the records' means. Their intervals need the values of single pictures, so they are computed when
+The differences are those of the records' means. Their intervals need the values of single images, so they are computed when
 these are at hand, and kept beside the records.
 """
 
@@ -25,7 +25,7 @@ _ALIKE = (
     "metric", "data", "data_sha256", "channel", "ratio", "snr_db", "told_snr_db", "images", "trials", "seed", "account",
     "task_network",
 )  # fmt: skip
-"""What must be equal for two means to be of the same pictures and draws."""
+"""What must be equal for two means to be of the same images and draws."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Paired:
         over: the system whose mean is taken off.
         system: the other one.
         metric, data, channel, ratio, snr_db, told_snr_db, images, trials, seed: as in both `Record`s.
-        half: half width of the 95 % interval of the difference over other pictures of this kind.
+        half: half width of the 95 % interval of the difference over other images of this kind.
     """
 
     over: str
@@ -99,7 +99,7 @@ def differences(panel: Panel, over: str, bands: Iterable[Paired] = ()) -> list[C
 
 
 def paired(records: Sequence[Record], over: str, results: Iterable[CellResult]) -> list[Paired]:
-    """The intervals of the differences of records, as far as their cells have the values of single pictures.
+    """The intervals of the differences of records, as far as their cells have the values of single images.
 
     Args:
         records: of one figure's metric, from these cells.
@@ -115,7 +115,7 @@ def paired(records: Sequence[Record], over: str, results: Iterable[CellResult]) 
             continue
         try:
             difference = difference_between(cells[id(record)], cells[id(other)], record.metric, record.task_network)
-        except UsageError:  # infinite values, or none of single pictures
+        except UsageError:  # infinite values, or none of single images
             continue
         if difference.low is not None and difference.high is not None:
             place = {name: getattr(record, name) for name in _FIELDS}

@@ -1,4 +1,4 @@
-"""Crops of received pictures or segmentations side by side: of one picture a row per condition, a column per system; of several a
+"""Crops of received images or segmentations side by side: of one image a row per condition, a column per system; of several a
 column each."""
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ CONDITIONS = ("channel", "snr_db", "ratio", "told_snr_db")
 
 TRUTH = "ground truth"
 SMALLEST_STAMPED = 96
-"""A smaller crop is enlarged, letters in it too: the caption says that the picture was lost."""
+"""A smaller crop is enlarged, letters in it too: the caption says that the image was lost."""
 
 Crop = tuple[int, int, int, int]
 Seen = Callable[[str, torch.Tensor, bool], str]
-"""What is said of a picture besides its PSNR, given its name, all its pixels ``(3, H, W)``, and whether it is the sent one."""
+"""What is said of an image besides its PSNR, given its name, all its pixels ``(3, H, W)``, and whether it is the sent one."""
 Sender = tuple[str, Value]
 """A system, and the nominal ratio that it alone has (None where all have the same ones)."""
 
@@ -56,25 +56,25 @@ def strip(
     seen: Seen | None = None,
     uses: bool = False,
 ) -> Image.Image:
-    """Received versions of one picture, each under its system and PSNR, or mIoU.
+    """Received versions of one image, each under its system and PSNR, or mIoU.
 
     Args:
-        folder: with the index of kept pictures.
+        folder: with the index of kept images.
         picture: which one; the suffix may be left out.
         crop: what part is shown; None: all.
         systems: which, in this order; None: all.
         ratios: nominal, of each of the systems, which may then be named repeatedly; each caption says the bandwidth ratio that
             was sent, and how much more that is than the first system's. Empty: systems have the same ratios.
         where: conditions on channel, snr_db, ratio and told_snr_db.
-        source: file of the sent picture, shown first.
+        source: file of the sent image, shown first.
         truth: file of its mask in colours, shown after it.
         names: of systems, for the captions.
-        seen: more words for each caption, the sent picture's too.
+        seen: more words for each caption, the sent image's too.
         uses: say the channel uses.
 
     Raises:
-        UsageError: unknown picture or system, conditions that nothing meets, a crop outside the picture.
-        MissingError: no pictures were kept. IntegrityError: a damaged file.
+        UsageError: unknown image or system, conditions that nothing meets, a crop outside the image.
+        MissingError: no images were kept. IntegrityError: a damaged file.
     """
     kept = _Kept.of(folder, picture, systems, ratios, where or {})
     cells: list[tuple[str, torch.Tensor]] = []
@@ -103,16 +103,16 @@ def strip_of_several(
     seen: Seen | None = None,
     uses: bool = False,
 ) -> Image.Image:
-    """Several pictures, a column each: the sent ones first, then a row per condition and system, each under its PSNR, or mIoU.
+    """Several images, a column each: the sent ones first, then a row per condition and system, each under its PSNR, or mIoU.
 
     Args:
         folder, crop, systems, ratios, where, names, seen, uses: as for `strip`.
         pictures: which.
-        sources: files of the sent pictures.
+        sources: files of the sent images.
         truths: files of their masks in colours, shown after them; empty: none are.
 
     Raises:
-        As `strip`, and UsageError for pictures that were not kept under the same conditions.
+        As `strip`, and UsageError for images that were not kept under the same conditions.
     """
     kept = [_Kept.of(folder, picture, systems, ratios, where or {}) for picture in pictures]
     first = kept[0]
@@ -132,7 +132,7 @@ def strip_of_several(
 
 @dataclass(frozen=True)
 class _Kept:
-    """What was kept of one picture.
+    """What was kept of one image.
 
     Attributes:
         folder: with the files.

@@ -12,7 +12,7 @@ _SHEET = '<style type="text/css">'
 
 
 def shorter(text: str) -> str:
-    """The same picture in fewer bytes: hundredths of a point, no indents, and a style that occurs often is named once.
+    """The same image in fewer bytes: hundredths of a point, no indents, and a style that occurs often is named once.
 
     Words that are seen are not touched, nor are tags that scale, and styles keep their numbers.
     """

@@ -1,4 +1,4 @@
-"""The ``[[difference]]`` tables of a study: computed from the values of every picture. They are kept as ``differences.json``
+"""The ``[[difference]]`` tables of a study: computed from the values of every image. They are kept as ``differences.json``
 (`openjscc.studies.comparisons.write_tables`)."""
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ class DifferenceRow:
     Attributes:
         place: where, but for ``at``.
         system: the first.
-        at: SNR in dB, or nominal bandwidth ratio; None: each system chose it for every picture.
-        mean: of the other system, over pictures and trials; None where it is not finite.
-        lost: share of the pictures that the other one lost.
+        at: SNR in dB, or nominal bandwidth ratio; None: each system chose it for every image.
+        mean: of the other system, over images and trials; None where it is not finite.
+        lost: share of the images that the other one lost.
         difference: the first system's mean less the other's; None: see ``reason``.
         reason: why there is no value.
         ratio: nominal bandwidth ratio of the first system; only where the two may differ in it.

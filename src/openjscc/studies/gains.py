@@ -1,4 +1,4 @@
-"""The ``[[gain]]`` tables of a study: computed from the values of every picture. They are kept as ``gains.json``
+"""The ``[[gain]]`` tables of a study: computed from the values of every image. They are kept as ``gains.json``
 (`openjscc.studies.comparisons.write_tables`)."""
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class GainRow:
         place: where.
         system: that saves.
         at: SNR in dB, or bandwidth ratio, of the other system.
-        lost: share of the pictures that the other one lost there.
+        lost: share of the images that the other one lost there.
         gain: see `openjscc.bench.gains.Gain`.
     """
 
@@ -122,7 +122,7 @@ def _pairs(section: GainSection, records: Sequence[Record]) -> list[Pair]:
 
 
 def _curve(section: GainSection, records: Sequence[Record], values: Mapping[int, list[list[float]]]) -> QualityCurve | None:
-    """Of the mean over trials of each picture; None where there are too few points."""
+    """Of the mean over trials of each image; None where there are too few points."""
     points = [(getattr(record, section.x), np.asarray(values[id(record)], np.float64).mean(1)) for record in records]
     points = [(x, quality) for x, quality in points if np.isfinite(quality).all()]
     if len(points) < FEWEST:

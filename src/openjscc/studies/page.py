@@ -57,7 +57,7 @@ class Facts:
     Attributes:
         name: of the study: the page is NAME.md.
         command: that makes it again.
-        quick: only some of the pictures that the study asks for.
+        quick: only some of the images that the study asks for.
         missing: metrics that were left out, and why.
         data_notes: what a reader must know of the data set.
         weights: of the learned systems, and of task networks that are part of one.
@@ -179,7 +179,7 @@ def _labels(study: Study) -> dict[str, str]:
 
 
 def _drawn(section: FigureSection, records: Sequence[Record], labels: dict[str, str]) -> tuple[list[Record], Chart, list[Anchor]]:
-    """What it is drawn from. No bands where there are too few pictures."""
+    """What it is drawn from. No bands where there are too few images."""
     chosen = select(records, section.conditions, section.systems or None)
     chart = without_wide_bands(section.chart(labels), chosen)
     return chosen, chart, read_anchors(published_points()) if section.anchors else []
@@ -276,7 +276,7 @@ def _measured(records: Sequence[Record], facts: Facts) -> list[str]:
 
 
 def _trials(records: Sequence[Record]) -> str:
-    """How often each picture was sent; metrics may have been measured apart."""
+    """How often each image was sent; metrics may have been measured apart."""
     counts: dict[str, set[int]] = {}
     for record in records:
         counts.setdefault(record.metric, set()).add(record.trials)

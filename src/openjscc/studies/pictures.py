@@ -1,4 +1,4 @@
-"""A study's strips of received pictures and heat maps of semantic weights: the files, and their part of the page."""
+"""A study's strips of received images and heat maps of semantic weights: the files, and their part of the page."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ SHARE = 0.99
 
 
 def write_strip(folder: Path, plan: StripPlan, names: Mapping[str, str]) -> str:
-    """Puts kept pictures side by side.
+    """Puts kept images side by side.
 
     Args:
         folder: of the study, with ``pictures/``.

@@ -1,4 +1,4 @@
-"""What a study has to measure: its grids opened and merged, its strips as grids of one picture. Checked before the work."""
+"""What a study has to measure: its grids opened and merged, its strips as grids of one image. Checked before the work."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ Systems = list[tuple[str, Codec, tuple[float | None, ...]]]
 
 @dataclass(frozen=True)
 class Grid:
-    """Pictures, and what is measured on them."""
+    """Images, and what is measured on them."""
 
     dataset: PictureDataset
     plan: Plan
@@ -45,10 +45,10 @@ class StripPlan:
 
     Attributes:
         section: what is shown.
-        grids: one for each picture, with a data set of that one.
+        grids: one for each image, with a data set of that one.
         ratios: nominal, one for each system where each is asked for its own; else empty.
         network: whose view is said, if any.
-        labels: the true class by picture, where the data set has labels and there is a network.
+        labels: the true class by image, where the data set has labels and there is a network.
     """
 
     section: StripSection
@@ -64,7 +64,7 @@ class HeatmapPlan:
 
     Attributes:
         section: what is shown.
-        pictures: a data set of one picture for each.
+        pictures: a data set of one image for each.
         network: whose gradients.
         labels: as in `StripPlan`.
     """
@@ -80,7 +80,7 @@ class StudyPlan:
     """All work of a study.
 
     Attributes:
-        grids: one for each number of pictures.
+        grids: one for each number of images.
         strips: one for each strip.
         heatmaps: one for each section of heat maps.
         missing: metrics that are left out, and why.
@@ -110,12 +110,12 @@ def plan_study(
     Args:
         study: which.
         data_dir: where named data sets are kept.
-        limit: only the first so many pictures of each grid.
-        device: where networks compute but for those of strips and heat maps, which look at a few pictures; None: the CPU.
+        limit: only the first so many images of each grid.
+        device: where networks compute but for those of strips and heat maps, which look at a few images; None: the CPU.
 
     Raises:
         MissingError: data, weights, a library, or the weights of all metrics.
-        UsageError: a system, ratio, picture or condition that does not exist.
+        UsageError: a system, ratio, image or condition that does not exist.
     """
     if study.figure and importlib.util.find_spec("matplotlib") is None:
         raise MissingError("drawing needs matplotlib, which is not installed", 'pip install "openjscc[plot]"')
@@ -211,7 +211,7 @@ def _merged(plans: Sequence[Plan]) -> Plan:
 
 
 def one_picture(dataset: PictureDataset, name: str) -> PictureDataset:
-    """A data set of one picture of another, with its mask, by its id; the suffix may be left out."""
+    """A data set of one image of another, with its mask, by its id; the suffix may be left out."""
     found = [number for number, item in enumerate(dataset.ids) if name in (item, Path(item).stem)]
     if not found:
         raise unknown_name("picture", name, dataset.ids)
@@ -222,7 +222,7 @@ def one_picture(dataset: PictureDataset, name: str) -> PictureDataset:
 
 
 def several_pictures(dataset: PictureDataset, names: Sequence[str]) -> tuple[PictureDataset, ...]:
-    """`one_picture` for each name. Raises UsageError as that, and for two names of one picture."""
+    """`one_picture` for each name. Raises UsageError as that, and for two names of one image."""
     found = tuple(one_picture(dataset, name) for name in names)
     ids = [one.ids[0] for one in found]
     if twice := [name for name in ids if ids.count(name) > 1]:
@@ -233,7 +233,7 @@ def several_pictures(dataset: PictureDataset, names: Sequence[str]) -> tuple[Pic
 def _true_classes(
     dataset: PictureDataset, shown: Sequence[PictureDataset], network: TaskNetwork | None
 ) -> dict[str, str]:  # fmt: skip
-    """Names of the labels by picture."""
+    """Names of the labels by image."""
     if network is None or dataset.labels is None:
         return {}
     ids = [one.ids[0] for one in shown]

@@ -1,4 +1,4 @@
-"""The sections of a study's TOML file: what each may say, checked when it is read. Those of pictures are in `study_shown`."""
+"""The sections of a study's TOML file: what each may say, checked when it is read. Those of images are in `study_shown`."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ class BenchSection:
         snr_db: average SNRs in dB.
         channel: specs.
         ratio: bandwidth ratios, as ``"1/16"`` or numbers; ``"auto"``, and where it is left out: each system's default, or its own
-            choice for every picture.
+            choice for every image.
         metrics: see docs/metrics.md; all of one task.
         task_network: whose view metrics of labels are of, as ``--task-network`` takes them; empty: the data set's own.
-        trials: repetitions of every picture.
+        trials: repetitions of every image.
         told_snr_db: what the transmitter takes the SNR for; left out: it knows it.
         seed: of fading and noise.
-        limit: only the first so many pictures.
+        limit: only the first so many images.
     """
 
     systems: tuple[str, ...]
@@ -81,10 +81,10 @@ class FigureSection:
         systems: only these, in this order.
         facet: columns that make panels; left out: those that differ.
         interval: over other ``pictures``, over other ``noise``, or ``none``.
-        lost: the share of lost pictures in a panel below, where there are any; always so for PSNR against SNR.
+        lost: the share of lost images in a panel below, where there are any; always so for PSNR against SNR.
         over: the system that the others are held against in a panel below; left out: for PSNR against SNR the first learned one;
             ``none``: no such panel.
-        arrived: means without the lost pictures.
+        arrived: means without the lost images.
         log_x: logarithmic x axis.
         anchors: draw the published points that fit.
         style: ``paper`` or ``screen``.
@@ -180,7 +180,7 @@ class TableSection:
 
 @dataclass(frozen=True)
 class ComparedSection:
-    """Systems that are held against another one, over the same pictures and draws.
+    """Systems that are held against another one, over the same images and draws.
 
     Attributes:
         metric: name.
@@ -210,7 +210,7 @@ class ComparedSection:
 
     @staticmethod
     def takes(metric: Metric) -> bool:
-        """Whether it has a value for each picture (accuracy: right or wrong)."""
+        """Whether it has a value for each image (accuracy: right or wrong)."""
         return metric.kind == "picture" or (isinstance(metric, SetMetric) and metric.single is not None)
 
     @property
@@ -241,7 +241,7 @@ class GainSection(ComparedSection):
 
     @staticmethod
     def takes(metric: Metric) -> bool:
-        """Whether it is a quality of single pictures that has a curve."""
+        """Whether it is a quality of single images that has a curve."""
         return metric.kind == "picture"
 
 
@@ -269,7 +269,7 @@ class DifferenceSection(ComparedSection):
 
     @staticmethod
     def takes(metric: Metric) -> bool:
-        """Also figures of all pictures together, where they can be resampled (mIoU, pixel accuracy)."""
+        """Also figures of all images together, where they can be resampled (mIoU, pixel accuracy)."""
         return ComparedSection.takes(metric) or (isinstance(metric, SetMetric) and metric.additive)
 
 

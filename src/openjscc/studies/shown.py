@@ -19,7 +19,7 @@ STRIP_SUFFIXES = (".png", ".webp")
 
 @dataclass(frozen=True)
 class StripSection:
-    """Received pictures side by side. Of one picture: a row per condition, a column per system; of several: a column per picture,
+    """Received images side by side. Of one picture: a row per condition, a column per system; of several: a column per image,
     a row per condition and system.
 
     Attributes:
@@ -33,8 +33,8 @@ class StripSection:
         crop: x, y, width and height in pixels; left out: all.
         told_snr_db: what the transmitter takes the SNR for; left out: it knows it.
         seed: of fading and noise.
-        caption: below the pictures, on the page.
-        task_network: the one whose class for each shown picture is said; left out: none is.
+        caption: below the images, on the page.
+        task_network: the one whose class for each shown image is said; left out: none is.
         task: ``reconstruction``, or ``segmentation``: masks, beside the data set's own.
         uses: say the channel uses of each.
     """
@@ -95,7 +95,7 @@ class StripSection:
         return BenchSection(systems, self.snr_db, (self.channel,), ratio, metrics, told_snr_db=self.told_snr_db, seed=self.seed)
 
     def conditions(self, ratios: set[float | None]) -> dict[str, list[Value]]:
-        """That its kept pictures meet, at these nominal ratios."""
+        """That its kept images meet, at these nominal ratios."""
         told: Value = self.told_snr_db
         return {
             "channel": [make_channel(self.channel).name],
@@ -107,7 +107,7 @@ class StripSection:
 
 @dataclass(frozen=True)
 class HeatmapSection:
-    """Semantic weights of pictures as heat maps: a row per picture, a column per weighting.
+    """Semantic weights of images as heat maps: a row per image, a column per weighting.
 
     Attributes:
         file: name within the results' folder, ``.png`` or ``.webp``.
@@ -115,7 +115,7 @@ class HeatmapSection:
         task_network: whose gradients; left out: the data set's own network.
         weighting: of `openjscc.tasks.semantics.WEIGHTINGS`.
         output: what is differentiated, of `openjscc.tasks.semantics.OUTPUTS`.
-        caption: below the pictures, on the page.
+        caption: below the images, on the page.
     """
 
     file: str

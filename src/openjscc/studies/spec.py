@@ -31,7 +31,7 @@ class Study:
         table: what is tabulated.
         gain: which systems are compared at equal quality.
         difference: which systems are compared at the same points.
-        strip: pictures that are shown.
+        strip: images that are shown.
         heatmap: semantic weights that are shown.
         paper: citation of what it is after.
         note: what readers must know.
@@ -70,7 +70,7 @@ class Study:
 
 
 def with_networks(study: Study, names: Sequence[str]) -> Study:
-    """A study whose pictures are looked at by other task networks; a strip and a heat map are of the first of them.
+    """A study whose images are looked at by other task networks; a strip and a heat map are of the first of them.
 
     Args:
         study: any.

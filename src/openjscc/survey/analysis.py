@@ -41,7 +41,7 @@ class Preference:
         pairs: that were asked about.
         answers: of all participants to them.
         share: of the answers that prefer ``of``; None: there are none.
-        low, high: 95 % interval over other participants and other pictures; None: see ``reason``.
+        low, high: 95 % interval over other participants and other images; None: see ``reason``.
         reason: why there is no interval.
     """
 
@@ -98,15 +98,15 @@ class Preferences:
         study: name of the questionnaire.
         of, over: the systems, as asked for.
         weights: name and sha256 of the learned ones' weights.
-        channel, snr_db, seed: how all pictures were sent.
+        channel, snr_db, seed: how all images were sent.
         data, data_sha256, manifest_sha256, answers_sha256: what it is made of.
         participants: who answered something.
         pairs: that they were asked about.
         answers: in all.
         missing, skipped, repeated: see `openjscc.survey.answers.Answers`.
-        left: share of the answers that chose the left picture.
+        left: share of the answers that chose the left image.
         seconds: median time of an answer; None: not given.
-        lost: ids of the pairs that show a lost picture.
+        lost: ids of the pairs that show a lost image.
         preferences: in the order of ``of_ratio`` and ``over_cbr``.
         crossings: one for each ``of_ratio``.
     """

@@ -33,7 +33,7 @@ class Answers:
     Attributes:
         participants: those who answered something, sorted.
         prefers: ``(participants, pairs)``: 1 where the system that is asked about was chosen, 0 the other one, NaN no answer.
-        left: the same, 1 where the left picture was chosen.
+        left: the same, 1 where the left image was chosen.
         seconds: of all answers that have them.
         skipped: lines without a choice.
         repeated: lines that say again what a line before said; counted once.

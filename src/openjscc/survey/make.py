@@ -1,7 +1,7 @@
-"""Making a questionnaire about pairs of pictures (`openjscc.survey.questionnaire`): which patches, sent how, shown where.
+"""Making a questionnaire about pairs of images (`openjscc.survey.questionnaire`): which patches, sent how, shown where.
 
-Whole pictures are sent, and patches are cut out of what arrived. Everything follows from the seed, by hashes: the same seed,
-weights and pictures give the same files.
+Whole images are sent, and patches are cut out of what arrived. Everything follows from the seed, by hashes: the same seed,
+weights and images give the same files.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ class Patch:
 
     @property
     def transmissions(self) -> list[tuple[int, Role, float]]:
-        """(picture, role, ratio) of its two pictures."""
+        """(image, role, ratio) of its two images."""
         return [(self.picture, "of", self.ratios[0]), (self.picture, "over", self.ratios[1])]
 
 
@@ -78,7 +78,7 @@ class PairsPlan:
 
     Attributes:
         questionnaire: which.
-        dataset: the pictures.
+        dataset: the images.
         codecs: system and codec by role and nominal ratio.
         patches: in the order of their ids.
     """
@@ -90,7 +90,7 @@ class PairsPlan:
 
     @property
     def transmissions(self) -> list[tuple[int, Role, float]]:
-        """(picture, role, ratio), each once."""
+        """(image, role, ratio), each once."""
         return list(dict.fromkeys(item for patch in self.patches for item in patch.transmissions))
 
 
@@ -124,13 +124,13 @@ def plan_pairs(questionnaire: Questionnaire, data_dir: str | None = None, limit:
 def design(section: PairsSection, sizes: Sequence[tuple[int, ...]], limit: int | None = None) -> tuple[Patch, ...]:
     """Which patches are asked about, at which ratios and sides; in the order of their ids.
 
-    The patches are squares side by side from the left upper corner on, each asked about at most once. The pictures take turns,
+    The patches are squares side by side from the left upper corner on, each asked about at most once. The images take turns,
     and so do the conditions (pairs of ratios): all of either come up equally often, to one. ``of`` is on the left in half of the
     pairs of each condition, to one.
 
     Args:
         section: the settings.
-        sizes: height and width of the pictures.
+        sizes: height and width of the images.
         limit: only so many.
 
     Raises:
@@ -151,7 +151,7 @@ def design(section: PairsSection, sizes: Sequence[tuple[int, ...]], limit: int |
     turns, order = [], sorted(free, key=lambda number: drawn("picture", number))
     while len(turns) < section.count:
         turns += [(number, free[number].pop()) for number in order if free[number]]
-        order = [*order[1:], order[0]]  # so that a picture meets another condition next time
+        order = [*order[1:], order[0]]  # so that an image meets another condition next time
     patches = []
     for turn, (number, (x, y)) in enumerate(turns[: section.count][:limit]):
         round_, place = divmod(turn, len(conditions))
@@ -165,17 +165,17 @@ def design(section: PairsSection, sizes: Sequence[tuple[int, ...]], limit: int |
 def make_pairs(
     folder: Path, name: str, plan: PairsPlan, *, jobs: int = 1, advance: Callable[[int], None] = lambda count: None
 ) -> tuple[Manifest, Key]:
-    """Send the pictures and write questions and key; the manifest last of all.
+    """Send the images and write questions and key; the manifest last of all.
 
     Args:
         folder: that the files go to.
         name: of the questionnaire.
         plan: see `plan_pairs`.
-        jobs: pictures at work at the same time, in threads; what comes out does not depend on it.
-        advance: told 1 after each picture.
+        jobs: images at work at the same time, in threads; what comes out does not depend on it.
+        advance: told 1 after each image.
 
     Raises:
-        UsageError: there is a questionnaire already, a system that makes no pictures, or a folder that cannot be written.
+        UsageError: there is a questionnaire already, a system that makes no images, or a folder that cannot be written.
     """
     questions, section = folder / QUESTIONS, plan.questionnaire.pairs
     if (questions / MANIFEST).exists():
@@ -209,7 +209,7 @@ def make_pairs(
 
 
 def _sent(plan: PairsPlan, item: tuple[int, Role, float], advance: Callable[[int], None]) -> tuple[torch.Tensor, Sent]:
-    """A whole picture as it arrived, uint8 ``(3, H, W)``, and what there is to say of it."""
+    """A whole image as it arrived, uint8 ``(3, H, W)``, and what there is to say of it."""
     section, (picture, role, ratio) = plan.questionnaire.pairs, item
     name, codec = plan.codecs[role, ratio]
     x = plan.dataset.shared(picture).float()[None] / 255

@@ -36,7 +36,7 @@ Document = TypeVar("Document", "Manifest", "Key")
 
 @dataclass(frozen=True)
 class PairsSection:
-    """Patches of received pictures, two by two.
+    """Patches of received images, two by two.
 
     Attributes:
         of: the system that is asked about.
@@ -101,7 +101,7 @@ class Questionnaire:
 
 @dataclass(frozen=True)
 class PictureFile:
-    """A picture of a pair.
+    """An image of a pair.
 
     Attributes:
         file: name beside the manifest.
@@ -118,7 +118,7 @@ class Pair:
 
     Attributes:
         id: ``p`` and seven hexadecimal digits that say nothing. (Spreadsheets take it for a text.)
-        original, left, right: the pictures.
+        original, left, right: the images.
     """
 
     id: str
@@ -137,7 +137,7 @@ class Manifest:
         study: name of the questionnaire.
         title: of it.
         question: that is asked.
-        size: width and height of every picture in pixels.
+        size: width and height of every image in pixels.
         pairs: in the order of their ids, which is a random one.
     """
 
@@ -152,7 +152,7 @@ class Manifest:
 
 @dataclass(frozen=True)
 class Sent:
-    """Where one picture of a pair comes from. All but ``role`` as in a `openjscc.bench.Record`, for the whole picture.
+    """Where one image of a pair comes from. All but ``role`` as in a `openjscc.bench.Record`, for the whole image.
 
     Attributes:
         role: ``of``: the system that is asked about; ``over``: the other one.
@@ -186,7 +186,7 @@ class KeyPair:
         id: as in the manifest.
         picture: of the data set.
         crop: x, y, width and height of the patch in it.
-        left, right: where the pictures come from.
+        left, right: where the images come from.
     """
 
     id: str
@@ -197,7 +197,7 @@ class KeyPair:
 
     @property
     def of(self) -> Sent:
-        """The picture of the system that is asked about."""
+        """The image of the system that is asked about."""
         return self.left if self.left.role == "of" else self.right
 
     @property

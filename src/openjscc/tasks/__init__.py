@@ -1,4 +1,4 @@
-"""Task networks: what runs on a picture at the receiver (docs/tasks.md). The task KB: requests in words (docs/task-kb.md)."""
+"""Task networks: what runs on an image at the receiver (docs/tasks.md). The task KB: requests in words (docs/task-kb.md)."""
 
 from ._base import KINDS, TaskNetwork, perceive, top_classes
 from ._registry import load_task_network, other_task_networks

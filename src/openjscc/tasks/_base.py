@@ -1,4 +1,4 @@
-"""The contract of a task network: what runs on a picture at the receiver."""
+"""The contract of a task network: what runs on an image at the receiver."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ KINDS = ("classification", "segmentation")
 
 
 class TaskNetwork(nn.Module):
-    """A network that does a task on pictures. It is frozen, knows no channel, and is differentiable in the picture.
+    """A network that does a task on images. It is frozen, knows no channel, and is differentiable in the image.
 
     A subclass sets `kind`, `classes` and `input_size`, and implements `forward`, normalisation included.
 
@@ -40,7 +40,7 @@ class TaskNetwork(nn.Module):
 
     @abstractmethod
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Scores (logits) of pictures.
+        """Scores (logits) of images.
 
         Args:
             x: floating point ``(B, 3, H, W)`` in [0, 1].
@@ -67,12 +67,12 @@ def normalised(x: torch.Tensor, mean: tuple[float, ...], std: tuple[float, ...])
 
 
 def perceive(network: TaskNetwork, x: torch.Tensor) -> torch.Tensor:
-    """What a network sees on pictures as they are stored: rounded to 8 bits, and resized where it was made for another size.
+    """What a network sees on images as they are stored: rounded to 8 bits, and resized where it was made for another size.
 
     Resizing is bilinear with antialiasing, for the network only. No gradients are kept.
 
     Args:
-        network: in evaluation mode, so that a picture's scores do not depend on its neighbours.
+        network: in evaluation mode, so that an image's scores do not depend on its neighbours.
         x: float ``(B, 3, H, W)`` in [0, 1].
 
     Returns:
@@ -99,7 +99,7 @@ def perceive(network: TaskNetwork, x: torch.Tensor) -> torch.Tensor:
 
 
 def top_classes(network: TaskNetwork, x: torch.Tensor, count: int = 3) -> list[list[tuple[str, float]]]:
-    """The likeliest classes of every picture with their probabilities, by a classifier (see `perceive`).
+    """The likeliest classes of every image with their probabilities, by a classifier (see `perceive`).
 
     Raises:
         UsageError: a network that is no classifier.

@@ -1,4 +1,4 @@
-"""Released weights of task networks: the same files as the codecs', tested by the scores on the bundled probe picture."""
+"""Released weights of task networks: the same files as the codecs', tested by the scores on the bundled probe image."""
 
 from __future__ import annotations
 
@@ -201,7 +201,7 @@ def export(
 
 
 def self_test(network: Network) -> dict[str, Any]:
-    """The scores of every class on the bundled probe picture, or on its middle where the network was made for smaller ones. Of a
+    """The scores of every class on the bundled probe image, or on its middle where the network was made for smaller ones. Of a
     segmentation, the mean over the pixels."""
     x = weightfile.probe()
     sides = network.input_size or x.shape[-2:]

@@ -1,4 +1,4 @@
-"""``classifier``: a compact classifier of 32x32 pictures."""
+"""``classifier``: a compact classifier of 32x32 images."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ class ClassifierConfig:
     Attributes:
         widths: channels of the first convolution, then of the three stages.
         classes: names, by number.
-        input_size: ``(H, W)`` of the pictures that it is trained on.
-        mean: of the training pictures, per channel.
-        std: of the training pictures, per channel.
+        input_size: ``(H, W)`` of the images that it is trained on.
+        mean: of the training images, per channel.
+        std: of the training images, per channel.
     """
 
     widths: tuple[int, ...] = (24, 48, 80, 104)
@@ -47,7 +47,7 @@ def _convolution(inputs: int, outputs: int, *, pool: bool = False) -> nn.Sequent
 
 
 class _Stage(nn.Module):
-    """Halves the picture, then adds what two convolutions make of it."""
+    """Halves the image, then adds what two convolutions make of it."""
 
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__()
@@ -80,5 +80,5 @@ class Classifier(TaskNetwork):
         self.head = nn.Linear(config.widths[-1], len(config.classes))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Scores ``(B, K)`` of pictures ``(B, 3, H, W)`` in [0, 1]; any size from 8x8 up is taken."""
+        """Scores ``(B, K)`` of images ``(B, 3, H, W)`` in [0, 1]; any size from 8x8 up is taken."""
         return self.head(self.features(normalised(x, self.config.mean, self.config.std)).mean((2, 3)))

@@ -23,12 +23,12 @@ class FCNConfig:
 
     Attributes:
         stem: channels of the first convolution (7x7, stride 2), which a 3x3 maximum with stride 2 follows.
-        widths: channels of the four residual stages, at 1/4, 1/8, 1/16 and 1/32 of the picture's size.
+        widths: channels of the four residual stages, at 1/4, 1/8, 1/16 and 1/32 of the image's size.
         depths: blocks of every stage.
         dropout: before the scores of the last stage, in training.
         classes: names, by number.
-        mean: of the pictures, per channel.
-        std: of the pictures, per channel.
+        mean: of the images, per channel.
+        std: of the images, per channel.
     """
 
     stem: int = 24
@@ -67,7 +67,7 @@ class _Block(nn.Module):
 
 
 class FCN(TaskNetwork):
-    """FCN-8s on a residual network: scores at 1/32, 1/16 and 1/8 of the picture's size, each added to the coarser ones' doubled.
+    """FCN-8s on a residual network: scores at 1/32, 1/16 and 1/8 of the image's size, each added to the coarser ones' doubled.
 
     J. Long, E. Shelhamer, T. Darrell: Fully convolutional networks for semantic segmentation, CVPR 2015, on the residual network
     of K. He, X. Zhang, S. Ren, J. Sun: Deep residual learning for image recognition, CVPR 2016, slimmed.
@@ -106,11 +106,11 @@ class FCN(TaskNetwork):
 
     @property
     def stride(self) -> int:
-        """Pixels per position of the last stage; pictures are padded to multiples of it by repeating their border."""
+        """Pixels per position of the last stage; images are padded to multiples of it by repeating their border."""
         return STEM * 2 ** (len(self.stages) - 1)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Scores ``(B, K, H, W)`` of pictures ``(B, 3, H, W)`` in [0, 1]; any size is taken."""
+        """Scores ``(B, K, H, W)`` of images ``(B, 3, H, W)`` in [0, 1]; any size is taken."""
         height, width = x.shape[-2:]
         beyond = (0, -width % self.stride, 0, -height % self.stride)
         x = F.pad(normalised(x, self.config.mean, self.config.std), beyond, mode="replicate")

@@ -43,7 +43,7 @@ class _Block(nn.Module):
 
 
 class CifarResNet(TaskNetwork):
-    """ResNet of 6n + 2 layers for 32x32 pictures.
+    """ResNet of 6n + 2 layers for 32x32 images.
 
     K. He, X. Zhang, S. Ren, J. Sun: Deep residual learning for image recognition, CVPR 2016, section 4.2, shortcuts A.
 
@@ -72,7 +72,7 @@ class CifarResNet(TaskNetwork):
         self.linear = nn.Linear(widths[2], len(classes))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Scores ``(B, K)`` of pictures ``(B, 3, H, W)`` in [0, 1]; normalised by ImageNet's mean and spread."""
+        """Scores ``(B, K)`` of images ``(B, 3, H, W)`` in [0, 1]; normalised by ImageNet's mean and spread."""
         y = F.relu(self.bn1(self.conv1(normalised(x, IMAGENET_MEAN, IMAGENET_STD))))
         return self.linear(self.layer3(self.layer2(self.layer1(y))).mean((2, 3)))
 

@@ -1,4 +1,4 @@
-"""Semantic importance of pixels: gradients of a task network's outputs with respect to the picture (SP-JSCC, eq. 7 to 9).
+"""Semantic importance of pixels: gradients of a task network's outputs with respect to the image (SP-JSCC, eq. 7 to 9).
 
 Q. Sun, C. Guo, Y. Yang, J. Chen, R. Tang, C. Liu: Deep joint source-channel coding based on semantics of pixels, IEEE ICCC 2022.
 """
@@ -23,12 +23,12 @@ OUTPUTS: tuple[Output, ...] = ("logits", "softmax")
 
 
 def class_gradients(network: nn.Module, x: torch.Tensor, output: Output = "logits") -> torch.Tensor:
-    """Eq. (7): gradients of every output of a task network with respect to the picture.
+    """Eq. (7): gradients of every output of a task network with respect to the image.
 
     Args:
-        network: pictures ``(B, 3, H, W)`` in [0, 1] to class scores ``(B, C)``, or to a map of them ``(B, C, H', W')``, of which
-            each class's mean over the map counts. In evaluation mode, so that a picture's gradients are its own.
-        x: pictures.
+        network: images ``(B, 3, H, W)`` in [0, 1] to class scores ``(B, C)``, or to a map of them ``(B, C, H', W')``, of which
+            each class's mean over the map counts. In evaluation mode, so that an image's gradients are its own.
+        x: images.
         output: what is taken for the perception result: the scores (``logits``), or their softmax over the classes.
 
     Returns:
@@ -50,7 +50,7 @@ def _mean_gradient(network: nn.Module, x: torch.Tensor, output: Output) -> torch
 
 
 def _totals(network: nn.Module, x: torch.Tensor, output: Output) -> tuple[torch.Tensor, torch.Tensor]:
-    """A copy of the pictures, and every class's output summed over them, ``(C,)``: pictures do not see one another."""
+    """A copy of the images, and every class's output summed over them, ``(C,)``: images do not see one another."""
     if output not in OUTPUTS:
         raise unknown_name("output", output, OUTPUTS)
     with torch.enable_grad():
@@ -94,14 +94,14 @@ WEIGHTINGS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
 
 
 def semantic_weights(network: nn.Module, x: torch.Tensor, weighting: str = "rms", output: Output = "logits") -> torch.Tensor:
-    """Eq. (7) to (9): semantic weights w' of pictures, ``(B, 3, H, W)``.
+    """Eq. (7) to (9): semantic weights w' of images, ``(B, 3, H, W)``.
 
-    The L2 norm over a picture is ``sqrt(3 H W)`` and not 1, so that constant weights are all 1 and a weighted mean squared error
-    is of the size of the plain one. A picture of which nothing matters gets 1 everywhere.
+    The L2 norm over an image is ``sqrt(3 H W)`` and not 1, so that constant weights are all 1 and a weighted mean squared error
+    is of the size of the plain one. An image of which nothing matters gets 1 everywhere.
 
     Args:
         network: as for `class_gradients`.
-        x: pictures ``(B, 3, H, W)`` in [0, 1].
+        x: images ``(B, 3, H, W)`` in [0, 1].
         weighting: a key of `WEIGHTINGS`.
         output: as for `class_gradients`.
 
@@ -127,7 +127,7 @@ class Pictures(Protocol):
 
 
 class StoredWeights:
-    """Semantic weights on disk, read picture by picture. float16.
+    """Semantic weights on disk, read image by image. float16.
 
     Args:
         values: all of them, one after another, mapped into memory.
@@ -150,18 +150,18 @@ def weights_of(
     dataset: Pictures, network: nn.Module, identity: str, folder: Path, weighting: str, output: Output, *,
     device: torch.device | None = None, batch: int = 250, done: Callable[[int], None] | None = None,
 ) -> StoredWeights:  # fmt: skip
-    """The semantic weights of all pictures of a data set, computed once and kept in ``folder``.
+    """The semantic weights of all images of a data set, computed once and kept in ``folder``.
 
     Args:
-        dataset: pictures.
+        dataset: images.
         network: task network.
         identity: what tells this network from others, e.g. its file's sha256.
         folder: where the result is kept, under a name made of data, network and kind of weights.
         weighting: a key of `WEIGHTINGS`.
         output: as for `class_gradients`.
         device: where to compute; default the network's.
-        batch: pictures at once, where neighbours have one size.
-        done: told how many pictures are done, 0 first and all last; not called where the result is on disk already.
+        batch: images at once, where neighbours have one size.
+        done: told how many images are done, 0 first and all last; not called where the result is on disk already.
     """
     key = json.dumps([1, dataset.fingerprint(), identity, weighting, output])
     path = folder / f"semantic-{hashlib.sha256(key.encode()).hexdigest()[:24]}.npy"

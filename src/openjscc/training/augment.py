@@ -1,4 +1,4 @@
-"""Changes to training pictures that leave their class as it is, drawn per sample (see `openjscc.training.draws`)."""
+"""Changes to training images that leave their class as it is, drawn per sample (see `openjscc.training.draws`)."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ STREAM_AUGMENT, STREAM_JPEG = 7, 14
 
 
 def shifted_and_cut(x: torch.Tensor, index: torch.Tensor, seed: int, *, shift: int, cut: int) -> torch.Tensor:
-    """Pictures moved by a few pixels, with a hole.
+    """Images moved by a few pixels, with a hole.
 
     Args:
         x: ``(B, C, H, W)`` in [0, 1].
         index: int64 ``(B,)``, global sample index of each.
         seed: of the run.
         shift: moved by up to so many pixels each way, fewer than there are; what lies beyond the border is mirrored in.
-        cut: side of a square hole of the constant 0.5, whose middle lies anywhere in the picture; 0: none.
+        cut: side of a square hole of the constant 0.5, whose middle lies anywhere in the image; 0: none.
 
     Returns:
         As ``x``.
@@ -40,13 +40,13 @@ def shifted_and_cut(x: torch.Tensor, index: torch.Tensor, seed: int, *, shift: i
 
 
 def compressed(x: torch.Tensor, index: torch.Tensor, seed: int, *, share: float, quality: tuple[int, int]) -> torch.Tensor:
-    """Pictures of which some have been through JPEG (4:2:0).
+    """Images of which some have been through JPEG (4:2:0).
 
     Args:
         x: ``(B, 3, H, W)`` in [0, 1].
         index: int64 ``(B,)``, global sample index of each.
         seed: of the run.
-        share: of the pictures that are compressed.
+        share: of the images that are compressed.
         quality: lowest and highest, 1 to 95, drawn evenly.
 
     Returns:

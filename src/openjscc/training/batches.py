@@ -20,7 +20,7 @@ STREAM_CROP = 1
 
 
 class Maps(Protocol):
-    """What belongs to the pictures of one data set, pixel by pixel: ``(C, H, W)`` for each, of the picture's height and width.
+    """What belongs to the images of one data set, pixel by pixel: ``(C, H, W)`` for each, of the image's height and width.
 
     uint8 values are class numbers (masks), `openjscc.classes.VOID` where there is none; all others are weights.
     """
@@ -36,7 +36,7 @@ class Batch:
         samples: global sample indices.
         x: float32 ``(B, 3, crop, crop)`` in [0, 1].
         labels: int64 ``(B,)`` class numbers; None where the data has none.
-        maps: ``(B, C, crop, crop)``, cut and mirrored with the pictures; None where there are none.
+        maps: ``(B, C, crop, crop)``, cut and mirrored with the images; None where there are none.
     """
 
     samples: range
@@ -46,18 +46,18 @@ class Batch:
 
 
 class CropSource:
-    """Random crops and flips of the pictures of several data sets.
+    """Random crops and flips of the images of several data sets.
 
     Args:
         datasets: joined in order.
         crop: side of the crops.
         flip: mirror half of them.
         seed: of the run.
-        device: where batches are made. Pictures of one fixed size are kept there as one tensor.
-        maps: one per data set, cut and mirrored with its pictures; None: there are none.
-        scale: smallest and largest factor by which pictures are scaled before a crop is taken; one is drawn for each crop,
+        device: where batches are made. Images of one fixed size are kept there as one tensor.
+        maps: one per data set, cut and mirrored with its images; None: there are none.
+        scale: smallest and largest factor by which images are scaled before a crop is taken; one is drawn for each crop,
             evenly on a logarithmic scale.
-        scaled: which data sets' pictures are; None: all.
+        scaled: which data sets' images are; None: all.
     """
 
     def __init__(
@@ -83,7 +83,7 @@ class CropSource:
 
     @property
     def labelled(self) -> bool:
-        """Whether every picture has a class number."""
+        """Whether every image has a class number."""
         return self._labels is not None
 
     def _place(self, position: int) -> tuple[int, int]:
@@ -141,7 +141,7 @@ class CropSource:
             raise InterruptedError("nobody waits for this batch")
 
     def _cut(self, picture: torch.Tensor, down: float, right: float, factor: float, mask: bool = False) -> torch.Tensor:
-        """A window of ``crop / factor`` pixels as a crop. Beyond a picture is its border, beyond a mask nothing is known."""
+        """A window of ``crop / factor`` pixels as a crop. Beyond an image is its border, beyond a mask nothing is known."""
         side = max(round(self.crop / factor), 1)
         self._heed()
         missing = [max(side - length, 0) for length in picture.shape[1:]]

@@ -34,7 +34,7 @@ class TrainingState:
             average, ``ema.*`` are ``model.*``.
         compute: what it ran on, one line a sitting, for the card.
         exact: False after travelling in half precision.
-        images: training pictures seen.
+        images: training images seen.
         checked: its checksum was right; False where the file has none, as those of older versions.
 
     Raises:

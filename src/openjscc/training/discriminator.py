@@ -1,4 +1,4 @@
-"""The opponent of a generator: it says patch by patch whether a picture is one that was sent or one that was received."""
+"""The opponent of a generator: it says patch by patch whether an image is one that was sent or one that was received."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class PatchDiscriminator(nn.Module):
 
     ::
 
-        s' --[conv3, LReLU]--[nearest, up to the picture's size]--+
+        s' --[conv3, LReLU]--[nearest, up to the image's size]--+
         x or x' --------------------------------------------------+--[conv4 s2, LReLU] x 4--[conv1]--> logits
 
     The convolutions but the last have spectral normalisation (T. Miyato et al., ICLR 2018), which iterates once a forward in
@@ -29,7 +29,7 @@ class PatchDiscriminator(nn.Module):
 
     Args:
         codeword: channels of the received codeword s'.
-        stride: pixels of the picture per position of the codeword, along a side.
+        stride: pixels of the image per position of the codeword, along a side.
         condition: channels that the codeword is turned into.
         channels: of the four convolutions.
     """
@@ -46,10 +46,10 @@ class PatchDiscriminator(nn.Module):
         self.stages = nn.Sequential(*layers, nn.Conv2d(width, 1, 1))
 
     def forward(self, x: torch.Tensor, codeword: torch.Tensor) -> torch.Tensor:
-        """Logits ``(B, ceil(H/16), ceil(W/16))``, positive for a real picture.
+        """Logits ``(B, ceil(H/16), ceil(W/16))``, positive for a real image.
 
         Args:
-            x: pictures ``(B, 3, H, W)`` on the scale of [0, 1].
+            x: images ``(B, 3, H, W)`` on the scale of [0, 1].
             codeword: ``(B, C, ceil(H/stride), ceil(W/stride))``.
         """
         told = F.interpolate(self.condition(codeword), scale_factor=self.stride, mode="nearest")

@@ -61,6 +61,6 @@ def normals(seed: int, stream: int, index: torch.Tensor, count: int) -> torch.Te
 
 
 def epoch_order(seed: int, epoch: int, size: int) -> torch.Tensor:
-    """The order in which an epoch visits ``size`` pictures, int64 ``(size,)``, on the CPU."""
+    """The order in which an epoch visits ``size`` images, int64 ``(size,)``, on the CPU."""
     generator = torch.Generator().manual_seed((seed * 1_000_003 + epoch) & (2**63 - 1))
     return torch.randperm(size, generator=generator)

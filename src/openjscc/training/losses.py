@@ -24,10 +24,10 @@ def weighted_squared_error(x: torch.Tensor, y: torch.Tensor, weights: torch.Tens
 
 
 def divergence(sent: torch.Tensor, received: torch.Tensor) -> torch.Tensor:
-    """Kullback-Leibler divergence in nats of the received picture's class distribution from the sent one's, ``(B,)``.
+    """Kullback-Leibler divergence in nats of the received image's class distribution from the sent one's, ``(B,)``.
 
     Args:
-        sent: scores ``(B, C)`` or ``(B, C, H, W)`` of the sent picture; of a map, the mean over its positions counts.
+        sent: scores ``(B, C)`` or ``(B, C, H, W)`` of the sent image; of a map, the mean over its positions counts.
         received: the same of the received one.
     """
     p, q = sent.float().log_softmax(1), received.float().log_softmax(1)
@@ -44,7 +44,7 @@ def segmentation_loss(scores: torch.Tensor, masks: torch.Tensor) -> torch.Tensor
 
 
 def generative_loss(logits: torch.Tensor) -> torch.Tensor:
-    """-ln sigmoid of a discriminator's logits ``(B, h, w)`` for received pictures, mean over patches, ``(B,)`` (perceptual JSCC,
+    """-ln sigmoid of a discriminator's logits ``(B, h, w)`` for received images, mean over patches, ``(B,)`` (perceptual JSCC,
     first term of eq. 2): what the generator minimises, in one stable step."""
     return F.softplus(-logits.float()).flatten(1).mean(1)
 

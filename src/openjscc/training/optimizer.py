@@ -31,7 +31,7 @@ def learning_rate(section: OptimizerSection, step: int) -> float:
 
 
 class _ExactInputs(MixedPrecision):  # pyright: ignore[reportGeneralTypeIssues]
-    """Autocast inside, but pictures and draws come as they are: Fabric would round them to bfloat16."""
+    """Autocast inside, but images and draws come as they are: Fabric would round them to bfloat16."""
 
     def convert_input(self, data: Any) -> Any:
         return data

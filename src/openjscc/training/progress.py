@@ -1,4 +1,4 @@
-"""What a run shows and leaves behind: a progress bar, ``log.csv``, validation figures and sample pictures."""
+"""What a run shows and leaves behind: a progress bar, ``log.csv``, validation figures and sample images."""
 
 from __future__ import annotations
 
@@ -172,7 +172,7 @@ class RunLog:
 
 
 class Validation:
-    """PSNR of the averaged codec at every rate, and a strip of received pictures, on pictures it is not trained on."""
+    """PSNR of the averaged codec at every rate, and a strip of received images, on images it is not trained on."""
 
     def __init__(self, recipe: Recipe, data_dir: str | None, folder: Path) -> None:
         self.recipe, self._folder = recipe, folder / "samples"
@@ -193,7 +193,7 @@ class Validation:
         return ", ".join(figures)
 
     def measured(self, sent: torch.Tensor, received: torch.Tensor) -> dict[str, float]:
-        """What is measured of pictures ``(1, 3, H, W)``: PSNR in dB, and in subclasses further figures by name."""
+        """What is measured of images ``(1, 3, H, W)``: PSNR in dB, and in subclasses further figures by name."""
         return {"PSNR": METRICS["psnr"].function(sent, received).item()}
 
     @staticmethod

@@ -41,19 +41,19 @@ class ModelSection:
 
 @dataclass(frozen=True)
 class DataSection:
-    """Which pictures.
+    """Which images.
 
     Attributes:
         train: data sets or folders, joined.
-        validate: data set or folder of the validation pictures (never trained on).
+        validate: data set or folder of the validation images (never trained on).
         validate_limit: at most so many of them, evenly spaced.
-        crop: side of the square random crops, at most 16,384; pictures that are smaller are enlarged by repeating their
+        crop: side of the square random crops, at most 16,384; images that are smaller are enlarged by repeating their
             border.
         flip: mirror half of the crops.
-        scale: smallest and largest factor by which a picture (and its mask) is scaled before its crop is taken, drawn evenly on a
+        scale: smallest and largest factor by which an image (and its mask) is scaled before its crop is taken, drawn evenly on a
             logarithmic scale; by the step ``multitask`` only where there is a mask.
-        exclude: file-name prefixes that are held out of the training pictures.
-        terms: under what terms the pictures may be used, for the card.
+        exclude: file-name prefixes that are held out of the training images.
+        terms: under what terms the images may be used, for the card.
     """
 
     train: tuple[str, ...]
@@ -115,7 +115,7 @@ class RateSection:
     """How a codec that decides its own rate (AR-JSCC) learns to.
 
     Attributes:
-        weight: of the number of selected groups, beside the mean squared error on [0, 1]. (A paper's weight for pictures
+        weight: of the number of selected groups, beside the mean squared error on [0, 1]. (A paper's weight for images
             in [-1, 1] is four times as large.)
         policy_share: share of the images whose rate is left to the policy; the others' is drawn (``loss.rate_weights``).
         temperature: of the Gumbel softmax at the start.
@@ -152,7 +152,7 @@ class SemanticSection:
         weighting: a key of `openjscc.tasks.semantics.WEIGHTINGS`, or ``none``.
         output: of the task network, whose gradients are taken: ``logits`` or ``softmax``.
         mse_share: of the plain mean squared error, beside the weighted one.
-        kl: of the Kullback-Leibler divergence, in nats, of what the task network says of the received picture from what
+        kl: of the Kullback-Leibler divergence, in nats, of what the task network says of the received image from what
             it says of the sent one; no labels are used.
         start: updates before which the plain mean squared error stands in for all that.
     """
@@ -176,7 +176,7 @@ class SemanticSection:
 
 @dataclass(frozen=True)
 class GanSection:
-    """How a picture is made to look real, for the step ``perceptual``: three stages in one run. First the codec alone, on
+    """How an image is made to look real, for the step ``perceptual``: three stages in one run. First the codec alone, on
     ``beta_p * LPIPS + beta_m * MSE``; then the discriminator alone; then, until ``optimizer.steps``, both in every update, and
     ``beta_g`` times the generative loss is added to the codec's.
 
@@ -188,9 +188,9 @@ class GanSection:
         beta_g: weight of the generative loss; 0: no discriminator, the first stage lasts to the end.
         lr: learning rate of the discriminator, constant.
         betas: of its Adam.
-        channels: of its four convolutions, which halve the picture's size each.
-        codeword: channels that it makes of the received codeword before it lays them beside the picture.
-        shift: LPIPS sees each picture from a place drawn among the first ``shift`` rows and columns, sent and received alike. Its
+        channels: of its four convolutions, which halve the image's size each.
+        codeword: channels that it makes of the received codeword before it lays them beside the image.
+        shift: LPIPS sees each image from a place drawn among the first ``shift`` rows and columns, sent and received alike. Its
             first convolution has a stride of 4: at 1 it always lies alike on the codec's grid, which then learns to hide errors
             from it (docs/models/ganjscc.md). 8 are all places of a codec that works on 8x8 blocks.
     """
@@ -221,14 +221,14 @@ class GanSection:
 @dataclass(frozen=True)
 class MultitaskSection:
     """How one codec learns two tasks, by the step ``multitask``. Crops of data that has masks are sent for a segmentation, the
-    others as pictures.
+    others as images.
 
     Attributes:
         tasks: what is learned: ``reconstruction``, ``segmentation`` or both.
-        segmentation_weight: of the cross-entropy, beside the pictures' loss.
-        masked_pictures: crops that have masks are sent a second time, as pictures.
+        segmentation_weight: of the cross-entropy, beside the images' loss.
+        masked_pictures: crops that have masks are sent a second time, as images.
         start_share: share of the crops whose decoder starts where decoding does; the others' state is anywhere between that and
-            the picture.
+            the image.
     """
 
     tasks: tuple[str, ...] = ("reconstruction", "segmentation")
@@ -245,7 +245,7 @@ class MultitaskSection:
 
 @dataclass(frozen=True)
 class SegmentationSection:
-    """What pictures a task network for segmentation is trained on, by the step ``segmentation``. (A codec is trained on pictures
+    """What images a task network for segmentation is trained on, by the step ``segmentation``. (A codec is trained on images
     as they are; what degrades them is its channel.)
 
     Attributes:
@@ -269,8 +269,8 @@ class ClassificationSection:
 
     Attributes:
         smoothing: share of a label that is spread over all classes.
-        shift: pictures are moved by up to so many pixels each way.
-        cut: side of the square hole in every picture; 0: none.
+        shift: images are moved by up to so many pixels each way.
+        cut: side of the square hole in every image; 0: none.
     """
 
     smoothing: float = 0.1

@@ -1,4 +1,4 @@
-"""Source codecs of separation-based links: picture file formats, and the file that fits a given number of bytes."""
+"""Source codecs of separation-based links: image file formats, and the file that fits a given number of bytes."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ from ...errors import IntegrityError, UsageError
 
 
 class SourceCodec(ABC):
-    """A picture file format as one end of a separation-based link: 8-bit RGB pictures to bytes and back.
+    """An image file format as one end of a separation-based link: 8-bit RGB images to bytes and back.
 
     Attributes:
         name: as `source_codec` knows it.
@@ -28,10 +28,10 @@ class SourceCodec(ABC):
 
     @abstractmethod
     def encode(self, picture: np.ndarray, quality: int) -> bytes:
-        """A file from uint8 ``(H, W, 3)``. The same picture and quality give the same bytes.
+        """A file from uint8 ``(H, W, 3)``. The same image and quality give the same bytes.
 
         Raises:
-            UsageError: not such a picture, larger than the format allows, or a quality outside `qualities`.
+            UsageError: not such an image, larger than the format allows, or a quality outside `qualities`.
             MissingError: a library is not installed.
         """
 
@@ -39,10 +39,10 @@ class SourceCodec(ABC):
     def decode(self, data: bytes, height: int, width: int) -> np.ndarray:
         """uint8 ``(H, W, 3)`` from a file. Zero bytes after its end are ignored: they are the padding of a link.
 
-        Formats have no checksum of their own: a flipped bit may go unnoticed and spoil the picture.
+        Formats have no checksum of their own: a flipped bit may go unnoticed and spoil the image.
 
         Raises:
-            IntegrityError: damaged, truncated, or a picture of another size.
+            IntegrityError: damaged, truncated, or an image of another size.
             MissingError: a library is not installed.
         """
 

@@ -1,6 +1,6 @@
-"""JPEG as Pillow writes it, and a short form for small pictures, whose tables both ends have beforehand.
+"""JPEG as Pillow writes it, and a short form for small images, whose tables both ends have beforehand.
 
-An ordinary file has about 600 bytes of tables and headers, more than a 32x32 picture needs for its pixels. The short form is what
+An ordinary file has about 600 bytes of tables and headers, more than a 32x32 image needs for its pixels. The short form is what
 is left of a baseline file with the standard tables (ITU-T T.81, annex K, scaled by the quality) without all that the receiver can
 write itself: the quality (1 byte), height and width (1 to 3 bytes each), the entropy-coded data, and the marker EOI (2 bytes).
 T.81 knows such abbreviated formats (B.4), though not quite this short. The first byte tells the forms apart: a file starts

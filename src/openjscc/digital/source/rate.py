@@ -52,7 +52,7 @@ class RateControl:
 
         Sizes rise with the quality, but for rare small steps back. Where they do rise, the result is the highest quality that
         fits. Else it is one that fits and whose next higher one does not (or is not there), and which of these depends on the
-        picture and the budget alone, not on what was asked for before.
+        image and the budget alone, not on what was asked for before.
 
         Args:
             picture: uint8 ``(H, W, 3)``.

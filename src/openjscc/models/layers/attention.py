@@ -1,4 +1,4 @@
-"""Attention features (AF) of ADJSCC: channels are re-weighted by what the picture and the channel are like.
+"""Attention features (AF) of ADJSCC: channels are re-weighted by what the image and the channel are like.
 
 J. Xu, B. Ai, W. Chen, A. Yang, P. Sun, M. Rodrigues: Wireless image transmission using deep source channel coding with
 attention modules, IEEE Trans. Circuits Syst. Video Technol. 32(4), 2022, section III-B.

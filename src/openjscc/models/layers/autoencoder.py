@@ -85,14 +85,14 @@ class AutoencoderConfig:
 class ConditionedStages(nn.Module):
     """Stages one after another, with a module between two that scales (and shifts) the channels, as `ChannelAttention` does.
 
-    A stage is local (convolutions only); everything that looks at the whole picture sits between two stages. A picture
+    A stage is local (convolutions only); everything that looks at the whole image sits between two stages. An image
     that is too large to be held therefore goes through each stage in tiles (`openjscc.models.layers.tiling`), unless gradients
     are kept.
 
     Args:
         stages: layers of each stage.
         attention: one less; each has ``affine(x, conditions)``, which says the scale and the shift ``(B, C, 1, 1)`` or None.
-        stride: pixels of the picture per position of the input, along a side.
+        stride: pixels of the image per position of the input, along a side.
     """
 
     def __init__(self, stages: list[list[nn.Module]], attention: Sequence[nn.Module], stride: int) -> None:

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 class ChannelNorm(nn.Module):
     """y_c = gamma_c (x_c - mu) / sqrt(sigma^2 + 1e-3) + beta_c, mean and variance over the channels at each position (HiFiC).
 
-    What a position becomes depends on that position alone: not on the size of the picture, and not on the batch.
+    What a position becomes depends on that position alone: not on the size of the image, and not on the batch.
 
     Args:
         channels: C of the ``(B, C, H, W)`` input.

@@ -1,4 +1,4 @@
-"""SNR modulation: channels are scaled and shifted by what the picture and the channel are like.
+"""SNR modulation: channels are scaled and shifted by what the image and the channel are like.
 
 M. Yang, H.-S. Kim: Deep joint source-channel coding for wireless image transmission with adaptive rate control, ICASSP 2022.
 """

@@ -1,6 +1,6 @@
 """A linear block transform beside a network: what uncoded linear transmission achieves is where training starts.
 
-Blocks of the picture are transformed by a DCT over opponent colours; the coefficients of highest variance are sent, each
+Blocks of the image are transformed by a DCT over opponent colours; the coefficients of highest variance are sent, each
 scaled by the fourth root of 1/variance. For Gaussian sources of these variances over AWGN that is the best linear scaling
 at high SNR (K.-H. Lee, D. P. Petersen: Optimal linear coding for vector channels, IEEE Trans. Commun. 24(12), 1976). All of
 it is learned further.

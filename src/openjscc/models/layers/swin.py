@@ -198,8 +198,8 @@ class SwinStage(nn.Sequential):
 
 
 class PatchEmbedding(nn.Module):
-    """Picture ``(B, in_channels, H, W)`` to one vector for every ``patch`` x ``patch`` pixels, ``(B, H/patch, W/patch, C)``. A
-    remainder of the picture is left out: pad it before."""
+    """Image ``(B, in_channels, H, W)`` to one vector for every ``patch`` x ``patch`` pixels, ``(B, H/patch, W/patch, C)``. A
+    remainder of the image is left out: pad it before."""
 
     def __init__(self, in_channels: int, channels: int, patch: int) -> None:
         super().__init__()

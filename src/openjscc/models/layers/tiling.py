@@ -1,7 +1,7 @@
 """Large pictures: a stage of convolutions goes over a map tile by tile, with the same result as in one piece.
 
 A stage is local, so a tile with a margin as wide as the stage's reach gives exactly the pixels of the whole; what looks
-at the whole picture (pooling, power) stays outside the stages. Zero padding happens at the picture's border only,
+at the whole image (pooling, power) stays outside the stages. Zero padding happens at the image's border only,
 because a tile with its margin ends there or is cut back.
 """
 
@@ -18,9 +18,9 @@ from .gdn import GDN
 from .generator import ChannelNorm, GeneratorBlock
 
 WHOLE = 2_000_000
-"""A picture of up to so many pixels goes through in one piece."""
+"""An image of up to so many pixels goes through in one piece."""
 TILE = 1024
-"""Side of a tile, in pixels of the picture."""
+"""Side of a tile, in pixels of the image."""
 
 _POINTWISE = (GDN, ChannelNorm, nn.BatchNorm2d, nn.PReLU, nn.ReLU, nn.Sigmoid, nn.Identity)
 

@@ -1,4 +1,4 @@
-"""MTGSC: one link for two tasks, the picture itself or what is where in it, with a diffusion transformer as decoder."""
+"""MTGSC: one link for two tasks, the image itself or what is where in it, with a diffusion transformer as decoder."""
 
 from __future__ import annotations
 
@@ -79,9 +79,9 @@ class MTGSC(LearnedCodec):
     4828
 
     Attributes:
-        steps: how often the diffusion decoder runs for a picture; the first result is the best in squared error.
+        steps: how often the diffusion decoder runs for an image; the first result is the best in squared error.
         seed: of the noise that decoding starts from (``state = "noise"``) or adds between two steps (``"signal"``), the same for
-            every picture of a size.
+            every image of a size.
 
     What the paper leaves open, and what was chosen: docs/models/mtgsc.md.
     """
@@ -209,7 +209,7 @@ class MTGSC(LearnedCodec):
         return context if task is None else _with_task(context, task)
 
     def _linear(self, latent: torch.Tensor, context: torch.Tensor) -> torch.Tensor:
-        """The picture as the linear block transform alone has it, in [-1, 1]; grey where there is none."""
+        """The image as the linear block transform alone has it, in [-1, 1]; grey where there is none."""
         if self.block_synthesis is None or self.block_attention is None:
             batch, _, height, width = latent.shape
             return latent.new_zeros(batch, 3, STRIDE * height, STRIDE * width)
@@ -222,7 +222,7 @@ class MTGSC(LearnedCodec):
         return self.path.state(F.pad(2 * x - 1, (0, right, 0, bottom)), self.path.start(linear, noise), progress, noise)
 
     def _refined(self, predicted: Callable[[torch.Tensor, torch.Tensor], torch.Tensor], linear: torch.Tensor) -> torch.Tensor:
-        """The picture after `steps` predictions of it; between two the state moves towards the last one."""
+        """The image after `steps` predictions of it; between two the state moves towards the last one."""
         noises = self._noises(linear)
         state = self.path.start(linear, noises())
         times = torch.linspace(1.0, 0.0, self.steps + 1, device=linear.device)[:, None].expand(-1, len(linear))

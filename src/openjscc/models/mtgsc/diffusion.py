@@ -1,6 +1,6 @@
-"""Paths of diffusion: states between a picture and what decoding starts from, and the way from one to the next.
+"""Paths of diffusion: states between an image and what decoding starts from, and the way from one to the next.
 
-All images are ``(B, 3, H, W)`` in [-1, 1]; ``progress`` ``(B,)`` is 0 at the picture and 1 at the start.
+All images are ``(B, 3, H, W)`` in [-1, 1]; ``progress`` ``(B,)`` is 0 at the image and 1 at the start.
 """
 
 from __future__ import annotations
@@ -18,19 +18,19 @@ def noise_level(snr_db: torch.Tensor) -> torch.Tensor:
 
 
 def cosine_schedule(time: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """What is left of the picture at a time in [0, 1], and the noise beside it: cos(pi t / 2) and sin(pi t / 2)."""
+    """What is left of the image at a time in [0, 1], and the noise beside it: cos(pi t / 2) and sin(pi t / 2)."""
     return torch.cos(time * math.pi / 2), torch.sin(time * math.pi / 2)
 
 
 class Path(Protocol):
-    """From a start to a picture."""
+    """From a start to an image."""
 
     def start(self, received: torch.Tensor, noise: torch.Tensor) -> torch.Tensor:
-        """What decoding starts from, of the received picture and standard Gaussian noise."""
+        """What decoding starts from, of the received image and standard Gaussian noise."""
         ...
 
     def state(self, picture: torch.Tensor, start: torch.Tensor, progress: torch.Tensor, noise: torch.Tensor) -> torch.Tensor:
-        """For training: the state at ``progress`` between a picture and a start."""
+        """For training: the state at ``progress`` between an image and a start."""
         ...
 
     def move(
@@ -45,7 +45,7 @@ class Bridge(Path):
     """From a received picture: a Brownian bridge, with the standard deviation ``sigma`` sqrt(p (1 - p)) at progress p.
 
     G.-H. Liu, A. Vahdat, D.-A. Huang, E. A. Theodorou, W. Nie, A. Anandkumar: I2SB: Image-to-image Schrödinger bridge, ICML 2023.
-    Without the noise (``sigma`` 0) a state would give the picture away to a network that knows the received one.
+    Without the noise (``sigma`` 0) a state would give the image away to a network that knows the received one.
     """
 
     sigma: float

@@ -39,7 +39,7 @@ class MTGSCConfig(CodecConfig):
         window: positions along the side of its attention windows.
         hidden: width of the JSCC encoder, of the receiver's knowledge base and of the segmentation decoder.
         front: channels of two convolutions of stride 2 with generalised divisive normalisation between them, through which the
-            encoder sees the picture; 0: blocks of 4x4 pixels.
+            encoder sees the image; 0: blocks of 4x4 pixels.
         gdn: generalised divisive normalisation in the place of the ReLUs of the encoder and of those after the blocks of the
             receiver's knowledge base (there the inverse), as in `ADJSCC`.
         told: encoder and receiver's knowledge base weigh their channels by the SNR (`ChannelAttention`).
@@ -47,15 +47,15 @@ class MTGSCConfig(CodecConfig):
         depth: its blocks.
         decoder_heads: of its attention.
         token: grid positions (of 8x8 pixels) along a side that make one of its tokens.
-        span: tokens along the side of its attention windows; 0: attention over the whole picture.
+        span: tokens along the side of its attention windows; 0: attention over the whole image.
         expansion: hidden width of its MLPs, over ``width``.
         shared: one layer tells all its blocks the time, see `openjscc.models.mtgsc.transformer.DiT`.
-        fine: channels at half the picture's size, after the up-sampling.
+        fine: channels at half the image's size, after the up-sampling.
         dropout: in the segmentation decoder, in training.
         classes: of a segmentation.
-        state: what it starts from: the received ``signal``, or Gaussian ``noise`` of the picture's size. The former takes the
-            linear block transform, through which a received signal is a noisy picture.
-        bridge: of the former: standard deviation of the noise in the states between picture and received signal, see
+        state: what it starts from: the received ``signal``, or Gaussian ``noise`` of the image's size. The former takes the
+            linear block transform, through which a received signal is a noisy image.
+        bridge: of the former: standard deviation of the noise in the states between image and received signal, see
             `openjscc.models.mtgsc.diffusion.Bridge`.
         shortcut: a linear block transform beside encoder and decoder (`openjscc.models.layers.shortcut`).
     """
@@ -137,9 +137,9 @@ class TransmitterKB(nn.Module):
 
 
 class Encoder(nn.Module):
-    """JSCC encoder of both tasks: picture and feature, a residual block with a stride, and a last convolution for each task.
+    """JSCC encoder of both tasks: image and feature, a residual block with a stride, and a last convolution for each task.
 
-    The picture comes as 4x4 blocks, or through two convolutions of stride 2; the feature is repeated to that grid.
+    The image comes as 4x4 blocks, or through two convolutions of stride 2; the feature is repeated to that grid.
     """
 
     def __init__(self, config: MTGSCConfig, conditions: int) -> None:
@@ -195,7 +195,7 @@ class ResidualBlock(nn.Module):
 
 
 class ReceiverKB(nn.Module):
-    """Source knowledge base of the receiver: both residual blocks' outputs for a picture, the first one's for a segmentation.
+    """Source knowledge base of the receiver: both residual blocks' outputs for an image, the first one's for a segmentation.
 
     Shapes: latent ``(B, rates[-1], H/8, W/8)`` -> ``(B, hidden, H/8, W/8)``.
     """

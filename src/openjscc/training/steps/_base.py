@@ -51,12 +51,12 @@ class TrainingStep(nn.Module):
         network: what is trained, made by `create_network` or `load_network`.
 
     Attributes:
-        pictures: how many training pictures there are.
+        pictures: how many training images there are.
         say: receives lines for the person who waits; the loop sets it.
     """
 
     labels: ClassVar[bool] = False
-    """Whether the pictures must come with class numbers."""
+    """Whether the images must come with class numbers."""
 
     leaves_unused: ClassVar[bool] = False
     """Whether an update may leave parameters of a trained network without a gradient."""
@@ -97,7 +97,7 @@ class TrainingStep(nn.Module):
         return ("model",)
 
     def attach(self, datasets: Sequence[PictureDataset], device: torch.device) -> Sequence[Maps] | None:
-        """Told the training pictures before the first batch.
+        """Told the training images before the first batch.
 
         Returns:
             What is cut and mirrored with them, one per data set; None: nothing.
@@ -106,7 +106,7 @@ class TrainingStep(nn.Module):
         return None
 
     def scales(self, dataset: PictureDataset) -> bool:
-        """Whether ``data.scale`` is for the pictures of this data set."""
+        """Whether ``data.scale`` is for the images of this data set."""
         return True
 
     def prepare(self, batch: Batch, step: int) -> StepInput:

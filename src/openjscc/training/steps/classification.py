@@ -1,4 +1,4 @@
-"""One update of a task network: a classifier of labelled pictures, which later looks at what codecs deliver."""
+"""One update of a task network: a classifier of labelled images, which later looks at what codecs deliver."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ class ClassificationInput(StepInput):
 
 
 class ClassificationStep(TrainingStep):
-    """Cross-entropy with smoothed labels on pictures that are mirrored (``data.flip``), moved, and get a hole.
+    """Cross-entropy with smoothed labels on images that are mirrored (``data.flip``), moved, and get a hole.
 
-    No channel lies in between: the network is trained on pictures as they are sent. See
+    No channel lies in between: the network is trained on images as they are sent. See
     `openjscc.training.sections.ClassificationSection`.
     """
 
@@ -115,7 +115,7 @@ class ClassificationStep(TrainingStep):
 
 
 class ClassificationValidation(Validation):
-    """Share of pictures whose class is found, on pictures it is not trained on."""
+    """Share of images whose class is found, on images it is not trained on."""
 
     def __call__(self, network: nn.Module, step: int) -> str:
         if self.labels is None:

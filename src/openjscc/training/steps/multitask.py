@@ -1,4 +1,4 @@
-"""One update of a codec that serves two tasks: pictures, and what is where in them (MTGSC)."""
+"""One update of a codec that serves two tasks: images, and what is where in them (MTGSC)."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from .segmentation import SEGMENTATION, SegmentationValidation
 
 RECONSTRUCTION = "reconstruction"
 MASKS_SEEN = 100
-"""Pictures that a validation segments: those of the recipes of networks for segmentations alone."""
+"""Images that a validation segments: those of the recipes of networks for segmentations alone."""
 
 STREAM_TIME, STREAM_STATE, STREAM_SECOND = 11, 12, 13
 
@@ -50,14 +50,14 @@ class MultitaskInput(ReconstructionInput):
 
 
 class MultitaskStep(ReconstructionStep):
-    """`ReconstructionStep`, where the state of the decoder lies somewhere between picture and start, and the transmission of
+    """`ReconstructionStep`, where the state of the decoder lies somewhere between image and start, and the transmission of
     crops with masks for a segmentation (`openjscc.training.sections.MultitaskSection`).
 
-    What a task's crops lose is weighed by the share of the training pictures that it has, not of the batch: so the gradient is
+    What a task's crops lose is weighed by the share of the training images that it has, not of the batch: so the gradient is
     that of one objective, whatever a batch, or a process's part of it, happens to hold.
 
     Attributes:
-        shares: of the training pictures that a task is trained on.
+        shares: of the training images that a task is trained on.
     """
 
     leaves_unused = True
@@ -98,7 +98,7 @@ class MultitaskStep(ReconstructionStep):
         return maps
 
     def scales(self, dataset: PictureDataset) -> bool:
-        """Those with masks: what is sent as a picture only is sent as it is, as in the recipes of other codecs for pictures."""
+        """Those with masks: what is sent as an image only is sent as it is, as in the recipes of other codecs for images."""
         return dataset.masks is not None
 
     def prepare(self, batch: Batch, step: int) -> MultitaskInput:
@@ -170,7 +170,7 @@ class MultitaskStep(ReconstructionStep):
 
 
 class MultitaskValidation(Validation):
-    """Of the tasks that are learned: `Validation` on ``data.validate``, `SegmentationValidation` on the test pictures of the
+    """Of the tasks that are learned: `Validation` on ``data.validate``, `SegmentationValidation` on the test images of the
     first training data that has masks."""
 
     def __init__(self, recipe: Recipe, data_dir: str | None, folder: Path) -> None:
@@ -195,7 +195,7 @@ def _spread(values: torch.Tensor, among: torch.Tensor, share: float) -> torch.Te
 
 
 class _Unknown:
-    """Masks of pictures of which nothing is known."""
+    """Masks of images of which nothing is known."""
 
     def __init__(self, dataset: PictureDataset) -> None:
         self._dataset = dataset

@@ -50,7 +50,7 @@ class PerceptualStep(ReconstructionStep):
     J. Wang, S. Wang, J. Dai, Z. Si, D. Zhou, K. Niu: Perceptual learned source-channel coding for high-fidelity image
     semantic transmission, GLOBECOM 2022, eqs. (2) and (3).
 
-    In an update of the third stage the codec comes first; the discriminator then sees the pictures that were received in its
+    In an update of the third stage the codec comes first; the discriminator then sees the images that were received in its
     course, so they are made once. The discriminator's spectral norms move on with its own updates only.
 
     Raises:
@@ -118,7 +118,7 @@ class PerceptualStep(ReconstructionStep):
     def _codec_loss(
         self, x: torch.Tensor, y: torch.Tensor, codeword: torch.Tensor, place: torch.Tensor
     ) -> dict[str, torch.Tensor]:
-        """Eq. (2) for the pictures ``y`` that the codec just received ``(B, 3, H, W)``; without its first term before the third
+        """Eq. (2) for the images ``y`` that the codec just received ``(B, 3, H, W)``; without its first term before the third
         stage. What is logged is not weighted."""
         gan = self.gan
         with torch.no_grad():
@@ -172,7 +172,7 @@ class PerceptualStep(ReconstructionStep):
 
 
 class PerceptualValidation(Validation):
-    """`Validation`, LPIPS of the pictures at 8 bits, and where its network is at hand DISTS, which nothing is trained on."""
+    """`Validation`, LPIPS of the images at 8 bits, and where its network is at hand DISTS, which nothing is trained on."""
 
     def __init__(self, recipe: Recipe, data_dir: str | None, folder: Path, lpips: LPIPS) -> None:
         super().__init__(recipe, data_dir, folder)

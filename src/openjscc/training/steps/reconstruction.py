@@ -46,7 +46,7 @@ class ReconstructionInput(StepInput):
 
 
 class ReconstructionStep(TrainingStep):
-    """Pictures over a channel: SNR and ratio drawn per image, distortion and rate weighed against each other.
+    """Images over a channel: SNR and ratio drawn per image, distortion and rate weighed against each other.
 
     Where the codec decides its own rate (AR-JSCC), ``rate.policy_share`` of the images leave it to the policy, whose Gumbel
     noise is drawn here, and the number of selected groups is added to their distortion.

@@ -1,4 +1,4 @@
-"""One update of what says of every pixel what it is part of: a codec for segmentations, or a task network on pictures."""
+"""One update of what says of every pixel what it is part of: a codec for segmentations, or a task network on images."""
 
 from __future__ import annotations
 
@@ -143,7 +143,7 @@ class SegmentationStep(TrainingStep):
 
 
 class SegmentationValidation(Validation):
-    """Mean IoU and share of right pixels over all validation pictures, and a strip of what the averaged network finds."""
+    """Mean IoU and share of right pixels over all validation images, and a strip of what the averaged network finds."""
 
     def __init__(self, recipe: Recipe, data_dir: str | None, folder: Path) -> None:
         super().__init__(recipe, data_dir, folder)
@@ -151,7 +151,7 @@ class SegmentationValidation(Validation):
         self.masks = [masks[index] for index in self.chosen]
 
     def __call__(self, network: nn.Module, step: int) -> str:
-        """The figures, in words; writes ``samples/step-*.png``: pictures above, what was found below, in VOC's colours."""
+        """The figures, in words; writes ``samples/step-*.png``: images above, what was found below, in VOC's colours."""
         entries: list[np.ndarray] = []
         shown: list[tuple[torch.Tensor, torch.Tensor]] = []
         colours = torch.tensor(voc_palette()) / 255.0

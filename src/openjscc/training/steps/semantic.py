@@ -1,4 +1,4 @@
-"""One update of a codec whose pictures a task network must still understand (SP-JSCC)."""
+"""One update of a codec whose images a task network must still understand (SP-JSCC)."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from .reconstruction import ReconstructionInput, ReconstructionStep
 class SemanticStep(ReconstructionStep):
     """`ReconstructionStep` with the distortion of `openjscc.training.sections.SemanticSection`.
 
-    The semantic weights are computed once for each whole picture, kept in the cache folder, and cut and mirrored with it.
+    The semantic weights are computed once for each whole image, kept in the cache folder, and cut and mirrored with it.
     """
 
     def __init__(self, recipe: Recipe, network: nn.Module) -> None:
