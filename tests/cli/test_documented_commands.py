@@ -42,7 +42,7 @@ CHEAPER = (
     (r"--crop \S+", "--crop 10,10,16,16"),
     (r"(openjscc train [a-z].*)", r"\1 --max-steps 1 --set optimizer.batch=1"),
     (r"--max-steps 4000 |--set model\.config=paper |--set run\.compile=true", ""),
-    (r"openjscc study perceptual-pairs", "openjscc study pairs.toml"),
+    (r"openjscc survey (\w+) perceptual-pairs", r"openjscc survey \1 pairs.toml"),
     (r"openjscc study [a-z]+-[a-z0-9-]+", "openjscc study mine.toml"),
     (r"--task-network classifier,resnet20-12fca82f\.th -o", "-o"),
     # names that stand for the reader's own

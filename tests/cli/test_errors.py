@@ -69,7 +69,7 @@ VERBS = ["send", "eval", "train", "models", "models list", "models info", "model
         ("eval --data . --device cuda:99", "cuda:99"),
         ("bench --data . --device cpu:1 -o out", "cpu:1"),
         ("study kodak-snr --device xpu -o out", "xpu"),
-        ("study perceptual-pairs --device auto -o out", "--device"),
+        ("survey make perceptual-pairs --device auto -o out", "--device"),
         ("models info", "NAME"),
         ("models inof", "inof"),
     ],

@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 
 from openjscc.errors import UsageError
-from openjscc.studies.spec import packaged_studies
 from openjscc.survey.make import design
 from openjscc.survey.questionnaire import (
     KEY_FORMAT,
@@ -20,7 +19,6 @@ from openjscc.survey.questionnaire import (
     Key,
     Manifest,
     PairsSection,
-    is_questionnaire,
     load_questionnaire,
     packaged_questionnaires,
     read_made,
@@ -33,8 +31,6 @@ SECTION = PairsSection("ganjscc", "bpg-ldpc", ("1/48", "1/24"), (0.029, 0.0365, 
 def test_the_packaged_one_is_the_papers() -> None:
     (name,) = packaged_questionnaires()
     found = load_questionnaire(name)
-    assert is_questionnaire(name)
-    assert not any(is_questionnaire(study) for study in packaged_studies())
     section = found.pairs
     assert (section.of, section.count, section.size, section.snr_db, section.channel) == ("ganjscc", 46, 256, 10.0, "awgn")
     assert {a for a, _ in section.conditions} == {1 / 48, 1 / 24}
@@ -118,13 +114,6 @@ def test_the_documented_fields_are_those_of_the_files() -> None:
     for word in (MANIFEST_FORMAT, KEY_FORMAT, FORMAT, *COLUMNS):
         assert word in text
     assert VERSION == 1
-
-
-def test_no_questionnaire_in_files_of_others(tmp_path: Path) -> None:
-    (tmp_path / "broken.toml").write_text("[pairs")
-    (tmp_path / "study.toml").write_text('title = "x"\n')
-    for name in ("broken.toml", "study.toml", "none.toml"):
-        assert not is_questionnaire(str(tmp_path / name))
 
 
 def test_read_made_wants_both_files_and_this_version(tmp_path: Path) -> None:

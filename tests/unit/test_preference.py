@@ -250,7 +250,7 @@ def test_what_is_written_is_that_of_the_record(tmp_path: Path) -> None:
     where = {1 / 48: 0.0393, 1 / 24: 0.003}
     lines = simulated(key, 20, where, 5.0, (0.5, 0.8), np.random.default_rng(3))
     found = analysed(tmp_path, key, lines)
-    paths = write_page(tmp_path, questionnaire, MANIFEST, found, "openjscc study perceptual-pairs --answers answers.jsonl")
+    paths = write_page(tmp_path, questionnaire, MANIFEST, found, "openjscc survey analyse perceptual-pairs answers.jsonl")
     first = {path: path.read_bytes() for path in paths}
     assert (tmp_path / "preferences.json").read_text() == json.dumps(dataclasses.asdict(found), indent=1) + "\n"
     assert carried(tmp_path / FIGURE) == figure_rows(found, labels(questionnaire, found))
@@ -265,6 +265,6 @@ def test_what_is_written_is_that_of_the_record(tmp_path: Path) -> None:
         f"| {100 * (found.preferences[1].share or 0):.0f} [", "perceptual JSCC", "BPG+LDPC", "(preferences.svg)",
     ):  # fmt: skip
         assert text in page, text
-    write_page(tmp_path, questionnaire, MANIFEST, found, "openjscc study perceptual-pairs --answers answers.jsonl")
+    write_page(tmp_path, questionnaire, MANIFEST, found, "openjscc survey analyse perceptual-pairs answers.jsonl")
     assert {path: path.read_bytes() for path in paths} == first
     assert draw_preferences(found, labels(questionnaire, found), "screen").get_figwidth() == 9.6

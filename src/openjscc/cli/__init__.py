@@ -21,6 +21,7 @@ from . import plot as plot_verb
 from . import rx as rx_verb
 from . import send as send_verb
 from . import study as study_verb
+from . import survey as survey_verb
 from . import train as train_verb
 from . import tx as tx_verb
 from .console import report_error, say
@@ -45,10 +46,11 @@ app.command("channel", short_help="Put a recording through a simulated channel."
 app.command("rx", short_help="Decode a recording.")(rx_verb.rx)
 app.command("eval", short_help="Measure systems on a data set.")(eval_verb.evaluate)
 app.command("bench", short_help="Measure a grid of systems, channels, ratios and SNRs.")(bench_verb.bench)
-app.command("plot", short_help="Draw records, and strips of received pictures.")(plot_verb.plot)
+app.command("plot", short_help="Draw records, and strips of received images.")(plot_verb.plot)
 app.command("study", short_help="Measure, draw and write down a figure of a paper.")(study_verb.study)
 app.command("train")(train_verb.train)
 app.add_typer(models_verb.app, name="models")
+app.add_typer(survey_verb.app, name="survey")
 
 
 def _version(wanted: bool) -> None:

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..errors import UsageError
-from . import study_pairs
 from .bench import check_folder, run_plan
 from .console import print_json, print_table, progress, say
 from .eval import INTERRUPTED, print_records
@@ -41,7 +40,7 @@ def study(
     data_dir: DataDir = None,
     limit: Annotated[
         int | None,
-        typer.Option("--limit", metavar="N", parser=whole(1), help="Only the first N images (or pairs), for a quick look."),
+        typer.Option("--limit", metavar="N", parser=whole(1), help="Only the first N images, for a quick look."),
     ] = None,
     task_network: TaskNetworks = None,
     jobs: Jobs = None,
@@ -55,14 +54,8 @@ def study(
             "--seed",
             metavar="S",
             parser=whole(),
-            help="With --check: which cells are drawn; of a questionnaire: which patches, and sides.",
+            help="With --check: which cells are drawn.",
         ),
-    ] = None,
-    model: Annotated[
-        str | None, typer.Option("--model", metavar="SYSTEM", help="Of a questionnaire: the system that is asked about.")
-    ] = None,
-    answers: Annotated[
-        Path | None, typer.Option("--answers", metavar="FILE", help="Of a questionnaire: evaluate them (.csv or .jsonl).")
     ] = None,
     as_json: Json = False,
 ) -> None:
@@ -80,23 +73,17 @@ def study(
 
     --task-network puts other networks in the place of those that the study names; strips and heat maps are of the first of them.
 
-    A questionnaire (perceptual-pairs) writes pairs of images into DIR/questions and what they are into DIR/key.json; with
-    --answers: DIR/NAME.md, its figure and DIR/preferences.json. See docs/user-study.md.
-
     \b
     openjscc study --list
     openjscc study kodak-snr --limit 2 -o quick
     openjscc study kodak-snr
     openjscc study kodak-snr --check
     openjscc study sp-jscc-snr --task-network classifier,resnet20.th
-    openjscc study perceptual-pairs -o pairs
-    openjscc study perceptual-pairs -o pairs --answers answers.csv
     """
     if name is not None and not list_studies:
-        check_packaged(name, "study", "studies/packaged", "survey/packaged")
+        check_packaged(name, "study", "studies/packaged")
     from ..devices import find_device
     from ..studies.spec import load_study, with_networks
-    from ..survey.questionnaire import is_questionnaire
 
     if list_studies:
         _list(as_json)
@@ -104,23 +91,6 @@ def study(
     if name is None:
         raise UsageError("no study named", "openjscc study --list shows them")
     folder = output if output is not None else RESULTS / Path(name).stem
-    if is_questionnaire(name):
-        asked = {"--check": check, "--cells": cells is not None, "--task-network": task_network is not None}
-        asked |= {"--device": device != "cpu"}
-        if answers is not None:
-            made = {"--model": model, "--seed": seed, "--limit": limit, "--jobs": jobs, "--data-dir": data_dir}
-            asked |= {option: value is not None for option, value in made.items()}
-        if wrong := [option for option, there in asked.items() if there]:
-            raise UsageError(f"{wrong[0]} with {'answers to ' if answers else ''}a questionnaire", "leave it out")
-        if answers is not None:
-            study_pairs.evaluate(name, folder, answers, as_json=as_json)
-        else:
-            study_pairs.make(name, folder, model=model, seed=seed, data_dir=data_dir, limit=limit, jobs=jobs, as_json=as_json)
-        return
-    if model is not None or answers is not None:
-        raise UsageError(
-            f"--{'model' if model is not None else 'answers'} with {name}", "that is for questionnaires: perceptual-pairs"
-        )
     if not check and (cells is not None or seed is not None):
         raise UsageError(f"--{'cells' if cells is not None else 'seed'} without --check", "a study has its seeds in its file")
     where = find_device(device)
@@ -136,10 +106,8 @@ def study(
 
 def _list(as_json: bool) -> None:
     from ..studies.spec import load_study, packaged_studies
-    from ..survey.questionnaire import load_questionnaire, packaged_questionnaires
 
     studies = {name: load_study(name) for name in packaged_studies()}
-    studies |= {name: load_questionnaire(name) for name in packaged_questionnaires()}
     if as_json:
         print_json([{"name": name, "title": found.title, "paper": found.paper} for name, found in studies.items()])
     else:

@@ -14,7 +14,6 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-import tomllib
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -237,23 +236,13 @@ def packaged_questionnaires() -> list[str]:
     return packaged("openjscc.survey", "packaged")
 
 
-def is_questionnaire(name: str) -> bool:
-    """Whether a study's name or TOML file means a questionnaire: one that has a table ``[pairs]``."""
-    if not name.endswith(".toml"):
-        return name in packaged_questionnaires()
-    try:
-        return "pairs" in tomllib.loads(Path(name).read_text("utf-8-sig"))
-    except (OSError, ValueError, RecursionError):
-        return False
-
-
 def load_questionnaire(name: str) -> Questionnaire:
     """A questionnaire by name or path.
 
     Raises:
         UsageError: no such one; TOML that does not parse; an unknown key or a value of the wrong type, naming file and key.
     """
-    return build(Questionnaire, read_toml(name, "study", "openjscc.survey", "packaged"), name)
+    return build(Questionnaire, read_toml(name, "questionnaire", "openjscc.survey", "packaged"), name)
 
 
 def to_json(document: Manifest | Key) -> bytes:

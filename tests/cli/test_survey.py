@@ -1,4 +1,4 @@
-"""``openjscc study`` for questionnaires: made once, the same under the seed, and evaluated."""
+"""``openjscc survey``: questionnaires made once, the same under the seed, and evaluated."""
 
 from __future__ import annotations
 
@@ -58,9 +58,9 @@ def answered(folder: Path, people: int = 4) -> Path:
 
 
 def test_a_questionnaire_is_made(openjscc, small: Path) -> None:
-    result = openjscc("study", small, "--json", "-j", 2)
+    result = openjscc("survey", "make", small, "--json", "-j", 2)
     result.assert_ok()
-    folder = Path("results/studies/small")
+    folder = Path("results/surveys/small")
     manifest, key = (json.loads((folder / name).read_text()) for name in ("questions/manifest.json", "key.json"))
     report = json.loads(result.out)
     assert report["pairs"] == len(manifest["pairs"]) == len(key["pairs"]) == 10
@@ -101,15 +101,15 @@ def test_a_questionnaire_is_made(openjscc, small: Path) -> None:
     for word in ("adjscc", "jpeg", "ldpc", "ratio", "seed", "snr", "weight", "of_"):
         assert word not in open_to_all.lower(), word
 
-    openjscc("study", small, "-o", "again", "-j", 1).assert_ok()
+    openjscc("survey", "make", small, "-o", "again", "-j", 1).assert_ok()
     assert content(Path("again")) == content(folder)
-    openjscc("study", small, "-o", "other", "--seed", 1).assert_ok()
+    openjscc("survey", "make", small, "-o", "other", "--seed", 1).assert_ok()
     other = json.loads(Path("other/key.json").read_text())
     assert other["pairs"][0]["left"]["seed"] == other["seed"] == 1
     assert {pair["id"] for pair in other["pairs"]}.isdisjoint(pair["id"] for pair in key["pairs"])
 
-    openjscc("study", small).assert_error(2, "already holds")
-    quick = openjscc("study", small, "--limit", 3, "-o", "quick", "--model", "deepjscc.photo")
+    openjscc("survey", "make", small).assert_error(2, "already holds")
+    quick = openjscc("survey", "make", small, "--limit", 3, "-o", "quick", "--model", "deepjscc.photo")
     quick.assert_ok()
     assert "deepjscc.photo" in quick.out
     assert len(list(Path("quick/questions").glob("*.png"))) == 9
@@ -119,7 +119,7 @@ def test_what_was_sent_is_what_transmit_gives(openjscc, small: Path) -> None:
     from openjscc import load, transmit
     from openjscc.data.images import to_uint8
 
-    openjscc("study", small, "--limit", 1, "-o", "out", "--seed", 3).assert_ok()
+    openjscc("survey", "make", small, "--limit", 1, "-o", "out", "--seed", 3).assert_ok()
     (pair,) = json.loads(Path("out/key.json").read_text())["pairs"]
     (side,) = [side for side in ("left", "right") if pair[side]["role"] == "of"]
     result = transmit(load("adjscc.photo"), "awgn", f"pictures/{pair['picture']}", 10.0, ratio=pair[side]["ratio"], seed=3)
@@ -130,9 +130,9 @@ def test_what_was_sent_is_what_transmit_gives(openjscc, small: Path) -> None:
 
 
 def test_answers_are_evaluated(openjscc, small: Path) -> None:
-    openjscc("study", small, "-o", "out").assert_ok()
+    openjscc("survey", "make", small, "-o", "out").assert_ok()
     answers = answered(Path("out"))
-    result = openjscc("study", small, "-o", "out", "--answers", answers)
+    result = openjscc("survey", "analyse", small, answers, "-o", "out")
     result.assert_ok()
     assert "4 participants, 40 answers" in result.err
     assert "median time of an answer: 2.5 s" in result.err
@@ -142,62 +142,59 @@ def test_answers_are_evaluated(openjscc, small: Path) -> None:
     assert found["weights"].keys() == {"adjscc.photo"}
     page = Path("out/small.md").read_text()
     assert page.startswith("# Small pairs\n\nA. Author: A paper, 2020.\n")
-    assert "`openjscc study small.toml -o DIR --answers answers.csv`" in page
+    assert "`openjscc survey analyse small.toml answers.csv -o DIR`" in page
     assert "all answers agree" in page
     assert Path("out/preferences.svg").stat().st_size > 1000
     first = content(Path("out"))
-    again = openjscc("study", small, "-o", "out", "--answers", answers, "--json")
+    again = openjscc("survey", "analyse", small, answers, "-o", "out", "--json")
     again.assert_ok()
     assert json.loads(again.out)["answers"] == 40
     assert content(Path("out")) == first
 
 
 def test_answers_need_their_own_questionnaire(openjscc, small: Path) -> None:
-    openjscc("study", small, "-o", "out", "--answers", "answers.csv").assert_error(3, "no questionnaire")
-    openjscc("study", small, "-o", "out", "--limit", 2).assert_ok()
-    openjscc("study", small, "-o", "out", "--answers", "none.csv").assert_error(2, "none.csv")
+    openjscc("survey", "analyse", small, "answers.csv", "-o", "out").assert_error(3, "no questionnaire")
+    openjscc("survey", "make", small, "-o", "out", "--limit", 2).assert_ok()
+    openjscc("survey", "analyse", small, "none.csv", "-o", "out").assert_error(2, "none.csv")
     answers = answered(Path("out"))
-    openjscc("study", small, "-o", "other", "--seed", 1).assert_ok()
-    openjscc("study", small, "-o", "other", "--answers", answers).assert_error(2, "unknown pair")
+    openjscc("survey", "make", small, "-o", "other", "--seed", 1).assert_ok()
+    openjscc("survey", "analyse", small, answers, "-o", "other").assert_error(2, "unknown pair")
     Path("out/key.json").write_bytes(Path("other/key.json").read_bytes())
-    openjscc("study", small, "-o", "out", "--answers", answers).assert_error(4, "key.json")
+    openjscc("survey", "analyse", small, answers, "-o", "out").assert_error(4, "key.json")
     small.rename("renamed.toml")
-    openjscc("study", "renamed.toml", "-o", "other", "--answers", answers).assert_error(2, "questionnaire small")
+    openjscc("survey", "analyse", "renamed.toml", answers, "-o", "other").assert_error(2, "questionnaire small")
 
 
 def test_a_lost_picture_is_told(openjscc, small: Path) -> None:
     small.write_text(QUESTIONNAIRE.replace("snr_db = 10", "snr_db = -8"))
-    result = openjscc("study", small, "-o", "out", "--limit", 1)
+    result = openjscc("survey", "make", small, "-o", "out", "--limit", 1)
     result.assert_ok()
     assert "shows a lost picture of" in result.err
     (pair,) = json.loads(Path("out/key.json").read_text())["pairs"]
     assert {pair[side]["role"]: pair[side]["arrived"] for side in ("left", "right")} == {"of": True, "over": False}
-    openjscc("study", small, "-o", "out", "--answers", answered(Path("out"))).assert_ok()
+    openjscc("survey", "analyse", small, answered(Path("out")), "-o", "out").assert_ok()
     assert f"shown as mid-grey: {pair['id']}" in Path("out/small.md").read_text()
 
 
 def test_the_packaged_one_needs_a_codec_with_its_ratios(openjscc, monkeypatch: pytest.MonkeyPatch) -> None:
-    listed = openjscc("study", "--list")
+    listed = openjscc("survey", "list")
     assert "perceptual-pairs" in listed.out
     with monkeypatch.context() as without:
         without.setattr("openjscc.weightfile.weight_files", lambda role: {})
-        missing = openjscc("study", "perceptual-pairs", "-o", "out", "--model", "mtgsc")
+        missing = openjscc("survey", "make", "perceptual-pairs", "-o", "out", "--model", "mtgsc")
     missing.assert_error(3, "mtgsc has no released weight")
     assert "--model" in missing.err.splitlines()[-1]
-    openjscc("study", "perceptual-pairs", "-o", "out", "--model", "adjscc").assert_error(2, "1/48")
+    openjscc("survey", "make", "perceptual-pairs", "-o", "out", "--model", "adjscc").assert_error(2, "1/48")
     assert not Path("out").exists()
 
 
-def test_options_and_names_that_do_not_fit(openjscc, small: Path) -> None:
-    near = openjscc("study", "perceptual-pair")
+def test_names_that_do_not_fit(openjscc) -> None:
+    near = openjscc("survey", "make", "perceptual-pair")
     near.assert_error(2, "perceptual-pair")
     assert "perceptual-pairs" in near.err.splitlines()[-1]
-    for option in (("--check",), ("--cells", 1)):
-        openjscc("study", small, *option).assert_error(2, option[0])
-    for option in (("--limit", 1), ("--model", "adjscc"), ("--seed", 1), ("-j", 1)):
-        openjscc("study", small, "--answers", "a.csv", *option).assert_error(2, "answers")
-    openjscc("study", "kodak-snr", "--answers", "a.csv").assert_error(2, "--answers")
-    openjscc("study", "kodak-snr", "--model", "adjscc").assert_error(2, "--model")
+    openjscc("study", "perceptual-pairs").assert_error(2, "unknown study")
+    openjscc("survey", "make", "kodak-snr").assert_error(2, "unknown questionnaire")
+    assert "openjscc survey make" in openjscc("survey").out
 
 
 @pytest.mark.parametrize(
@@ -218,5 +215,5 @@ def test_what_is_wrong_with_a_file_is_said_before_the_work(
     text = small.read_text()
     assert old in text
     small.write_text(text.replace(old, new))
-    openjscc("study", small.name, "-o", "out").assert_error(2, *words)
+    openjscc("survey", "make", small.name, "-o", "out").assert_error(2, *words)
     assert not Path("out").exists()
