@@ -50,7 +50,7 @@ app.command("plot", short_help="Draw records, and strips of received images.")(p
 app.command("study", short_help="Measure, draw and write down a figure of a paper.")(study_verb.study)
 app.command("train")(train_verb.train)
 app.add_typer(models_verb.app, name="models")
-app.add_typer(survey_verb.app, name="survey")
+app.add_typer(survey_verb.app, name="survey", short_help="Ask people which of two received images they prefer.")
 
 
 def _version(wanted: bool) -> None:

@@ -25,7 +25,7 @@ Folder = Annotated[
     Path | None, typer.Option("-o", "--output", metavar="DIR", help="Folder of the questionnaire; else results/surveys/NAME.")
 ]
 
-app = typer.Typer(help="Ask people which of two received images they prefer.", rich_markup_mode=None, no_args_is_help=False)
+app = typer.Typer(rich_markup_mode=None, no_args_is_help=False)
 
 
 @app.callback(invoke_without_command=True)
