@@ -12,7 +12,7 @@ import torch
 
 from helpers import pictures
 from openjscc import header, radio
-from openjscc.codec import Codec
+from openjscc.codec import Codec, Received, Side
 from openjscc.errors import IntegrityError, MissingError, UsageError
 from openjscc.link import transmit
 from openjscc.models import list_models
@@ -181,7 +181,7 @@ def test_a_header_that_claims_a_huge_image():
         codec = load(name)
         (burst,) = transmit_frames(codec, pictures(1, 24, 24), snr_db=10.0, ratio=1 / 6)
         form = codec.header  # pyright: ignore[reportAttributeAccessIssue]
-        side = header.Side(65536, 65536, rate=torch.zeros(1, dtype=torch.int64), uses=torch.tensor([len(burst.symbols)]))
+        side = Side(65536, 65536, rate=torch.zeros(1, dtype=torch.int64), uses=torch.tensor([len(burst.symbols)]))
         head = form.symbols(side, 1, torch.tensor([form.uses(65536, 65536)]))[0].numpy()
         (got,) = receive_frames(burst.replace(symbols=np.concatenate([head, burst.symbols[-300:]])))
         assert not got.ok
@@ -192,7 +192,7 @@ def test_a_frame_is_longer_than_its_header(uses: int):
     """A header that claims fewer channel uses than it takes itself is a lost frame, and no endless search."""
     codec = load("jpeg-ldpc")
     form = codec.header  # pyright: ignore[reportAttributeAccessIssue]
-    side = header.Side(24, 24, rate=torch.zeros(1, dtype=torch.int64), uses=torch.tensor([uses]))
+    side = Side(24, 24, rate=torch.zeros(1, dtype=torch.int64), uses=torch.tensor([uses]))
     head = form.symbols(side, 1, torch.tensor([148]))[0].numpy()
     for framed in (True, False):
         (got,) = receive_frames(Burst(np.concatenate([head, head, head]), noise_var=0.1, framed=framed))
@@ -263,7 +263,7 @@ def test_fit_of_headers_and_of_what_passes_by_chance():
     (burst,) = transmit_frames(load("adjscc.photo"), pictures(1, 32, 32))
     for snr_db, least in ((0.0, 0.75), (5.0, 0.95), (20.0, 0.999)):
         noisy = pass_channel(burst, "awgn", snr_db)
-        received = header.Received(
+        received = Received(
             torch.from_numpy(noisy.symbols)[None], torch.tensor([noisy.noise_var]), None, torch.tensor([len(noisy.symbols)])
         )
         (fields,) = header.listen(received)
