@@ -155,8 +155,7 @@ def _renamed(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
 class MiniLM:
     """The sentence model all-MiniLM-L6-v2: BERT, the mean over its outputs, unit length.
 
-    It is read directly: on two slow cores it is there after 0.6 s, through sentence-transformers after 8 s, with the same vectors
-    and the same peak memory (0.53 GiB).
+    It is read directly: sentence-transformers takes seconds more to start and gives the same vectors (a test compares them).
 
     W. Wang et al.: MiniLM: deep self-attention distillation for task-agnostic compression of pre-trained transformers,
     NeurIPS 2020; fine-tuned by the authors of sentence-transformers on a billion pairs of sentences. Apache-2.0.
