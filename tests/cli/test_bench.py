@@ -509,6 +509,7 @@ def test_no_trial_repeats_the_noise_of_another(openjscc, pictures: Path) -> None
 
 def test_a_cell_is_known_by_all_that_its_figures_depend_on() -> None:
     cell = Cell("adjscc", "adjscc.photo", "0" * 64, "kodak", "1" * 64, "awgn", 1 / 6, 10.0, None, ("psnr",), Precision(2), 0)
+    assert cell.key == "a94c45c3c6dcc821", "stored cells are found by it"
     others = {
         "system": "adjscc.photo", "weight": "adjscc.cifar10", "weight_sha256": "2" * 64, "data": "div2k", "data_sha256": "2" * 64,
         "channel": "rayleigh:block", "ratio": 1 / 12, "snr_db": 11.0, "told_snr_db": 10.0, "metrics": ("ssim",),
