@@ -20,7 +20,7 @@ import time
 from pathlib import Path
 
 from openjscc.bench import Record, Sweep, evaluate, read_records, write_records
-from openjscc.codec import Codec, is_bound
+from openjscc.codec import Codec, CodecInfo
 from openjscc.data.bundled import sample_photo
 from openjscc.data.datasets import PictureDataset, open_dataset
 from openjscc.digital import is_digital
@@ -78,7 +78,7 @@ def measure(target: Path, dataset: PictureDataset, codecs: dict[str, Codec], fad
                 key = (name, channel, told)
                 if any((record.system, record.channel, record.told_snr_db) == key for record in done):
                     continue
-                if told is not None and (is_bound(codec) or name == FIXED):
+                if told is not None and (CodecInfo(codec).bound or name == FIXED):
                     continue  # the bound is about knowing the SNR, and a fixed scheme does not use it
                 if name in AWGN_ONLY and (channel, told) != ("awgn", None):
                     continue

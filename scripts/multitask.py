@@ -28,7 +28,7 @@ from multitask_goals import RIVALS, goals
 
 from openjscc import tasks
 from openjscc.bench.differences import difference
-from openjscc.codec import Conditions, Received, ratios_for
+from openjscc.codec import CodecInfo, Conditions, Received
 from openjscc.data.datasets import open_dataset
 from openjscc.data.masks import masks_of
 from openjscc.files import write_atomically
@@ -201,7 +201,7 @@ def stored(sent: dict[str, int], received: dict[str, int]) -> dict[str, int]:
 
 def use(codec: LearnedCodec, task: str) -> dict[str, Any]:
     """Work and channel uses: of a picture at CBR 1/16, of a segmentation at the ratio that the codec has for it."""
-    ratio = RATIO if task == RECONSTRUCTION else ratios_for(codec, task)[-1]
+    ratio = RATIO if task == RECONSTRUCTION else CodecInfo(codec).task_ratios(task)[-1]
     rate = int(codec.rate_index(ratio, 1, torch.device("cpu"))[0])
     uses = {
         f"{width}x{height}": codec.header.uses(height, width) + codec.payload_uses(height, width, rate) for width, height in SIZES

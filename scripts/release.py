@@ -22,7 +22,7 @@ from typing import Any
 from openjscc.bench import Record, Sweep, evaluate
 from openjscc.bench.records import ACCOUNT, FIRST_ACCOUNT, write_records
 from openjscc.bench.task_metrics import DEFAULT_METRICS, RECONSTRUCTION, SEGMENTATION, open_networks
-from openjscc.codec import adapts_rate, ratios_for
+from openjscc.codec import CodecInfo
 from openjscc.data.datasets import PictureDataset, open_dataset
 from openjscc.models import WeightInfo, configuration, create, export, load
 from openjscc.training.checkpoint import TrainingState, load_checkpoint
@@ -133,8 +133,8 @@ class Job:
 def planned(weight: Path, recipe: Recipe, task: str, opened: Callable[[], PictureDataset]) -> list[Job]:
     """All that a weight is measured by for a task, at each of the task's ratios."""
     codec = load(weight)
-    ratios = ratios_for(codec, task)
-    wanted = sweeps(recipe, opened(), (*ratios, None) if adapts_rate(codec) else ratios, task)
+    ratios = CodecInfo(codec).task_ratios(task)
+    wanted = sweeps(recipe, opened(), (*ratios, None) if codec.has_policy else ratios, task)
     return [Job(weight, opened, sweep) for sweep in wanted]
 
 

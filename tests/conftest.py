@@ -62,26 +62,17 @@ def run_command(*arguments: object, stdin: bytes = b"") -> CommandResult:
 
 
 def tiny_codec(arch: str = "adjscc", agreed_size: tuple[int, int] | None = None):
-    """A codec with a few hundred parameters and CBR 1/12 and 1/6, untrained."""
+    """A codec with a few thousand parameters and CBR 1/12 and 1/6, untrained."""
     import torch
 
     from openjscc.models import create
     from openjscc.models.adjscc import ADJSCCConfig
     from openjscc.models.deepjscc import DeepJSCCConfig
-    from openjscc.models.layers.autoencoder import AutoencoderConfig
 
-    network = AutoencoderConfig(
-        channels=(8,),
-        kernels=(3, 3),
-        strides=(2, 2),
-        blocks=(0,),
-        gdn=(True, False),
-        attention=(True,),
-        prelu=False,
-        subpixel=True,
-        output="linear",
-    )
-    config = {"adjscc": ADJSCCConfig, "deepjscc": DeepJSCCConfig}[arch](rates=(8, 16), agreed_size=agreed_size, network=network)
+    if arch == "adjscc":
+        config = ADJSCCConfig((8, 16), agreed_size=agreed_size, network="cifar10", channels=(8, 8, 8))
+    else:
+        config = DeepJSCCConfig((8, 16), agreed_size=agreed_size, channels=(8, 8, 8, 8))
     torch.manual_seed(0)
     return create(arch, config).eval()
 
@@ -111,6 +102,15 @@ def tiny_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for arch, tag, size in (("adjscc", "photo", None), ("adjscc", "cifar10", (32, 32)), ("deepjscc", "photo", None)):
         export(tiny_codec(arch, size), folder / f"{arch}.{tag}.safetensors", tag=tag, training=facts)
     tasks.export(tiny_classifier(), folder / "classifier.cifar10.safetensors", tag="cifar10", training=facts)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def one_image(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with one image of 60x50, for `helpers.short_recipe`."""
+    folder = tmp_path_factory.mktemp("images")
+    pixels = np.random.default_rng(0).integers(0, 256, (6, 7, 3), dtype=np.uint8)
+    Image.fromarray(pixels).resize((60, 50)).save(folder / "0.png")
     return folder
 
 

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 
@@ -11,6 +14,9 @@ from openjscc.codec import Conditions, Frame, Received, Reconstruction, Side, ch
 from openjscc.data.images import to_uint8
 from openjscc.header import SCALE_STEP_DB, HeaderFormat, payload_of, quantize_scale
 from openjscc.power import normalize_power
+
+if TYPE_CHECKING:
+    from openjscc.training.recipe import Recipe
 
 
 def generator(seed: int = 0) -> torch.Generator:
@@ -34,6 +40,18 @@ def random_frame(length: Sequence[int], seed: int = 0) -> Frame:
     sent = torch.tensor(length)
     values = torch.randn(len(length), max(length), 2, generator=generator(seed))
     return Frame(normalize_power(torch.view_as_complex(values), sent), sent, Side(8, 8))
+
+
+def short_recipe(folder: Path, *more: str, name: str = "deepjscc-paper-2019") -> Recipe:
+    """A recipe of four updates on the images of a folder, with further overrides."""
+    from openjscc.training.recipe import load_recipe
+
+    data = [f"data.train={json.dumps([str(folder)])}", f"data.validate={folder}", "data.validate_limit=1", "data.crop=32"]
+    return load_recipe(name, [*data, "data.exclude=[]", "optimizer.batch=2", "optimizer.steps=4", *more])
+
+
+def silent(text: str) -> None:
+    """What a training says goes nowhere."""
 
 
 class PixelCodec:

@@ -48,12 +48,12 @@ class Conditions:
     Attributes:
         snr_db: float32 ``(B,)``, the average SNR in dB that the transmitter knows; None where it knows nothing.
         ratio: the bandwidth ratio asked for, where the codec has several: a number, or one per image ``(B,)``.
-            None: the codec's default; a codec with a policy (`adapts_rate`) then chooses for every image.
+            None: the codec's default; a codec with a policy (`CodecInfo.has_policy`) then chooses for every image.
         task: what the receiver wants, one of `TASKS`.
         fading: the law of the gain, where the channel fades; None: it does not, or nobody knows.
         fades: the channel is known to fade, whatever its law.
-        uses: channel uses that each frame is given, header included. Only for a codec of any ratio (`takes_any_ratio`), and
-            instead of ``ratio``.
+        uses: channel uses that each frame is given, header included. Only for a codec of any ratio
+            (`CodecInfo.any_ratio`), and instead of ``ratio``.
     """
 
     snr_db: torch.Tensor | None = None
@@ -102,7 +102,7 @@ class Frame:
             symbols, zero after them.
         length: int64 ``(B,)``, channel uses really sent, header included, at most k.
         side: the header's fields as the transmitter knows them. They do not travel beside the symbols.
-        genie: what a *bound* hands to its receiver past the channel. No system that could be built sets it (`is_bound`).
+        genie: what a *bound* hands to its receiver past the channel. No system that could be built sets it (`CodecInfo.bound`).
     """
 
     symbols: torch.Tensor
@@ -276,28 +276,8 @@ class CodecInfo:
         return self.codec.ratios if of_task is None else tuple(of_task(task))
 
 
-def takes_any_ratio(codec: Codec) -> bool:
-    """`CodecInfo.any_ratio`."""
-    return CodecInfo(codec).any_ratio
-
-
-def adapts_rate(codec: Codec) -> bool:
-    """`CodecInfo.has_policy`."""
-    return CodecInfo(codec).has_policy
-
-
-def is_bound(codec: Codec) -> bool:
-    """`CodecInfo.bound`."""
-    return CodecInfo(codec).bound
-
-
-def ratios_for(codec: Codec, task: str) -> tuple[float, ...]:
-    """`CodecInfo.task_ratios`."""
-    return CodecInfo(codec).task_ratios(task)
-
-
 def device_of(codec: Codec) -> torch.device | None:
-    """Where a codec takes its pictures: where it says (``device``), else where its parameters are; None: wherever they are, as
+    """Where a codec takes its images: where it says (``device``), else where its parameters are; None: wherever they are, as
     digital links, which compute on the CPU."""
     parameters = codec.parameters() if isinstance(codec, nn.Module) else iter(())
     own = getattr(codec, "device", next((parameter.device for parameter in parameters), None))

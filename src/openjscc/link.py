@@ -13,6 +13,7 @@ import torch
 from .channels import EQUALIZERS, Channel, equalize, generators_for, make_channel
 from .codec import (
     Codec,
+    CodecInfo,
     Conditions,
     Frame,
     Received,
@@ -20,9 +21,7 @@ from .codec import (
     check_image,
     check_task,
     device_of,
-    is_bound,
     stand_in_where_lost,
-    takes_any_ratio,
 )
 from .errors import UsageError, unknown_name
 from .power import mean_power
@@ -112,7 +111,7 @@ def transmit(
         image: floating point ``(3, H, W)`` or ``(B, 3, H, W)`` in [0, 1], or the path of an image.
         snr_db: average SNR (Es/N0) in dB, one value or one per image.
         ratio: bandwidth ratio k/n, where the codec has several; one, or one per image ``(B,)``. None: its default, or its own
-            choice for each image (`openjscc.codec.adapts_rate`).
+            choice for each image (`openjscc.codec.CodecInfo.has_policy`).
         task: what the receiver wants, one of `openjscc.codec.TASKS`.
         seed: the experiment's.
         trial: number of the repetition.
@@ -145,9 +144,9 @@ def encode(
     """The transmitter's half of `transmit`, with its arguments and errors. What comes out will do for all trials."""
     channel = make_channel(channel)
     check_task(codec, task)
-    if uses is not None and not takes_any_ratio(codec):
+    if uses is not None and not CodecInfo(codec).any_ratio:
         raise UsageError(f"{uses} channel uses for {codec.name}", "it has ratios of its own: give one of those")
-    if is_bound(codec) and not isinstance(told_snr_db, str):
+    if CodecInfo(codec).bound and not isinstance(told_snr_db, str):
         raise UsageError(f"{codec.name} with a transmitter that is told another SNR", "a bound is for one that knows it")
     x = _as_batch(image)
     x = x.to(device_of(codec) or x.device)
@@ -155,7 +154,7 @@ def encode(
     told = snr if isinstance(told_snr_db, str) else told_snr_db
     known = None if told is None else snr_tensor(told, len(x), x.device)
 
-    fading = channel.fading if takes_any_ratio(codec) else None  # the learned ones have no use for it
+    fading = channel.fading if CodecInfo(codec).any_ratio else None  # the learned ones have no use for it
     with torch.no_grad(), timing() as watch:
         start = _clock(x.device)
         frame = codec.encode(x, Conditions(known, ratio, task, fading, channel.fades, uses))

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from openjscc.channels import make_channel
-from openjscc.codec import Conditions, Frame, Received, adapts_rate
+from openjscc.codec import Conditions, Frame, Received
 from openjscc.errors import UsageError
 from openjscc.link import transmit
 from openjscc.models import PolicyDraw, create
@@ -124,8 +124,8 @@ def test_forced_rates() -> None:
 
 def test_the_choice_is_told_and_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     codec = small()
-    assert adapts_rate(codec)
-    assert not adapts_rate(create("adjscc", "cifar10"))
+    assert codec.has_policy
+    assert not create("adjscc", "cifar10").has_policy
     choosing(codec, [3, 0, 4], monkeypatch)
     result = transmit(codec, "awgn", pictures(3), 10.0)
     assert result.frame.length.tolist() == [448 + SCALED, 256 + SCALED, 512 + SCALED]
@@ -316,4 +316,4 @@ def test_released_configurations_keep_the_budget_and_have_no_batch_statistics() 
 
 def test_a_configuration_that_does_not_fit_is_refused() -> None:
     with pytest.raises(UsageError, match="channels"):
-        small(kernels=(3, 3, 3, 3))
+        small(channels=(3, 3))

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from helpers import silent
 from openjscc import tasks
 from openjscc.errors import UsageError
 from openjscc.training.augment import shifted_and_cut
@@ -32,10 +33,6 @@ def coloured(path: Path, count: int = 48, classes: int = 3) -> Path:
 def plan(data: Path, *more: str) -> Recipe:
     settings = [f'data.train=["{data}"]', f"data.validate={data}", "data.validate_limit=12", "optimizer.batch=12"]
     return load_recipe("classifier-cifar10", [*settings, "run.precision=32-true", *more])
-
-
-def silent(text: str) -> None:
-    pass
 
 
 def test_pictures_are_moved_and_get_a_hole() -> None:

@@ -10,7 +10,7 @@ import torch
 from helpers import PixelCodec, pictures
 from openjscc import load, transmit
 from openjscc.classes import VOC
-from openjscc.codec import Conditions, Reconstruction, is_bound, ratios_for, takes_any_ratio
+from openjscc.codec import CodecInfo, Conditions, Reconstruction
 from openjscc.composite import CompositeCodec
 from openjscc.digital import make_digital
 from openjscc.errors import UsageError
@@ -35,7 +35,7 @@ def test_the_frame_is_the_codecs_own(make_codec) -> None:
     assert torch.equal(frame.symbols, own.symbols)
     assert torch.equal(frame.length, own.length)
     assert (frame.side.task, own.side.task) == ("segmentation", "reconstruction")
-    assert composite.ratios == codec.ratios == ratios_for(composite, "segmentation")
+    assert composite.ratios == codec.ratios == CodecInfo(composite).task_ratios("segmentation")
 
 
 def test_the_network_looks_at_what_arrives() -> None:
@@ -112,8 +112,8 @@ def test_names(tiny_weights: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
     assert learned.weight.name == "adjscc.cifar10+shades"
     assert load(learned.weight.name).weight == learned.weight  # pyright: ignore[reportAttributeAccessIssue]
     digital = load("jpeg-capacity+shades")
-    assert takes_any_ratio(digital)
-    assert is_bound(digital)
+    assert CodecInfo(digital).any_ratio
+    assert CodecInfo(digital).bound
     systems = load_all(["adjscc+shades", "jpeg-ldpc+shades"], [1 / 6, 1 / 12])
     assert [(name, ratios) for name, _, ratios in systems] == [
         ("adjscc+shades", (1 / 6, 1 / 12)),
@@ -141,5 +141,5 @@ def test_mtgsc_sends_a_segmentation_at_its_own_ratio() -> None:
     from openjscc.models import create
 
     codec = create("mtgsc", "photo").eval()
-    assert ratios_for(codec, "reconstruction") == codec.ratios
-    assert ratios_for(codec, "segmentation") == codec.ratios[:1]
+    assert CodecInfo(codec).task_ratios("reconstruction") == codec.ratios
+    assert CodecInfo(codec).task_ratios("segmentation") == codec.ratios[:1]

@@ -16,7 +16,7 @@ import torch
 
 from helpers import generator
 from openjscc.channels import Channel, make_channel
-from openjscc.codec import LOST_GREY, Codec, Conditions, Fading, Frame, Received, Side, is_bound, takes_any_ratio
+from openjscc.codec import LOST_GREY, Codec, CodecInfo, Conditions, Fading, Frame, Received, Side
 from openjscc.digital import DIGITAL_SYSTEMS, make_digital
 from openjscc.digital import bler as bler_module
 from openjscc.digital._base import SeparateCodec
@@ -59,8 +59,8 @@ def test_every_system_has_a_name_that_makes_it() -> None:
         pytest.importorskip("av" if name.startswith("bpg") else "numpy")
         codec = make_digital(name)
         assert codec.name == name
-        assert takes_any_ratio(codec)
-        assert is_bound(codec) == name.endswith("capacity")
+        assert CodecInfo(codec).any_ratio
+        assert CodecInfo(codec).bound == name.endswith("capacity")
 
 
 def test_options_make_the_canonical_name() -> None:

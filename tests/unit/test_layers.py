@@ -50,7 +50,7 @@ def test_down_and_up_fit_each_other() -> None:
         for subpixel in (False, True):
             down = Downsample(3, 8, kernel, 2)(x)
             assert down.shape[2:] == (8, 12)
-            assert Upsample(8, 3, kernel, 2, subpixel)(down).shape == x.shape
+            assert Upsample(8, 3, kernel, 2, subpixel=subpixel)(down).shape == x.shape
 
 
 @pytest.mark.parametrize("block", [8, 16])

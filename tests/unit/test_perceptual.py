@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from helpers import silent
 from openjscc.channels import make_channel
 from openjscc.errors import MissingError, UsageError
 from openjscc.models import create, load
@@ -61,10 +62,6 @@ def recipe(folder: Path, *changes: str) -> Recipe:
         "run.checkpoint_every=1",
     ]
     return load_recipe("ganjscc-small", [*settings, *changes])
-
-
-def silent(text: str) -> None:
-    pass
 
 
 def changed(before: TrainingState, after: TrainingState) -> set[str]:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from helpers import silent
 from openjscc import tasks
 from openjscc.channels import Realisation, equalize
 from openjscc.classes import VOID
@@ -44,10 +45,6 @@ def voc(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def plan(name: str, voc: Path, *more: str) -> Recipe:
     settings = [f'data.train=["{voc}"]', f"data.validate={voc}", "data.crop=32", "optimizer.batch=4", "run.precision=32-true"]
     return load_recipe(name, [*settings, "optimizer.warmup=2", "optimizer.lr=1e-2", "optimizer.ema=0.5", *more])
-
-
-def silent(text: str) -> None:
-    pass
 
 
 def source(voc: Path, crop: int, scale: tuple[float, float] = (1.0, 1.0), flip: bool = True) -> CropSource:

@@ -17,6 +17,7 @@ import pytest
 import torch
 from PIL import Image
 
+from helpers import silent
 from openjscc.errors import IntegrityError, OpenJSCCError, UsageError
 from openjscc.models import create, export, load
 from openjscc.models.mtgsc import MTGSC, PAPER
@@ -63,10 +64,6 @@ def overrides(pictures: Path, **more: object) -> list[str]:
 
 def recipe(pictures: Path, **more: object) -> Recipe:
     return load_recipe("deepjscc-paper-2019", overrides(pictures, **{"optimizer__ema": 0.9, "data__exclude": [], **more}))
-
-
-def silent(text: str) -> None:
-    pass
 
 
 def smaller(name: str) -> MTGSC | None:

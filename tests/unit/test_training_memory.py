@@ -1,20 +1,18 @@
 """What a run keeps in memory: no second copies, and a word before it starts."""
 
-import json
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
-from PIL import Image
 
+from helpers import short_recipe, silent
 from openjscc.errors import UsageError
 from openjscc.files import write_atomically
 from openjscc.training import memory, progress
 from openjscc.training.checkpoint import TrainingState, load_checkpoint, save_travel
 from openjscc.training.loop import RunOptions, train
 from openjscc.training.optimizer import FOREACH_LIMIT, make_optimizer
-from openjscc.training.recipe import Recipe, load_recipe
+from openjscc.training.recipe import load_recipe
 from openjscc.training.steps import step_class
 
 pytest.importorskip("lightning_fabric")
@@ -22,25 +20,8 @@ pytest.importorskip("lightning_fabric")
 CPU = torch.device("cpu")
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("images")
-    pixels = np.random.default_rng(0).integers(0, 256, (6, 7, 3), dtype=np.uint8)
-    Image.fromarray(pixels).resize((60, 50)).save(folder / "0.png")
-    return folder
-
-
-def recipe(folder: Path, *more: str, name: str = "deepjscc-paper-2019") -> Recipe:
-    data = [f"data.train={json.dumps([str(folder)])}", f"data.validate={folder}", "data.validate_limit=1", "data.crop=32"]
-    return load_recipe(name, [*data, "data.exclude=[]", "optimizer.batch=2", "optimizer.steps=4", *more])
-
-
-def silent(text: str) -> None:
-    pass
-
-
 def test_without_an_average_the_network_itself_is_validated(
-    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    one_image: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """In evaluation mode, and then it learns on as if nobody had looked."""
     modes: list[bool] = []
@@ -51,10 +32,12 @@ def test_without_an_average_the_network_itself_is_validated(
         return validate(self, network, step)
 
     monkeypatch.setattr(progress.Validation, "__call__", watched)
-    often = train(recipe(folder, "run.validate_every=1", name="arjscc-paper"), RunOptions(tmp_path / "often"), say=silent)
+    often = train(
+        short_recipe(one_image, "run.validate_every=1", name="arjscc-paper"), RunOptions(tmp_path / "often"), say=silent
+    )
     assert modes
     assert not any(modes)
-    seldom = train(recipe(folder, name="arjscc-paper"), RunOptions(tmp_path / "seldom"), say=silent)
+    seldom = train(short_recipe(one_image, name="arjscc-paper"), RunOptions(tmp_path / "seldom"), say=silent)
     for key, value in often.state.tensors.items():
         assert torch.equal(value, seldom.state.tensors[key]), key
     assert not often.network.training
@@ -65,8 +48,8 @@ def test_without_an_average_the_network_itself_is_validated(
 
 
 @pytest.mark.parametrize(("ema", "copies"), [(0.0, 3), (0.9, 4)])
-def test_a_state_holds_no_copies(ema: float, copies: int, folder: Path, tmp_path: Path) -> None:
-    result = train(recipe(folder, f"optimizer.ema={ema}"), RunOptions(tmp_path, max_steps=2), say=silent)
+def test_a_state_holds_no_copies(ema: float, copies: int, one_image: Path, tmp_path: Path) -> None:
+    result = train(short_recipe(one_image, f"optimizer.ema={ema}"), RunOptions(tmp_path, max_steps=2), say=silent)
     for key, value in result.network.state_dict().items():
         assert value.data_ptr() == result.state.tensors[f"ema.{key}"].data_ptr(), key
     size = sum(parameter.numel() for parameter in result.network.parameters())
@@ -75,9 +58,9 @@ def test_a_state_holds_no_copies(ema: float, copies: int, folder: Path, tmp_path
     assert (tmp_path / "last.ckpt").stat().st_size < 4 * (copies + 0.5) * size
 
 
-def test_without_an_average_a_state_travels(folder: Path, tmp_path: Path) -> None:
+def test_without_an_average_a_state_travels(one_image: Path, tmp_path: Path) -> None:
     travel = tmp_path / "travel"
-    plan = recipe(folder, name="arjscc-paper")  # with whole numbers in its buffers
+    plan = short_recipe(one_image, name="arjscc-paper")  # with whole numbers in its buffers
     train(plan, RunOptions(tmp_path / "here", max_steps=2, travel=travel), say=silent)
     assert train(plan, RunOptions(tmp_path / "there", resume=True, travel=travel), say=silent).finished
 
@@ -101,8 +84,8 @@ def test_a_file_can_be_written_piece_by_piece(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["a"]
 
 
-def test_large_networks_are_updated_without_a_further_copy(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    plan = recipe(folder)
+def test_large_networks_are_updated_without_a_further_copy(one_image: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    plan = short_recipe(one_image)
     step = step_class(plan.step)(plan, step_class(plan.step).create_network(plan))
     assert make_optimizer(step, "model").defaults["foreach"]
     monkeypatch.setattr("openjscc.training.optimizer.FOREACH_LIMIT", 100_000)
@@ -112,9 +95,9 @@ def test_large_networks_are_updated_without_a_further_copy(folder: Path, monkeyp
 
 @pytest.mark.parametrize(("changes", "copies"), [([], 4), (["optimizer.ema=0.9"], 5), (["optimizer.kind=sgd"], 3)])
 def test_what_a_run_takes_is_known_before(
-    changes: list[str], copies: int, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    changes: list[str], copies: int, one_image: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    plan = recipe(folder, "optimizer.lr=1e-6", *changes)
+    plan = short_recipe(one_image, "optimizer.lr=1e-6", *changes)
     size = 4 * 156_467
     step = step_class(plan.step)(plan, step_class(plan.step).create_network(plan))
     assert memory.least_memory(step) == copies * size
@@ -144,8 +127,8 @@ def test_the_papers_mtgsc_needs_ten_gibibytes(monkeypatch: pytest.MonkeyPatch) -
     assert "10.2 GiB; what the images take comes on top" in memory.check_memory(step, torch.device("meta"))
 
 
-def test_processes_of_one_machine_share_its_memory(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    plan = recipe(folder)
+def test_processes_of_one_machine_share_its_memory(one_image: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    plan = short_recipe(one_image)
     step = step_class(plan.step)(plan, step_class(plan.step).create_network(plan))
     monkeypatch.setattr(memory, "free_memory", lambda device: 4 * 4 * 156_467)
     memory.check_memory(step, CPU)

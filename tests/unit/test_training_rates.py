@@ -1,41 +1,22 @@
 """Other bandwidth ratios than those of a configuration: ``[model] rates`` of a recipe."""
 
-import json
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
-from PIL import Image
 
+from helpers import short_recipe, silent
 from openjscc.errors import UsageError
 from openjscc.models import ARCHITECTURES, configuration, create, export, load
 from openjscc.training.checkpoint import load_checkpoint, save_checkpoint
 from openjscc.training.facts import training_facts
 from openjscc.training.loop import RunOptions, train
-from openjscc.training.recipe import Recipe, is_of_model, load_recipe
+from openjscc.training.recipe import is_of_model, load_recipe
 from openjscc.training.steps import step_class
 from openjscc.training.steps._base import fresh_codec
 
 pytest.importorskip("lightning_fabric")
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("images")
-    pixels = np.random.default_rng(0).integers(0, 256, (6, 7, 3), dtype=np.uint8)
-    Image.fromarray(pixels).resize((60, 50)).save(folder / "0.png")
-    return folder
-
-
-def recipe(folder: Path, *more: str, name: str = "deepjscc-paper-2019") -> Recipe:
-    data = [f"data.train={json.dumps([str(folder)])}", f"data.validate={folder}", "data.validate_limit=1", "data.crop=32"]
-    return load_recipe(name, [*data, "data.exclude=[]", "optimizer.batch=2", "optimizer.steps=2", *more])
-
-
-def silent(text: str) -> None:
-    pass
 
 
 @pytest.mark.parametrize(("name", "rates", "ratio"), [("deepjscc-paper", [8], 1 / 12), ("ganjscc-paper", [4], 1 / 24)])
@@ -54,8 +35,8 @@ def test_every_configuration_takes_other_rates(arch: str, name: str) -> None:
     assert codec.ratios == pytest.approx([4 / (6 * stride**2), 12 / (6 * stride**2)])
 
 
-def test_other_rates_are_trained_exported_and_resumed(folder: Path, tmp_path: Path) -> None:
-    plan = recipe(folder, "model.rates=[4, 8]", "loss.rate_weights=[1, 3]")
+def test_other_rates_are_trained_exported_and_resumed(one_image: Path, tmp_path: Path) -> None:
+    plan = short_recipe(one_image, "model.rates=[4, 8]", "loss.rate_weights=[1, 3]")
     lines: list[str] = []
     result = train(plan, RunOptions(out=tmp_path / "run", max_steps=1), say=silent)
     result = train(plan, RunOptions(out=tmp_path / "run", resume=True), say=lines.append)
@@ -67,27 +48,27 @@ def test_other_rates_are_trained_exported_and_resumed(folder: Path, tmp_path: Pa
     assert info.ratios == pytest.approx([1 / 24, 1 / 12])
     assert load(tmp_path / "deepjscc.mine.safetensors").config.rates == (4, 8)
     with pytest.raises(UsageError, match="holds a run of"):
-        train(recipe(folder), RunOptions(out=tmp_path / "run", resume=True), say=silent)
+        train(short_recipe(one_image), RunOptions(out=tmp_path / "run", resume=True), say=silent)
 
 
-def test_a_start_has_the_same_rates(folder: Path, tmp_path: Path) -> None:
+def test_a_start_has_the_same_rates(one_image: Path, tmp_path: Path) -> None:
     path = tmp_path / "deepjscc.start.safetensors"
     export(create("deepjscc", configuration("deepjscc", "paper-2019", [8])), path, tag="start", training={})
-    plan = recipe(folder, "model.rates=[8]", f"model.init={path}")
+    plan = short_recipe(one_image, "model.rates=[8]", f"model.init={path}")
     assert step_class(plan.step).load_network(plan).get_submodule("encoder") is not None
-    other = recipe(folder, "model.rates=[4]", f"model.init={path}")
+    other = short_recipe(one_image, "model.rates=[4]", f"model.init={path}")
     with pytest.raises(UsageError, match=r"'paper-2019' with rates \[4\]"):
         step_class(other.step).load_network(other)
 
 
-def test_a_checkpoint_from_before_there_were_rates_goes_on(folder: Path, tmp_path: Path) -> None:
-    train(recipe(folder), RunOptions(out=tmp_path, max_steps=1), say=silent)
+def test_a_checkpoint_from_before_there_were_rates_goes_on(one_image: Path, tmp_path: Path) -> None:
+    train(short_recipe(one_image), RunOptions(out=tmp_path, max_steps=1), say=silent)
     state = load_checkpoint(tmp_path)
     del state.recipe["model"]["rates"]
     save_checkpoint(tmp_path, state)
-    assert train(recipe(folder), RunOptions(out=tmp_path, resume=True), say=silent).finished
+    assert train(short_recipe(one_image), RunOptions(out=tmp_path, resume=True), say=silent).finished
     for values in ({}, {"model": None}, {"model": {"arch": "deepjscc"}}, {"model": {"arch": "a", "config": "b", "x": 1}}):
-        assert not is_of_model(values, recipe(folder).model)
+        assert not is_of_model(values, short_recipe(one_image).model)
 
 
 @pytest.mark.parametrize(

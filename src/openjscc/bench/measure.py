@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 from ..channels import make_channel
-from ..codec import Codec, CodecInfo, adapts_rate, device_of, is_bound, ratios_for, resolved_name, takes_any_ratio
+from ..codec import Codec, CodecInfo, device_of, resolved_name
 from ..data.datasets import PictureDataset
 from ..errors import UsageError
 from ..link import Transmission, deliver, encode
@@ -284,14 +284,14 @@ def nominal_ratio(codec: Codec, asked: float | None, task: str = RECONSTRUCTION)
     Raises:
         UsageError: it has none near that; it would be measured at another one than others.
     """
+    info = CodecInfo(codec)
+    ratios = info.task_ratios(task)
     if asked is None:
-        if adapts_rate(codec):
+        if info.has_policy:
             return None
-        default = CodecInfo(codec).default_ratio
-        return default if task == RECONSTRUCTION or default in ratios_for(codec, task) else ratios_for(codec, task)[-1]
-    if takes_any_ratio(codec):
+        return info.default_ratio if task == RECONSTRUCTION or info.default_ratio in ratios else ratios[-1]
+    if info.any_ratio:
         return asked
-    ratios = ratios_for(codec, task)
     nearest = min(ratios, key=lambda known: abs(asked / known - 1))
     if not abs(asked / nearest - 1) <= RATIO_TOLERANCE:
         has = ", ".join(format_ratio(known) for known in ratios)
@@ -352,7 +352,7 @@ def to_records(
                 seed=seed,
                 outage_rate=1 - arrived / (images * trials),
                 mean_arrived=figure.mean_arrived,
-                bound=is_bound(codec),
+                bound=CodecInfo(codec).bound,
                 tool=CodecInfo(codec).tool,
                 told_snr_db=told_snr_db,
                 task=task,

@@ -146,9 +146,9 @@ def asked_of(metrics: str | None, task: str | None, task_network: str | None) ->
 
 def check_told(systems: list[tuple[str, Codec, tuple[float | None, ...]]], told_snr_db: float | None) -> None:
     """Refuse a bound whose transmitter is told another SNR."""
-    from ..codec import is_bound
+    from ..codec import CodecInfo
 
-    bounds = [name for name, codec, _ in systems if is_bound(codec)]
+    bounds = [name for name, codec, _ in systems if CodecInfo(codec).bound]
     if bounds and told_snr_db is not None:
         raise UsageError(f"--told-snr for {bounds[0]}", "a bound is for a transmitter that knows the SNR: measure it apart")
 

@@ -203,12 +203,12 @@ def _send_one(
     """Sends one image by every system, writes and reports what arrived; the JSON report's part of the task network (None
     without one) and of the systems."""
     from ..bench import nominal_ratio
-    from ..codec import takes_any_ratio
+    from ..codec import CodecInfo
     from ..data.images import read_image, write_png
 
     picture = read_image(path)
     x = picture.pixels[None]
-    order = sorted(range(len(systems)), key=lambda number: takes_any_ratio(systems[number][1]))
+    order = sorted(range(len(systems)), key=lambda number: CodecInfo(systems[number][1]).any_ratio)
     results: dict[int, _Sent] = {}
     ratio, uses = link.ratio, None
     for number in order:  # the learned ones first: the first of all sets the ratio, and the channel uses of the digital ones
@@ -220,7 +220,7 @@ def _send_one(
                 raise
             message = f"{error.message}, at which {systems[order[0]][0]} sends"
             raise UsageError(message, f"{error.hint}; all systems of one command need one ratio: --ratio") from None
-        results[number] = _transmit(name, codec, x, link, ratio, uses if takes_any_ratio(codec) else None)
+        results[number] = _transmit(name, codec, x, link, ratio, uses if CodecInfo(codec).any_ratio else None)
         if uses is None:
             ratio, uses = nominal_ratio(codec, ratio, link.task), results[number].report["channel_uses"]
 
@@ -327,7 +327,7 @@ class _Sent:
 
 def _transmit(name: str, codec: Codec, x: torch.Tensor, link: Link, ratio: float | None, uses: int | None) -> _Sent:
     from ..bench import nominal_ratio
-    from ..codec import CodecInfo, is_bound, resolved_name
+    from ..codec import CodecInfo, resolved_name
     from ..devices import exact_float32
     from ..link import transmit
     from ..units import bandwidth_ratio, format_ratio
@@ -348,13 +348,13 @@ def _transmit(name: str, codec: Codec, x: torch.Tensor, link: Link, ratio: float
     del result  # the symbols of a large photograph are large too
 
     resolved = resolved_name(codec)
-    shown = resolved + (" (bound)" if is_bound(codec) else "")
+    shown = resolved + (" (bound)" if CodecInfo(codec).bound else "")
     caption = f"received: {shown}, {link.channel} {link.snr_db:g} dB, CBR {nominal}{outcome.caption}"
     report = {
         "system": name,
         "weight": resolved,
         "ok": arrived,
-        "bound": is_bound(codec),
+        "bound": CodecInfo(codec).bound,
         "tool": CodecInfo(codec).tool,
         "scheme": scheme,
         **outcome.facts,

@@ -29,7 +29,7 @@ class _Genie(NamedTuple):
 
 
 class CapacityCodec(SeparateCodec):
-    """A source codec over an ideal code: a bound, not a system (`openjscc.codec.is_bound`).
+    """A source codec over an ideal code: a bound, not a system (`openjscc.codec.CodecInfo.bound`).
 
     The best file of at most ``k log2(1 + SNR)`` bits (k complex payload symbols) arrives if the channel's capacity is no less
     than its bits. The symbols are dummies of unit power; the file goes past the channel (`Frame.genie`).

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 
 from .. import weightfile
-from ..codec import Conditions, Received, Reconstruction, ratios_for
+from ..codec import CodecInfo, Conditions, Received, Reconstruction
 from ..configuration import build
 from ..errors import IntegrityError, MissingError, OpenJSCCError, UsageError, unknown_name
 from ..header import SCALE_BITS, identity_of, index_bits
@@ -23,6 +23,7 @@ from ..units import SNR_LIMIT_DB, format_ratio, noise_var_from_snr, psnr_from_ms
 from ..weightfile import ENVIRONMENT, LICENCE, WeightFacts, is_path
 from ._base import RATIO_TOLERANCE, CodecConfig, LearnedCodec
 from ._registry import ARCHITECTURES, create
+from ._renamed import renamed
 
 SELF_TEST_SNR_DB = 10.0
 SELF_TEST_TOLERANCE_DB = 0.02
@@ -206,7 +207,7 @@ def self_test(codec: LearnedCodec) -> dict[str, Any]:
     decibels: dict[str, float] = {}
     scores: dict[str, list[float]] = {}
     for task in codec.tasks:
-        for ratio in ratios_for(codec, task):
+        for ratio in CodecInfo(codec).task_ratios(task):
             result = _through_noise(codec, x, ratio, task)
             if result.image is not None:
                 error = ((result.image * 255).round() / 255 - x).square().mean()
@@ -298,7 +299,7 @@ def _build(info: WeightInfo, tensors: Mapping[str, torch.Tensor]) -> LearnedCode
     known = ARCHITECTURES[info.arch]
     kind = type(next(iter(known.configs.values())))
     try:
-        config: CodecConfig = build(kind, info.config, "config")
+        config: CodecConfig = build(kind, renamed(info.arch, info.config), "config")
         if config not in known.configs.values():
             _check_config(info, config)
         codec = weightfile.fitted(lambda: create(info.arch, config), tensors, info.parameters)

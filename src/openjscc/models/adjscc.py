@@ -2,85 +2,145 @@
 
 from __future__ import annotations
 
-import dataclasses
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
+from torch import nn
 
 from ._registry import register
-from .deepjscc import DeepJSCC, DeepJSCCConfig
-from .layers.autoencoder import AutoencoderConfig
+from .deepjscc import DeepJSCC, DeepJSCCConfig, Network
+from .layers import GDN, ChannelAttention, Downsample, Stages, Upsample, bottlenecks
 from .layers.conditions import condition_count, told
-
-NETWORK_PAPER = AutoencoderConfig(
-    channels=(256, 256, 256, 256),
-    kernels=(9, 5, 5, 5, 5),
-    strides=(2, 2, 1, 1, 1),
-    blocks=(0, 0, 0, 0),
-    gdn=(True, True, True, True, True),
-    attention=(True, True, True, True),
-)
-NETWORK_CIFAR10 = AutoencoderConfig(
-    channels=(64, 128, 128),
-    kernels=(5, 3, 3, 3),
-    up_kernels=(5, 1, 3, 3),
-    strides=(2, 2, 1, 1),
-    blocks=(1, 2, 2),
-    gdn=(True, True, False, False),
-    attention=(False, True, True),
-    prelu=False,
-    subpixel=True,
-    output="linear",
-)
-NETWORK_PHOTO = AutoencoderConfig(
-    channels=(48, 128, 192),
-    kernels=(5, 3, 3, 3),
-    up_kernels=(5, 1, 1, 3),
-    strides=(2, 2, 2, 1),
-    blocks=(0, 2, 3),
-    gdn=(True, True, True, False),
-    attention=(False, True, True),
-    prelu=False,
-    subpixel=True,
-    shortcut=True,
-    output="linear",
-)
-
-
-NETWORK_PHOTO8 = dataclasses.replace(NETWORK_PHOTO, channels=(48, 128, 256), blocks=(0, 2, 4), lapped=True)
-NETWORK_PHOTO16 = AutoencoderConfig(
-    channels=(48, 128, 192, 256),
-    kernels=(5, 3, 3, 3, 1),
-    up_kernels=(5, 1, 1, 1, 1),
-    strides=(2, 2, 2, 2, 1),
-    blocks=(0, 2, 3, 1),
-    gdn=(True, True, True, False, False),
-    attention=(False, True, True, True),
-    prelu=False,
-    subpixel=True,
-    shortcut=True,
-    lapped=True,
-    output="linear",
-)
 
 
 @dataclass(frozen=True)
 class ADJSCCConfig(DeepJSCCConfig):
-    """`DeepJSCCConfig` with attention modules."""
+    """`DeepJSCCConfig`; the network is one of `ADJSCC.NETWORKS`."""
 
-    network: AutoencoderConfig = field(default=NETWORK_PAPER)
+
+def paper(config: ADJSCCConfig, conditions: int) -> Network:
+    """Xu et al., 2022."""
+    c1, c2, c3, c4 = config.sizes("channels", 4)
+    latent = config.rates[-1]
+    encoder = Stages(
+        Downsample(3, c1, 9, stride=2), GDN(c1), nn.PReLU(c1), ChannelAttention(c1, conditions),
+        Downsample(c1, c2, 5, stride=2), GDN(c2), nn.PReLU(c2), ChannelAttention(c2, conditions),
+        Downsample(c2, c3, 5, stride=1), GDN(c3), nn.PReLU(c3), ChannelAttention(c3, conditions),
+        Downsample(c3, c4, 5, stride=1), GDN(c4), nn.PReLU(c4), ChannelAttention(c4, conditions),
+        Downsample(c4, latent, 5, stride=1), GDN(latent),
+    )  # fmt: skip
+    decoder = Stages(
+        Upsample(latent, c4, 5, stride=1), GDN(c4, inverse=True), nn.PReLU(c4), ChannelAttention(c4, conditions),
+        Upsample(c4, c3, 5, stride=1), GDN(c3, inverse=True), nn.PReLU(c3), ChannelAttention(c3, conditions),
+        Upsample(c3, c2, 5, stride=1), GDN(c2, inverse=True), nn.PReLU(c2), ChannelAttention(c2, conditions),
+        Upsample(c2, c1, 5, stride=2), GDN(c1, inverse=True), nn.PReLU(c1), ChannelAttention(c1, conditions),
+        Upsample(c1, 3, 9, stride=2), GDN(3, inverse=True), nn.Sigmoid(),
+        stride=4,
+    )  # fmt: skip
+    return Network(encoder, decoder)
+
+
+def cifar10(config: ADJSCCConfig, conditions: int) -> Network:
+    """For 32x32 images, at 1/4 of their size."""
+    c1, c2, c3 = config.sizes("channels", 3)
+    b1, b2, b3 = config.sizes("blocks", 3)
+    latent = config.rates[-1]
+    encoder = Stages(
+        Downsample(3, c1, 5, stride=2), GDN(c1), *bottlenecks(c1, b1),
+        Downsample(c1, c2, 3, stride=2), GDN(c2), *bottlenecks(c2, b2), ChannelAttention(c2, conditions),
+        Downsample(c2, c3, 3, stride=1), *bottlenecks(c3, b3), ChannelAttention(c3, conditions),
+        Downsample(c3, latent, 3, stride=1),
+    )  # fmt: skip
+    decoder = Stages(
+        Upsample(latent, c3, 3, stride=1), *bottlenecks(c3, b3), ChannelAttention(c3, conditions),
+        Upsample(c3, c2, 3, stride=1), GDN(c2, inverse=True), *bottlenecks(c2, b2), ChannelAttention(c2, conditions),
+        Upsample(c2, c1, 1, stride=2, subpixel=True), GDN(c1, inverse=True), *bottlenecks(c1, b1),
+        Upsample(c1, 3, 5, stride=2, subpixel=True),
+        stride=4,
+    )  # fmt: skip
+    return Network(encoder, decoder, linear=True)
+
+
+def photo_encoder(config: ADJSCCConfig, conditions: int) -> Stages:
+    """An image to the latent at 1/8 of its size."""
+    c1, c2, c3 = config.sizes("channels", 3)
+    b1, b2, b3 = config.sizes("blocks", 3)
+    return Stages(
+        Downsample(3, c1, 5, stride=2), GDN(c1), *bottlenecks(c1, b1),
+        Downsample(c1, c2, 3, stride=2), GDN(c2), *bottlenecks(c2, b2), ChannelAttention(c2, conditions),
+        Downsample(c2, c3, 3, stride=2), GDN(c3), *bottlenecks(c3, b3), ChannelAttention(c3, conditions),
+        Downsample(c3, config.rates[-1], 3, stride=1),
+    )  # fmt: skip
+
+
+def photo(config: ADJSCCConfig, conditions: int) -> Network:
+    """For photographs, at 1/8 of their size."""
+    c1, c2, c3 = config.sizes("channels", 3)
+    b1, b2, b3 = config.sizes("blocks", 3)
+    encoder = photo_encoder(config, conditions)
+    decoder = Stages(
+        Upsample(config.rates[-1], c3, 3, stride=1),
+        GDN(c3, inverse=True), *bottlenecks(c3, b3), ChannelAttention(c3, conditions),
+        Upsample(c3, c2, 1, stride=2, subpixel=True),
+        GDN(c2, inverse=True), *bottlenecks(c2, b2), ChannelAttention(c2, conditions),
+        Upsample(c2, c1, 1, stride=2, subpixel=True),
+        GDN(c1, inverse=True), *bottlenecks(c1, b1),
+        Upsample(c1, 3, 5, stride=2, subpixel=True),
+        stride=8,
+    )  # fmt: skip
+    return Network(encoder, decoder, linear=True, shortcut=True)
+
+
+def photo8(config: ADJSCCConfig, conditions: int) -> Network:
+    """As `photo`, with a lapped block transform."""
+    return photo(config, conditions)._replace(lapped=True)
+
+
+def photo16(config: ADJSCCConfig, conditions: int) -> Network:
+    """For photographs, at 1/16 of their size, with a lapped block transform."""
+    c1, c2, c3, c4 = config.sizes("channels", 4)
+    b1, b2, b3, b4 = config.sizes("blocks", 4)
+    latent = config.rates[-1]
+    encoder = Stages(
+        Downsample(3, c1, 5, stride=2), GDN(c1), *bottlenecks(c1, b1),
+        Downsample(c1, c2, 3, stride=2), GDN(c2), *bottlenecks(c2, b2), ChannelAttention(c2, conditions),
+        Downsample(c2, c3, 3, stride=2), GDN(c3), *bottlenecks(c3, b3), ChannelAttention(c3, conditions),
+        Downsample(c3, c4, 3, stride=2), *bottlenecks(c4, b4), ChannelAttention(c4, conditions),
+        Downsample(c4, latent, 1, stride=1),
+    )  # fmt: skip
+    decoder = Stages(
+        Upsample(latent, c4, 1, stride=1),
+        *bottlenecks(c4, b4), ChannelAttention(c4, conditions),
+        Upsample(c4, c3, 1, stride=2, subpixel=True),
+        GDN(c3, inverse=True), *bottlenecks(c3, b3), ChannelAttention(c3, conditions),
+        Upsample(c3, c2, 1, stride=2, subpixel=True),
+        GDN(c2, inverse=True), *bottlenecks(c2, b2), ChannelAttention(c2, conditions),
+        Upsample(c2, c1, 1, stride=2, subpixel=True),
+        GDN(c1, inverse=True), *bottlenecks(c1, b1),
+        Upsample(c1, 3, 5, stride=2, subpixel=True),
+        stride=16,
+    )  # fmt: skip
+    return Network(encoder, decoder, linear=True, shortcut=True, lapped=True)
+
+
+def _photo_config(network: str, channels: tuple[int, ...], blocks: tuple[int, ...], wide: int = 1) -> ADJSCCConfig:
+    rates = tuple(wide * rate for rate in (8, 16, 24, 32, 64))
+    return ADJSCCConfig(rates=rates, send_scale=True, network=network, channels=channels, blocks=blocks)
 
 
 @register(
     "adjscc",
     default_tag="photo",
     configs={
-        "paper": ADJSCCConfig(rates=(16,), agreed_size=(32, 32), network=NETWORK_PAPER),
-        "cifar10": ADJSCCConfig(rates=(8, 16), agreed_size=(32, 32), network=NETWORK_CIFAR10),
-        "photo": ADJSCCConfig(rates=(8, 16, 24, 32, 64), send_scale=True, network=NETWORK_PHOTO),
-        "photo8": ADJSCCConfig(rates=(8, 16, 24, 32, 64), send_scale=True, network=NETWORK_PHOTO8),
-        "photo16": ADJSCCConfig(rates=(32, 64, 96, 128, 256), send_scale=True, network=NETWORK_PHOTO16),
+        "paper": ADJSCCConfig(agreed_size=(32, 32)),
+        "cifar10": ADJSCCConfig(
+            rates=(8, 16), agreed_size=(32, 32), network="cifar10", channels=(64, 128, 128), blocks=(1, 2, 2)
+        ),
+        "photo": _photo_config("photo", (48, 128, 192), (0, 2, 3)),
+        "photo8": _photo_config("photo8", (48, 128, 256), (0, 2, 4)),
+        "photo16": _photo_config("photo16", (48, 128, 192, 256), (0, 2, 3, 1), wide=4),
     },
 )
 class ADJSCC(DeepJSCC):
@@ -108,6 +168,9 @@ class ADJSCC(DeepJSCC):
     """
 
     arch: ClassVar[str] = "adjscc"
+    NETWORKS: ClassVar[Mapping[str, Callable[..., Network]]] = {
+        "paper": paper, "cifar10": cifar10, "photo": photo, "photo8": photo8, "photo16": photo16,
+    }  # fmt: skip
 
     @property
     def conditions(self) -> int:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
@@ -11,15 +10,13 @@ import torch
 from torch import nn
 
 from ..codec import Conditions, Frame, Received
-from ..errors import UsageError
-from ._base import CodecConfig, LearnedCodec, PolicyDraw, TrainingOutput
+from ..errors import UsageError, unknown_name
+from ._base import CodecConfig, PolicyDraw, TrainingOutput
 from ._registry import register
-from .layers import GDN, Bottleneck, ChannelAttention, Downsample, Upsample
-from .layers.autoencoder import ConditionedStages
-from .layers.blocks import ResidualBlock
+from .layers import GDN, Bottleneck, Downsample, Residual, ShortcutCodec, Stages, Upsample
+from .layers.attention import pooled
+from .layers.blocks import perceptron
 from .layers.conditions import condition_count, told
-from .layers.modulation import Modulation, perceptron, pooled
-from .layers.shortcut import block_analysis, block_synthesis
 
 FIRST_TEMPERATURE = 5.0
 """Of the paper's Gumbel-softmax."""
@@ -27,70 +24,39 @@ FIRST_TEMPERATURE = 5.0
 
 @dataclass(frozen=True)
 class ARJSCCConfig(CodecConfig):
-    """`CodecConfig` and the networks; the defaults are the paper's. Group g of the selected features is what rate g + 1 sends
+    """`CodecConfig` and the network; the defaults are the paper's. Group g of the selected features is what rate g + 1 sends
     beyond rate g.
 
     Attributes:
-        channels: output channels of the source encoder's layers; the source decoder mirrors them.
-        kernels: their kernel sizes.
-        up_kernels: the mirror images' kernel sizes, in the encoder's order.
-        strides: their strides.
-        normalization: after each of these layers but the decoder's last: ``batch`` (then ReLU) or ``gdn``.
-        block: ``residual`` (two 3x3 convolutions, batch normalisation) or ``bottleneck`` (1x1, 3x3, 1x1 at half the width).
+        network: ``paper``, or ``cifar10``, which is made for a CPU.
+        channels: output channels of the source encoder's layers: three (``paper``) or one (``cifar10``).
         blocks: residual blocks before each of the two modulations in the channel encoder and in the channel decoder.
         modulation: hidden width of the modulations.
         policy: hidden width of the policy network.
-        subpixel: up-sampling by pixel shuffle instead of transposed convolution.
-        shortcut: a linear block transform beside encoder and decoder (`openjscc.models.layers.shortcut`).
-        output: ``tanh``, or ``linear`` (clipped at the receiver).
     """
 
+    network: Literal["paper", "cifar10"] = "paper"
     channels: tuple[int, ...] = (64, 128, 256)
-    kernels: tuple[int, ...] = (7, 3, 3)
-    up_kernels: tuple[int, ...] = (5, 3, 3)
-    strides: tuple[int, ...] = (1, 2, 2)
-    normalization: Literal["batch", "gdn"] = "batch"
-    block: Literal["residual", "bottleneck"] = "residual"
     blocks: int = 1
     modulation: int = 256
     policy: int = 64
-    subpixel: bool = False
-    shortcut: bool = False
-    output: Literal["tanh", "linear"] = "tanh"
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        layers = len(self.channels)
-        if not layers or any(len(values) != layers for values in (self.kernels, self.up_kernels, self.strides)):
-            raise UsageError(f"channels {self.channels}", "give a kernel, an up_kernel and a stride for each")
-
-    @property
-    def stride(self) -> int:
-        """Pixels per latent position."""
-        return math.prod(self.strides)
+        layers = {"paper": 3, "cifar10": 1}
+        if self.network not in layers:
+            raise unknown_name("network of arjscc", self.network, layers)
+        if len(self.channels) != layers[self.network]:
+            raise UsageError(f"channels {self.channels} of the network {self.network!r}", f"give {layers[self.network]}")
 
 
 PAPER = ARJSCCConfig(rates=(8, 10, 12, 14, 16), agreed_size=(32, 32))
-CIFAR10 = replace(
-    PAPER,
-    send_scale=True,
-    channels=(96,),
-    kernels=(7,),
-    up_kernels=(3,),
-    strides=(4,),
-    normalization="gdn",
-    block="bottleneck",
-    blocks=2,
-    modulation=24,
-    subpixel=True,
-    shortcut=True,
-    output="linear",
-)
+CIFAR10 = replace(PAPER, send_scale=True, network="cifar10", channels=(96,), blocks=2, modulation=24)
 SMALL = replace(CIFAR10, channels=(64,), blocks=1)
 
 
 @register("arjscc", default_tag="cifar10", configs={"paper": PAPER, "cifar10": CIFAR10, "small": SMALL})
-class ARJSCC(LearnedCodec):
+class ARJSCC(ShortcutCodec):
     """AR-JSCC: a policy chooses for every image and SNR how many groups of features are sent.
 
     M. Yang, H.-S. Kim: Deep joint source-channel coding for wireless image transmission with adaptive rate control, IEEE
@@ -128,20 +94,42 @@ class ARJSCC(LearnedCodec):
     def __init__(self, config: ARJSCCConfig) -> None:
         super().__init__(config)
         latent, width = config.rates[-1], config.channels[-1]
-        self.stride = config.stride
+        self.stride = 4
         conditions = condition_count(1, config.send_scale)
-        self.source_encoder = _source_encoder(config)
-        self.channel_encoder = _modulated(config, 1, after=[_conv(config, width, latent)])
+        if config.network == "paper":
+            c1, c2, c3 = config.channels
+            self.source_encoder = Stages(
+                Downsample(3, c1, 7, stride=1, bias=False), nn.BatchNorm2d(c1), nn.ReLU(),
+                Downsample(c1, c2, 3, stride=2, bias=False), nn.BatchNorm2d(c2), nn.ReLU(),
+                Downsample(c2, c3, 3, stride=2, bias=False), nn.BatchNorm2d(c3), nn.ReLU(),
+            )  # fmt: skip
+        else:
+            self.source_encoder = Stages(Downsample(3, width, 7, stride=4), GDN(width))
+        self.channel_encoder = Stages(
+            *_blocks(config), Modulation(width, 1, config.modulation),
+            *_blocks(config), Modulation(width, 1, config.modulation),
+            Downsample(width, latent, 3, stride=1, bias=config.network != "paper"),
+            stride=4,
+        )  # fmt: skip
         self.policy = RatePolicy(width, 1, config.policy, len(config.rates))
-        self.channel_decoder = _modulated(config, conditions, before=[_conv(config, latent, width)])
-        self.source_decoder = _source_decoder(config)
-        self.block_analysis = self.block_synthesis = self.block_attention = None
-        if config.shortcut:
-            self.block_analysis = block_analysis(latent, self.stride)
-            self.block_synthesis = block_synthesis(latent, self.stride)
-            self.block_attention = ChannelAttention(latent, conditions, hidden=max(latent // 2, 8), start=0.95)
-            nn.init.zeros_(self.channel_encoder.stages[-1][-1].weight)  # pyright: ignore[reportIndexIssue, reportArgumentType]
-            nn.init.zeros_(next(self.source_decoder.stages[-1][-1].parameters()))  # pyright: ignore[reportIndexIssue]
+        self.channel_decoder = Stages(
+            Downsample(latent, width, 3, stride=1, bias=config.network != "paper"),
+            *_blocks(config), Modulation(width, conditions, config.modulation),
+            *_blocks(config), Modulation(width, conditions, config.modulation),
+            stride=4,
+        )  # fmt: skip
+        if config.network == "paper":
+            c1, c2, c3 = config.channels
+            self.source_decoder = Stages(
+                Upsample(c3, c2, 3, stride=2, bias=False), nn.BatchNorm2d(c2), nn.ReLU(),
+                Upsample(c2, c1, 3, stride=2, bias=False), nn.BatchNorm2d(c1), nn.ReLU(),
+                Upsample(c1, 3, 5, stride=1),
+                stride=4,
+            )  # fmt: skip
+        else:
+            self.source_decoder = Stages(Upsample(width, 3, 3, stride=4, subpixel=True), stride=4)
+            last = (next(layer.parameters()) for layer in (self.channel_encoder.last, self.source_decoder.last))
+            self.add_shortcut(conditions, *last)
 
     def choose(
         self, x: torch.Tensor, snr_db: torch.Tensor, ratio: float | torch.Tensor | None, task: str
@@ -169,17 +157,14 @@ class ARJSCC(LearnedCodec):
     def synthesise(self, latent: torch.Tensor, snr_db: torch.Tensor, rate: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
         config = self.config
         context = told(snr_db, config.snr_range, scale=scale if config.send_scale else None)
-        y = self.source_decoder(self.channel_decoder(latent, context), context).float()
-        if self.block_synthesis is not None and self.block_attention is not None:
-            y = y + self.block_synthesis(self.block_attention(latent, context)).float()
-        return ((torch.tanh(y) if config.output == "tanh" else y) + 1) / 2
+        y = self.source_decoder(self.channel_decoder(latent, context), context).float() + self.linear_image(latent, context)
+        return ((torch.tanh(y) if config.network == "paper" else y) + 1) / 2
 
     def _encode(self, x: torch.Tensor, snr_db: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """The source encoder's features and the latent, for images in [-1, 1]."""
         context = told(snr_db, self.config.snr_range)
         features = self.source_encoder(x, context)
-        latent = self.channel_encoder(features, context)
-        return features, latent if self.block_analysis is None else latent + self.block_analysis(x)
+        return features, self.with_coefficients(self.channel_encoder(features, context), x)
 
     def _drawn(
         self, features: torch.Tensor, snr_db: torch.Tensor, ratio: float | torch.Tensor | None, policy: PolicyDraw | None
@@ -227,44 +212,52 @@ class ARJSCC(LearnedCodec):
         return received + by_mask * (weight - sent) + by_power * (power.log() - power.detach().log())
 
 
-def _source_encoder(config: ARJSCCConfig) -> ConditionedStages:
-    layers: list[nn.Module] = []
-    for width, channels, kernel, stride in zip(
-        (3, *config.channels), config.channels, config.kernels, config.strides, strict=False
-    ):
-        layers += [Downsample(width, channels, kernel, stride, bias=config.normalization != "batch"), *_norm(config, channels)]
-    return ConditionedStages([layers], [], stride=1)
+class ResidualBlock(Residual):
+    """Residual block of two 3x3 convolutions with batch normalisation (He et al., CVPR 2016), nothing after the sum.
+
+    In training each process normalises by its own share of the batch (docs/models/arjscc.md).
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__(
+            nn.Conv2d(channels, channels, 3, padding=1, bias=False),
+            nn.BatchNorm2d(channels),
+            nn.ReLU(),
+            nn.Conv2d(channels, channels, 3, padding=1, bias=False),
+            nn.BatchNorm2d(channels),
+        )
 
 
-def _source_decoder(config: ARJSCCConfig) -> ConditionedStages:
-    layers: list[nn.Module] = []
-    for i in reversed(range(1, len(config.channels))):
-        wide, channels, bias = config.channels[i], config.channels[i - 1], config.normalization != "batch"
-        layers.append(Upsample(wide, channels, config.up_kernels[i], config.strides[i], config.subpixel, bias))
-        layers += _norm(config, channels, inverse=True)
-    layers.append(Upsample(config.channels[0], 3, config.up_kernels[0], config.strides[0], config.subpixel))
-    return ConditionedStages([layers], [], config.stride)
+def _blocks(config: ARJSCCConfig) -> list[Residual]:
+    kind = ResidualBlock if config.network == "paper" else Bottleneck
+    return [kind(config.channels[-1]) for _ in range(config.blocks)]
 
 
-def _modulated(
-    config: ARJSCCConfig, conditions: int, before: Sequence[nn.Module] = (), after: Sequence[nn.Module] = ()
-) -> ConditionedStages:
-    """``before``, twice [blocks, modulation], ``after``."""
-    width = config.channels[-1]
-    kind = ResidualBlock if config.block == "residual" else Bottleneck
-    first, second = ([kind(width) for _ in range(config.blocks)] for _ in range(2))
-    modulations = [Modulation(width, conditions, config.modulation) for _ in range(2)]
-    return ConditionedStages([[*before, *first], [*second], [*after]], modulations, config.stride)
+class Modulation(nn.Module):
+    """x * sigmoid(MLP(context)) + MLP'(context), context = [global average of x, conditions]; two layers each, ReLU between.
 
+    Args:
+        channels: C.
+        conditions: number of condition values (1 for the SNR alone).
+        hidden: width between the two layers.
 
-def _conv(config: ARJSCCConfig, width: int, channels: int) -> Downsample:
-    return Downsample(width, channels, kernel=3, stride=1, bias=config.normalization != "batch")
+    Shapes: x ``(B, C, H, W)``, conditions ``(B, conditions)`` -> ``(B, C, H, W)``.
+    """
 
+    def __init__(self, channels: int, conditions: int, hidden: int) -> None:
+        super().__init__()
+        self.multiplier = perceptron(channels + conditions, hidden, channels)
+        self.addend = perceptron(channels + conditions, hidden, channels)
 
-def _norm(config: ARJSCCConfig, channels: int, inverse: bool = False) -> list[nn.Module]:
-    if config.normalization == "gdn":
-        return [GDN(channels, inverse)]
-    return [nn.BatchNorm2d(channels), nn.ReLU()]
+    def scale_and_shift(self, x: torch.Tensor, conditions: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Scale and shift of every channel, ``(B, C, 1, 1)`` each."""
+        context = pooled(x, conditions)
+        scale, shift = torch.sigmoid(self.multiplier(context)), self.addend(context)
+        return scale[:, :, None, None].to(x.dtype), shift[:, :, None, None].to(x.dtype)
+
+    def forward(self, x: torch.Tensor, conditions: torch.Tensor) -> torch.Tensor:
+        scale, shift = self.scale_and_shift(x, conditions)
+        return x * scale + shift
 
 
 @dataclass(frozen=True)

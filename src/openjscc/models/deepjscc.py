@@ -2,64 +2,142 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import ClassVar
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import ClassVar, NamedTuple
 
 import torch
+from torch import nn
 
-from ._base import CodecConfig, LearnedCodec
+from ..errors import UsageError, unknown_name
+from ._base import CodecConfig
 from ._registry import register
-from .layers import ChannelAttention
-from .layers.autoencoder import AutoencoderConfig, make_decoder, make_encoder
-from .layers.shortcut import LatentGain, block_analysis, block_synthesis
-
-NETWORK_2019 = AutoencoderConfig(
-    channels=(16, 32, 32, 32),
-    kernels=(5, 5, 5, 5, 5),
-    strides=(2, 2, 1, 1, 1),
-    blocks=(0, 0, 0, 0),
-    gdn=(False, False, False, False, False),
-    attention=(False, False, False, False),
-)
-NETWORK_2020 = AutoencoderConfig(
-    channels=(256, 256, 256, 256),
-    kernels=(9, 5, 5, 5, 5),
-    strides=(2, 2, 1, 1, 1),
-    blocks=(0, 0, 0, 0),
-    gdn=(True, True, True, True, False),
-    attention=(False, False, False, False),
-)
-NETWORK_PHOTO = AutoencoderConfig(
-    channels=(48, 96, 128),
-    kernels=(5, 5, 3, 3),
-    up_kernels=(5, 1, 1, 3),
-    strides=(2, 2, 2, 1),
-    blocks=(0, 1, 2),
-    gdn=(True, True, True, False),
-    attention=(False, False, False),
-    subpixel=True,
-    shortcut=True,
-    output="linear",
-)
+from .layers import GDN, Downsample, ShortcutCodec, Stages, Upsample, bottlenecks
 
 
 @dataclass(frozen=True)
 class DeepJSCCConfig(CodecConfig):
-    """`CodecConfig` and the convolutions."""
+    """`CodecConfig` and the network.
 
-    network: AutoencoderConfig = field(default=NETWORK_2020)
+    Attributes:
+        network: one of the architecture's `DeepJSCC.NETWORKS`.
+        channels: output channels of every layer but the last, whose output is the latent.
+        blocks: residual blocks of every layer but the last; empty: none.
+    """
+
+    network: str = "paper"
+    channels: tuple[int, ...] = (256, 256, 256, 256)
+    blocks: tuple[int, ...] = ()
+
+    def sizes(self, name: str, layers: int) -> tuple[int, ...]:
+        """The field of that name, which has one value for each of so many layers; nothing stands for zeros.
+
+        Raises:
+            UsageError: it has another number of values.
+        """
+        values = getattr(self, name) or (0,) * layers
+        if len(values) != layers:
+            raise UsageError(f"{name} {values} of the network {self.network!r}", f"give {layers} numbers")
+        return values
+
+
+class Network(NamedTuple):
+    """The two halves of an autoencoder.
+
+    Attributes:
+        encoder: image to latent.
+        decoder: latent to image.
+        linear: images are in [-1, 1] inside, and the decoder's output is clipped; else it ends in a sigmoid.
+        shortcut: a linear block transform stands beside them (`ShortcutCodec`).
+        lapped: its blocks overlap.
+        block_hidden: width inside its attention module; 0: the default.
+    """
+
+    encoder: Stages
+    decoder: Stages
+    linear: bool = False
+    shortcut: bool = False
+    lapped: bool = False
+    block_hidden: int = 0
+
+
+def paper_2019(config: DeepJSCCConfig, conditions: int) -> Network:
+    """Bourtsoulatze et al., 2019."""
+    c1, c2, c3, c4 = config.sizes("channels", 4)
+    latent = config.rates[-1]
+    encoder = Stages(
+        Downsample(3, c1, 5, stride=2), nn.PReLU(c1),
+        Downsample(c1, c2, 5, stride=2), nn.PReLU(c2),
+        Downsample(c2, c3, 5, stride=1), nn.PReLU(c3),
+        Downsample(c3, c4, 5, stride=1), nn.PReLU(c4),
+        Downsample(c4, latent, 5, stride=1),
+    )  # fmt: skip
+    decoder = Stages(
+        Upsample(latent, c4, 5, stride=1), nn.PReLU(c4),
+        Upsample(c4, c3, 5, stride=1), nn.PReLU(c3),
+        Upsample(c3, c2, 5, stride=1), nn.PReLU(c2),
+        Upsample(c2, c1, 5, stride=2), nn.PReLU(c1),
+        Upsample(c1, 3, 5, stride=2), nn.Sigmoid(),
+        stride=4,
+    )  # fmt: skip
+    return Network(encoder, decoder)
+
+
+def paper(config: DeepJSCCConfig, conditions: int) -> Network:
+    """Burth Kurka and Gunduz, 2020."""
+    c1, c2, c3, c4 = config.sizes("channels", 4)
+    latent = config.rates[-1]
+    encoder = Stages(
+        Downsample(3, c1, 9, stride=2), GDN(c1), nn.PReLU(c1),
+        Downsample(c1, c2, 5, stride=2), GDN(c2), nn.PReLU(c2),
+        Downsample(c2, c3, 5, stride=1), GDN(c3), nn.PReLU(c3),
+        Downsample(c3, c4, 5, stride=1), GDN(c4), nn.PReLU(c4),
+        Downsample(c4, latent, 5, stride=1),
+    )  # fmt: skip
+    decoder = Stages(
+        Upsample(latent, c4, 5, stride=1), GDN(c4, inverse=True), nn.PReLU(c4),
+        Upsample(c4, c3, 5, stride=1), GDN(c3, inverse=True), nn.PReLU(c3),
+        Upsample(c3, c2, 5, stride=1), GDN(c2, inverse=True), nn.PReLU(c2),
+        Upsample(c2, c1, 5, stride=2), GDN(c1, inverse=True), nn.PReLU(c1),
+        Upsample(c1, 3, 9, stride=2), nn.Sigmoid(),
+        stride=4,
+    )  # fmt: skip
+    return Network(encoder, decoder)
+
+
+def photo(config: DeepJSCCConfig, conditions: int) -> Network:
+    """Slim, at 1/8 of the image's size."""
+    c1, c2, c3 = config.sizes("channels", 3)
+    b1, b2, b3 = config.sizes("blocks", 3)
+    latent = config.rates[-1]
+    encoder = Stages(
+        Downsample(3, c1, 5, stride=2), GDN(c1), nn.PReLU(c1), *bottlenecks(c1, b1),
+        Downsample(c1, c2, 5, stride=2), GDN(c2), nn.PReLU(c2), *bottlenecks(c2, b2),
+        Downsample(c2, c3, 3, stride=2), GDN(c3), nn.PReLU(c3), *bottlenecks(c3, b3),
+        Downsample(c3, latent, 3, stride=1),
+    )  # fmt: skip
+    decoder = Stages(
+        Upsample(latent, c3, 3, stride=1), GDN(c3, inverse=True), nn.PReLU(c3), *bottlenecks(c3, b3),
+        Upsample(c3, c2, 1, stride=2, subpixel=True), GDN(c2, inverse=True), nn.PReLU(c2), *bottlenecks(c2, b2),
+        Upsample(c2, c1, 1, stride=2, subpixel=True), GDN(c1, inverse=True), nn.PReLU(c1), *bottlenecks(c1, b1),
+        Upsample(c1, 3, 5, stride=2, subpixel=True),
+        stride=8,
+    )  # fmt: skip
+    return Network(encoder, decoder, linear=True, shortcut=True)
 
 
 @register(
     "deepjscc",
     default_tag="photo",
     configs={
-        "paper-2019": DeepJSCCConfig(rates=(16,), agreed_size=(32, 32), network=NETWORK_2019),
-        "paper": DeepJSCCConfig(rates=(16,), agreed_size=(32, 32), network=NETWORK_2020),
-        "photo": DeepJSCCConfig(rates=(8, 16, 24, 32, 64), send_scale=True, network=NETWORK_PHOTO),
+        "paper-2019": DeepJSCCConfig(agreed_size=(32, 32), network="paper-2019", channels=(16, 32, 32, 32)),
+        "paper": DeepJSCCConfig(agreed_size=(32, 32)),
+        "photo": DeepJSCCConfig(
+            rates=(8, 16, 24, 32, 64), send_scale=True, network="photo", channels=(48, 96, 128), blocks=(0, 1, 2)
+        ),
     },
 )
-class DeepJSCC(LearnedCodec):
+class DeepJSCC(ShortcutCodec):
     """Deep JSCC (not told the SNR).
 
     E. Bourtsoulatze, D. Burth Kurka, D. Gunduz: Deep joint source-channel coding for wireless image transmission, IEEE
@@ -82,32 +160,23 @@ class DeepJSCC(LearnedCodec):
     """
 
     arch: ClassVar[str] = "deepjscc"
+    NETWORKS: ClassVar[Mapping[str, Callable[..., Network]]] = {"paper-2019": paper_2019, "paper": paper, "photo": photo}
 
     def __init__(self, config: DeepJSCCConfig) -> None:
         super().__init__(config)
-        network, latent = config.network, config.rates[-1]
-        self.stride = network.stride
-        self.linear = network.output == "linear"
-        self.encoder = make_encoder(network, latent, self.conditions)
-        self.decoder = make_decoder(network, latent, self.conditions)
-        self.block_analysis = self.block_synthesis = self.block_attention = self.latent_gain = None
+        if config.network not in self.NETWORKS:
+            raise unknown_name(f"network of {self.arch}", config.network, self.NETWORKS)
+        network = self.NETWORKS[config.network](config, self.conditions)
+        self.encoder, self.decoder, self.linear = network.encoder, network.decoder, network.linear
+        self.stride = self.decoder.stride
         if network.shortcut:
-            self.block_analysis = block_analysis(latent, self.stride, network.lapped)
-            self.block_synthesis = block_synthesis(latent, self.stride, network.lapped)
-            if network.lapped and self.conditions:
-                self.latent_gain = LatentGain(latent, self.conditions)
-            if self.conditions:
-                self.block_attention = ChannelAttention(latent, self.conditions, hidden=self.block_hidden, start=0.95)
+            last = (next(layer.parameters()) for layer in (self.encoder.last, self.decoder.last))
+            self.add_shortcut(self.conditions, *last, hidden=network.block_hidden, lapped=network.lapped)
 
     @property
     def conditions(self) -> int:
         """Number of values that the attention modules are told; 0 without such modules."""
         return 0
-
-    @property
-    def block_hidden(self) -> int:
-        """Width inside the attention module of the block transform."""
-        return max(self.config.rates[-1] // 2, 8)
 
     def tell(self, snr_db: torch.Tensor, rate: torch.Tensor, scale: torch.Tensor | None = None) -> torch.Tensor:
         """What the attention modules are told, ``(B, conditions)``."""
@@ -116,15 +185,10 @@ class DeepJSCC(LearnedCodec):
     def analyse(self, x: torch.Tensor, snr_db: torch.Tensor, rate: torch.Tensor) -> torch.Tensor:
         x = 2 * x - 1 if self.linear else x
         told = self.tell(snr_db, rate)
-        latent = self.encoder(x, told)
-        if self.block_analysis is not None:
-            latent = latent + self.block_analysis(x)
+        latent = self.with_coefficients(self.encoder(x, told), x)
         return latent if self.latent_gain is None else self.latent_gain(latent, told)
 
     def synthesise(self, latent: torch.Tensor, snr_db: torch.Tensor, rate: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
         told = self.tell(snr_db, rate, scale)
-        y = self.decoder(latent, told).float()
-        if self.block_synthesis is not None:
-            blocks = latent if self.block_attention is None else self.block_attention(latent, told)
-            y = y + self.block_synthesis(blocks).float()
+        y = self.decoder(latent, told).float() + self.linear_image(latent, told)
         return (y + 1) / 2 if self.linear else y

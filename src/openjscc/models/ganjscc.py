@@ -1,71 +1,145 @@
-"""Perceptual deep JSCC: the decoder is a generator, trained on what people see."""
+"""Perceptual deep JSCC: the decoder is a generator, trained on what people see.
+
+Its parts are those of F. Mentzer, G. Toderici, M. Tschannen, E. Agustsson: High-fidelity generative image compression, NeurIPS
+2020 (HiFiC).
+"""
 
 from __future__ import annotations
 
-import dataclasses
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
+from torch import nn
+from torch.nn import functional as F
 
 from ..errors import UsageError
 from ..units import format_ratio
 from ._base import LearnedCodec
 from ._registry import register
-from .adjscc import ADJSCC, ADJSCCConfig
-from .adjscc import NETWORK_PHOTO as NETWORK_ADJSCC
-from .layers.attention import ChannelAttention
-from .layers.autoencoder import AutoencoderConfig
+from .adjscc import ADJSCC, ADJSCCConfig, photo_encoder
+from .deepjscc import Network
+from .layers import GDN, ChannelAttention, Downsample, Residual, Stages, Upsample, bottlenecks
 from .layers.conditions import condition_count
-
-NETWORK_PAPER = AutoencoderConfig(
-    channels=(64, 128, 256),
-    kernels=(7, 3, 3, 3),
-    strides=(1, 2, 2, 1),
-    blocks=(0, 0, 0),
-    gdn=(False, False, False, False),
-    attention=(True, True, True),
-    prelu=False,
-    output="linear",
-    channel_norm=True,
-    trunk=(0, 0, 9),
-)
-NETWORK_PHOTO = dataclasses.replace(NETWORK_ADJSCC, trunk=(0, 2, 7), trunk_width=60)
-NETWORK_SMALL = AutoencoderConfig(
-    channels=(32, 64, 96),
-    kernels=(5, 3, 3, 3),
-    up_kernels=(5, 1, 1, 3),
-    strides=(2, 2, 2, 1),
-    blocks=(0, 1, 2),
-    gdn=(True, True, True, False),
-    attention=(False, True, True),
-    prelu=False,
-    subpixel=True,
-    shortcut=True,
-    output="linear",
-    trunk=(0, 0, 2),
-    trunk_width=48,
-)
 
 
 @dataclass(frozen=True)
 class GANJSCCConfig(ADJSCCConfig):
-    """`ADJSCCConfig`; the defaults are the paper's."""
+    """`ADJSCCConfig`; the defaults are the paper's.
+
+    Attributes:
+        trunk: `GeneratorBlock` s that the decoder has after every layer but the last, in the encoder's order; empty: none.
+        trunk_width: channels inside these blocks; 0: as many as outside.
+    """
 
     rates: tuple[int, ...] = (2,)
     default_rate: int = 0
-    network: AutoencoderConfig = field(default=NETWORK_PAPER)
+    channels: tuple[int, ...] = (64, 128, 256)
+    trunk: tuple[int, ...] = (0, 0, 9)
+    trunk_width: int = 0
 
 
-@register(
-    "ganjscc",
-    default_tag="photo",
-    configs={
-        "paper": GANJSCCConfig(),
-        "photo": GANJSCCConfig(rates=(8, 16, 32), send_scale=True, network=NETWORK_PHOTO),
-        "small": GANJSCCConfig(rates=(8,), send_scale=True, network=NETWORK_SMALL),
-    },
-)
+class ChannelNorm(nn.Module):
+    """y_c = gamma_c (x_c - mu) / sqrt(sigma^2 + 1e-3) + beta_c, mean and variance over the channels at each position.
+
+    What a position becomes depends on that position alone: not on the size of the image, and not on the batch.
+
+    Args:
+        channels: C of the ``(B, C, H, W)`` input.
+    """
+
+    pointwise = True  # see `tiling.reach`
+    EPSILON = 1e-3
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.gamma = nn.Parameter(torch.ones(channels))
+        self.beta = nn.Parameter(torch.zeros(channels))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return F.layer_norm(x.movedim(1, -1), self.gamma.shape, self.gamma, self.beta, self.EPSILON).movedim(-1, 1)
+
+    def extra_repr(self) -> str:
+        return str(self.gamma.numel())
+
+
+class GeneratorBlock(Residual):
+    """x + ChannelNorm(conv(ReLU(ChannelNorm(conv(x))))), convolutions of 3x3. At the start it changes nothing: the last gamma
+    is 0.
+
+    Args:
+        channels: C of input and output.
+        hidden: channels between the convolutions.
+    """
+
+    def __init__(self, channels: int, hidden: int) -> None:
+        last = ChannelNorm(channels)
+        nn.init.zeros_(last.gamma)
+        super().__init__(
+            nn.Conv2d(channels, hidden, 3, padding=1),
+            ChannelNorm(hidden),
+            nn.ReLU(),
+            nn.Conv2d(hidden, channels, 3, padding=1),
+            last,
+        )
+
+
+def trunk(config: GANJSCCConfig, layer: int) -> list[GeneratorBlock]:
+    """The generator blocks of one of three layers."""
+    channels, count = config.channels[layer], config.sizes("trunk", 3)[layer]
+    return [GeneratorBlock(channels, config.trunk_width or channels) for _ in range(count)]
+
+
+def paper(config: GANJSCCConfig, conditions: int) -> Network:
+    """Wang et al., 2022."""
+    c1, c2, c3 = config.sizes("channels", 3)
+    latent = config.rates[-1]
+    encoder = Stages(
+        Downsample(3, c1, 7, stride=1), ChannelNorm(c1), nn.ReLU(), ChannelAttention(c1, conditions),
+        Downsample(c1, c2, 3, stride=2), ChannelNorm(c2), nn.ReLU(), ChannelAttention(c2, conditions),
+        Downsample(c2, c3, 3, stride=2), ChannelNorm(c3), nn.ReLU(), ChannelAttention(c3, conditions),
+        Downsample(c3, latent, 3, stride=1),
+    )  # fmt: skip
+    decoder = Stages(
+        Upsample(latent, c3, 3, stride=1), ChannelNorm(c3), nn.ReLU(), *trunk(config, 2), ChannelAttention(c3, conditions),
+        Upsample(c3, c2, 3, stride=2), ChannelNorm(c2), nn.ReLU(), *trunk(config, 1), ChannelAttention(c2, conditions),
+        Upsample(c2, c1, 3, stride=2), ChannelNorm(c1), nn.ReLU(), *trunk(config, 0), ChannelAttention(c1, conditions),
+        Upsample(c1, 3, 7, stride=1),
+        stride=4,
+    )  # fmt: skip
+    return Network(encoder, decoder, linear=True)
+
+
+def photo(config: GANJSCCConfig, conditions: int) -> Network:
+    """As ADJSCC's of that name, with a trunk in the decoder."""
+    c1, c2, c3 = config.sizes("channels", 3)
+    b1, b2, b3 = config.sizes("blocks", 3)
+    encoder = photo_encoder(config, conditions)
+    decoder = Stages(
+        Upsample(config.rates[-1], c3, 3, stride=1),
+        GDN(c3, inverse=True), *bottlenecks(c3, b3), *trunk(config, 2), ChannelAttention(c3, conditions),
+        Upsample(c3, c2, 1, stride=2, subpixel=True),
+        GDN(c2, inverse=True), *bottlenecks(c2, b2), *trunk(config, 1), ChannelAttention(c2, conditions),
+        Upsample(c2, c1, 1, stride=2, subpixel=True),
+        GDN(c1, inverse=True), *bottlenecks(c1, b1), *trunk(config, 0),
+        Upsample(c1, 3, 5, stride=2, subpixel=True),
+        stride=8,
+    )  # fmt: skip
+    return Network(encoder, decoder, linear=True, shortcut=True, block_hidden=32)  # 32 as adjscc.photo
+
+
+PHOTO = GANJSCCConfig(
+    rates=(8, 16, 32), send_scale=True, network="photo",
+    channels=(48, 128, 192), blocks=(0, 2, 3), trunk=(0, 2, 7), trunk_width=60,
+)  # fmt: skip
+SMALL = GANJSCCConfig(
+    rates=(8,), send_scale=True, network="photo",
+    channels=(32, 64, 96), blocks=(0, 1, 2), trunk=(0, 0, 2), trunk_width=48,
+)  # fmt: skip
+
+
+@register("ganjscc", default_tag="photo", configs={"paper": GANJSCCConfig(), "photo": PHOTO, "small": SMALL})
 class GANJSCC(ADJSCC):
     """Perceptual (generative) deep JSCC: the decoder is a generator, and what is minimised is what people see.
 
@@ -91,11 +165,8 @@ class GANJSCC(ADJSCC):
     """
 
     arch: ClassVar[str] = "ganjscc"
+    NETWORKS: ClassVar[Mapping[str, Callable[..., Network]]] = {"paper": paper, "photo": photo}
     config: GANJSCCConfig
-
-    @property
-    def block_hidden(self) -> int:
-        return 32  # as adjscc.photo's
 
     def start_from(self, source: LearnedCodec) -> int:
         """Take over a trained network that is this one without the trunk. With a fresh trunk the two then do the same, at the
@@ -110,9 +181,8 @@ class GANJSCC(ADJSCC):
         Raises:
             UsageError: another network, or a ratio that it does not have.
         """
-        plain, theirs = dataclasses.replace(self.config.network, trunk=(), trunk_width=0), source.config
-        ours = (plain, self.config.send_scale, self.config.snr_range)
-        if not isinstance(theirs, ADJSCCConfig) or (theirs.network, theirs.send_scale, theirs.snr_range) != ours:
+        same = ("network", "channels", "blocks", "send_scale", "snr_range")
+        if type(source) is not ADJSCC or any(getattr(source.config, key) != getattr(self.config, key) for key in same):
             raise UsageError(f"{source.name} is another network than {self.name}", "ganjscc.photo can start from adjscc.photo")
         strange = [format_ratio(ratio) for ratio in self.ratios if ratio not in source.ratios]
         if strange:
@@ -141,6 +211,6 @@ class GANJSCC(ADJSCC):
         averages = list(range(our_weight.shape[1] - ours))
         if len(self.ratios) > 1:
             our_weight.copy_(weight[:, [*averages, first, *ratios, *scale]])
-        else:  # the only ratio is told nobody
+        else:  # a codec with one ratio has no input for it
             our_weight.copy_(weight[:, [*averages, first, *scale]])
             our_bias.copy_(bias + weight[:, ratios].sum(1))

@@ -10,12 +10,11 @@ import torch
 from torch import nn
 
 from ..errors import UsageError
-from ._base import CodecConfig, LearnedCodec
+from ._base import CodecConfig
 from ._registry import register
-from .layers import ChannelAttention
+from .layers import ShortcutCodec
+from .layers.blocks import perceptron
 from .layers.conditions import condition_count, told
-from .layers.modulation import perceptron
-from .layers.shortcut import block_analysis, block_synthesis
 from .layers.swin import PatchDivision, PatchEmbedding, PatchMerging, SwinStage, start
 
 
@@ -83,7 +82,7 @@ PHOTO = WITTConfig(
     default_tag="photo",
     configs={"paper": PAPER, "paper-no-modnet": replace(PAPER, modulation=0), "photo": PHOTO},
 )
-class WITT(LearnedCodec):
+class WITT(ShortcutCodec):
     """WITT: Swin Transformers on both sides, and modules that weigh the features by the SNR.
 
     K. Yang, S. Wang, J. Dai, K. Tan, K. Niu, P. Zhang: WITT: A wireless image transmission transformer for semantic
@@ -121,31 +120,24 @@ class WITT(LearnedCodec):
     def __init__(self, config: WITTConfig) -> None:
         super().__init__(config)
         self.stride = config.stride
-        latent, rates = config.rates[-1], len(config.rates)
+        rates = len(config.rates)
         conditions = condition_count(rates, config.send_scale)
         self.encoder = Encoder(config, condition_count(rates, False))
         self.decoder = Decoder(config, conditions)
-        self.block_analysis = self.block_synthesis = self.block_attention = None
         if config.shortcut:
-            self.block_analysis = block_analysis(latent, self.stride)
-            self.block_synthesis = block_synthesis(latent, self.stride)
-            self.block_attention = ChannelAttention(latent, conditions, hidden=max(latent // 2, 8), start=0.95)
-            nn.init.zeros_(self.encoder.head.weight)
-            nn.init.zeros_(self.decoder.up[-1].expansion.weight)  # pyright: ignore[reportArgumentType, reportAttributeAccessIssue]
+            last = self.decoder.up[-1].expansion.weight
+            self.add_shortcut(conditions, self.encoder.head.weight, last)  # pyright: ignore[reportArgumentType]
 
     def analyse(self, x: torch.Tensor, snr_db: torch.Tensor, rate: torch.Tensor) -> torch.Tensor:
         x = 2 * x - 1 if self.config.shortcut else x
-        latent = self.encoder(x, told(snr_db, self.config.snr_range, rate, len(self.config.rates)))
-        return latent if self.block_analysis is None else latent + self.block_analysis(x)
+        context = told(snr_db, self.config.snr_range, rate, len(self.config.rates))
+        return self.with_coefficients(self.encoder(x, context), x)
 
     def synthesise(self, latent: torch.Tensor, snr_db: torch.Tensor, rate: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
         config = self.config
         context = told(snr_db, config.snr_range, rate, len(config.rates), scale if config.send_scale else None)
-        y = self.decoder(latent, context).float()
-        if self.block_synthesis is None or self.block_attention is None:
-            return y
-        y = y + self.block_synthesis(self.block_attention(latent, context)).float()
-        return (y + 1) / 2
+        y = self.decoder(latent, context).float() + self.linear_image(latent, context)
+        return (y + 1) / 2 if config.shortcut else y
 
 
 class Encoder(nn.Module):

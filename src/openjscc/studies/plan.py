@@ -14,7 +14,7 @@ from ..bench.cells import Plan, plan_cells
 from ..bench.point import Cell, Precision
 from ..bench.records import ACCOUNT, Record
 from ..bench.task_metrics import Quantity, missing_metrics, open_classifier, open_networks, quantities
-from ..codec import Codec, is_bound
+from ..codec import Codec, CodecInfo
 from ..data.datasets import DATASETS, PictureDataset, open_dataset
 from ..errors import MissingError, OpenJSCCError, UsageError, unknown_name
 from ..metrics import get_metric
@@ -163,7 +163,7 @@ class _Opened:
         if where not in self._systems:
             self._systems[where] = load_all(*where, self._study.data if self._study.data in DATASETS else None, device)
         systems = self._systems[where]
-        bounds = [name for name, codec, _ in systems if is_bound(codec)]
+        bounds = [name for name, codec, _ in systems if CodecInfo(codec).bound]
         if bounds and bench.told_snr_db is not None:
             raise UsageError(f"told_snr_db with {bounds[0]}", "a bound is for a transmitter that knows the SNR: measure it apart")
         of_labels = any(get_metric(metric).needs == "labels" for metric in metrics)

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from ..channels import make_channel
-from ..codec import Codec, Conditions, Frame, Received, Reconstruction, adapts_rate, is_bound, takes_any_ratio
+from ..codec import Codec, CodecInfo, Conditions, Frame, Received, Reconstruction
 from ..errors import UsageError
 from ..header import LAYOUTS, REPEATS
 from ..power import mean_power, sent_mask
@@ -95,8 +95,8 @@ def check_codec(codec: Codec, sizes: tuple[tuple[int, int], ...] = SIZES) -> Non
     them in another process, where the codec can be pickled. Checked are shapes and types, power per image, any image size,
     batch independence (an image's symbols and result do not depend on its neighbours or on their SNR), determinism, the account
     of channel uses, refusal of ratios it does not have, and that nothing but the symbols tells the receiver about the image: the
-    length says nothing, and noise gives no image. Of a codec that chooses its rate (`openjscc.codec.adapts_rate`): that it
-    counts its choice. Of a `torch.nn.Module`: that gradients reach every parameter and that saved parameters give the same
+    length says nothing, and noise gives no image. Of a codec that chooses its rate (`CodecInfo.has_policy`): that it counts
+    its choice. Of a `torch.nn.Module`: that gradients reach every parameter and that saved parameters give the same
     result. All that holds for each of its tasks; ratios are tried on the first one, the others choose their own.
 
     Args:
@@ -114,7 +114,7 @@ def check_codec(codec: Codec, sizes: tuple[tuple[int, int], ...] = SIZES) -> Non
         check_batch_independence(link, task)
         check_receiver(link, task)
     check_ratios(link)
-    if adapts_rate(codec):
+    if CodecInfo(codec).has_policy:
         check_policy(link)
     if isinstance(codec, nn.Module):
         check_gradients(codec)
@@ -138,7 +138,7 @@ def check_shapes_and_power(link: _Link, size: tuple[int, int]) -> None:
         k = symbols.shape[1]
         kept = length.shape == (3,) and bool(((length >= 1) & (length <= k)).all())
         require(kept, f"rule C3: {where}: length {length.tolist()} for k = {k}")
-        if ratio is not None or not adapts_rate(codec):
+        if ratio is not None or not CodecInfo(codec).has_policy:
             told = len(set(length.tolist())) == 1
             require(told, f"rule C4: {where}: the length differs between images of one size and ratio", length.tolist())
         power = mean_power(symbols, length)
@@ -148,7 +148,7 @@ def check_shapes_and_power(link: _Link, size: tuple[int, int]) -> None:
         require(bool((after == 0).all()), f"rule C6: {where}: symbols after `length` are not zero")
         ours = (frame.side.height, frame.side.width, frame.side.task)
         require(ours == (*size, task), f"rule C4: {where}: `Frame.side` says {ours[1]}x{ours[0]}, {ours[2]}")
-        past = frame.genie is None or is_bound(codec)
+        past = frame.genie is None or CodecInfo(codec).bound
         require(past, f"rule C4: {where}: something reaches the receiver past the channel, in no bound")
         _check_result(where, link.decode(received), x, task)
 
@@ -208,7 +208,7 @@ def check_batch_independence(link: _Link, task: str = "") -> None:
 
 def check_receiver(link: _Link, task: str = "") -> None:
     """All that the receiver knows of an image came in the symbols: another process decodes the same, and noise gives nothing."""
-    if is_bound(link.codec):
+    if CodecInfo(link.codec).bound:
         return
     x = _images(6, (32, 40))
     frame, received = link.over_the_air(x, None, task=task)
@@ -241,7 +241,7 @@ def check_ratios(link: _Link) -> None:
         payload = ratio * 3 * 64 * 64
         kept = payload <= length <= payload + 64 + HEADER / REPEATS
         require(kept, f"rule C5: ratio {ratio:.4g} of 64x64 is {payload:.0f} uses and a header, sent are {length}")
-    refused = -1.0 if takes_any_ratio(codec) else 7.77
+    refused = -1.0 if CodecInfo(codec).any_ratio else 7.77
     try:
         link.over_the_air(x, refused)
     except UsageError:
@@ -284,7 +284,7 @@ def check_gradients(codec: nn.Module) -> None:
         torch.manual_seed(3)  # a policy may draw
         first, *others = model.tasks  # pyright: ignore[reportGeneralTypeIssues]
         ways = [(ratios, first), *((None, task) for task in others)]
-        if adapts_rate(model):  # pyright: ignore[reportArgumentType]
+        if CodecInfo(model).has_policy:  # pyright: ignore[reportArgumentType]
             ways.append((None, first))
         for asked, task in ways:
             reconstruction = _learning(link, x, asked, torch.linspace(0, 20, len(ratios)), task)

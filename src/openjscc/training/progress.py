@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import nn
 
-from ..codec import adapts_rate
+from ..codec import CodecInfo
 from ..data.datasets import open_dataset
 from ..data.images import to_uint8
 from ..files import write_atomically
@@ -187,7 +187,7 @@ class Validation:
         """Mean PSNR in dB by bandwidth ratio, in words; writes ``samples/step-*.png``: sent above, received below."""
         codec = self.codec(network)
         figures = [f"CBR {format_ratio(ratio)} {self._figures(codec, ratio, step)[0]}" for ratio in codec.ratios]
-        if adapts_rate(codec):
+        if CodecInfo(codec).has_policy:
             text, used = self._figures(codec, None, step)
             figures.append(f"policy {text} at CBR {used:.4f}")
         return ", ".join(figures)

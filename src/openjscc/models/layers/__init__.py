@@ -1,8 +1,11 @@
-"""Blocks shared by two or more models."""
+"""Parts that two or more models share."""
 
 from .attention import ChannelAttention
-from .blocks import Bottleneck, Downsample, Upsample
+from .blocks import Bottleneck, Downsample, Residual, Upsample, bottlenecks
 from .gdn import GDN
-from .generator import ChannelNorm, GeneratorBlock
+from .shortcut import ShortcutCodec
+from .stages import Stages
 
-__all__ = ["GDN", "Bottleneck", "ChannelAttention", "ChannelNorm", "Downsample", "GeneratorBlock", "Upsample"]
+__all__ = [
+    "GDN", "Bottleneck", "ChannelAttention", "Downsample", "Residual", "ShortcutCodec", "Stages", "Upsample", "bottlenecks",
+]  # fmt: skip

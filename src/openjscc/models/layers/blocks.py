@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import torch
 from torch import nn
 
@@ -20,35 +22,38 @@ class Upsample(nn.Sequential):
     low resolution and a pixel shuffle, which costs less on a CPU (Shi et al., CVPR 2016).
     """
 
-    def __init__(self, in_channels: int, out_channels: int, kernel: int, stride: int, subpixel: bool, bias: bool = True) -> None:
+    def __init__(
+        self, in_channels: int, out_channels: int, kernel: int, stride: int, *, subpixel: bool = False, bias: bool = True
+    ) -> None:
+        padding = kernel // 2
         if stride == 1:
-            layers = [nn.Conv2d(in_channels, out_channels, kernel, padding=kernel // 2, bias=bias)]
+            layers = [nn.Conv2d(in_channels, out_channels, kernel, padding=padding, bias=bias)]
         elif subpixel:
-            conv = nn.Conv2d(in_channels, out_channels * stride**2, kernel, padding=kernel // 2, bias=bias)
-            layers = [conv, nn.PixelShuffle(stride)]
+            convolution = nn.Conv2d(in_channels, out_channels * stride**2, kernel, padding=padding, bias=bias)
+            layers = [convolution, nn.PixelShuffle(stride)]
         else:
-            padding = kernel // 2
-            layers = [
-                nn.ConvTranspose2d(
-                    in_channels,
-                    out_channels,
-                    kernel,
-                    stride=stride,
-                    padding=padding,
-                    output_padding=stride - kernel + 2 * padding,
-                    bias=bias,
-                )
-            ]
+            beyond = stride - kernel + 2 * padding
+            layers = [nn.ConvTranspose2d(in_channels, out_channels, kernel, stride, padding, beyond, bias=bias)]
         super().__init__(*layers)
 
 
-class Bottleneck(nn.Module):
+class Residual(nn.Module):
+    """x + body(x), with the layers of the body one after another."""
+
+    def __init__(self, *body: nn.Module) -> None:
+        super().__init__()
+        self.body = nn.Sequential(*body)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x + self.body(x)
+
+
+class Bottleneck(Residual):
     """Residual block 1x1 -> 3x3 -> 1x1 at half the width (He et al., CVPR 2016), without batch statistics."""
 
     def __init__(self, channels: int) -> None:
-        super().__init__()
         half = channels // 2
-        self.body = nn.Sequential(
+        super().__init__(
             nn.Conv2d(channels, half, 1),
             nn.ReLU(),
             nn.Conv2d(half, half, 3, padding=1),
@@ -56,25 +61,15 @@ class Bottleneck(nn.Module):
             nn.Conv2d(half, channels, 1),
         )
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return x + self.body(x)
+
+def bottlenecks(channels: int, count: int) -> list[Bottleneck]:
+    """As many `Bottleneck` blocks."""
+    return [Bottleneck(channels) for _ in range(count)]
 
 
-class ResidualBlock(nn.Module):
-    """Residual block of two 3x3 convolutions with batch normalisation (He et al., CVPR 2016), nothing after the sum.
-
-    In training each process normalises by its own share of the batch (docs/models/arjscc.md).
-    """
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.body = nn.Sequential(
-            nn.Conv2d(channels, channels, 3, padding=1, bias=False),
-            nn.BatchNorm2d(channels),
-            nn.ReLU(),
-            nn.Conv2d(channels, channels, 3, padding=1, bias=False),
-            nn.BatchNorm2d(channels),
-        )
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return x + self.body(x)
+def perceptron(*widths: int) -> nn.Sequential:
+    """Linear layers between these widths, ReLU between two."""
+    layers: list[nn.Module] = []
+    for narrow, wide in itertools.pairwise(widths):
+        layers += [nn.Linear(narrow, wide), nn.ReLU()]
+    return nn.Sequential(*layers[:-1])

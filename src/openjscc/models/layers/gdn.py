@@ -36,6 +36,7 @@ class GDN(nn.Module):
         inverse: IGDN, for decoders.
     """
 
+    pointwise = True  # see `tiling.reach`
     _PEDESTAL = 2.0**-36
     _BETA_MIN = 1e-6
 

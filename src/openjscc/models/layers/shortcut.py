@@ -16,6 +16,9 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from .._base import CodecConfig, LearnedCodec
+from .attention import ChannelAttention
+
 Layer = TypeVar("Layer", nn.Conv2d, nn.ConvTranspose2d)
 
 COLOUR_VARIANCE = (1.0, 0.06, 0.02)
@@ -132,3 +135,46 @@ def _scaled_basis(layer: Layer, channels: int, block: int, power: float) -> Laye
     with torch.no_grad():
         layer.weight.copy_(torch.from_numpy(basis * variance[:, None, None, None] ** power))
     return layer
+
+
+class ShortcutCodec(LearnedCodec):
+    """A codec whose networks may have a linear block transform beside them (`add_shortcut`)."""
+
+    block_analysis: nn.Module | None
+    block_synthesis: nn.Module | None
+    block_attention: nn.Module | None
+    latent_gain: nn.Module | None
+
+    def __init__(self, config: CodecConfig) -> None:
+        super().__init__(config)
+        self.block_analysis = self.block_synthesis = self.block_attention = self.latent_gain = None
+
+    def add_shortcut(self, conditions: int, *last: nn.Parameter, hidden: int = 0, lapped: bool = False) -> None:
+        """Makes the transform; its blocks are as large as `stride`. At the start it is all that the codec does.
+
+        Args:
+            conditions: number of condition values that weigh its coefficients; 0: they are not weighed.
+            last: parameters of the networks' last layers, which start at zero.
+            hidden: width inside its attention module; 0: half the latent's channels, at least 8.
+            lapped: blocks overlap (`LappedAnalysis`), and there is a `latent_gain` for the transmitter.
+        """
+        latent = self.config.rates[-1]
+        self.block_analysis = block_analysis(latent, self.stride, lapped)
+        self.block_synthesis = block_synthesis(latent, self.stride, lapped)
+        if conditions:
+            self.latent_gain = LatentGain(latent, conditions) if lapped else None
+            self.block_attention = ChannelAttention(latent, conditions, hidden or max(latent // 2, 8), start=0.95)
+        for parameter in last:
+            nn.init.zeros_(parameter)
+
+    def with_coefficients(self, latent: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
+        """The latent ``(B, C, H/stride, W/stride)`` plus the transform's coefficients of ``x``, where there is a transform."""
+        return latent if self.block_analysis is None else latent + self.block_analysis(x)
+
+    def linear_image(self, latent: torch.Tensor, conditions: torch.Tensor) -> torch.Tensor:
+        """What the transform alone makes of a received latent, float32 ``(B, 3, H, W)``; zero where there is no transform."""
+        if self.block_synthesis is None:
+            batch, _, height, width = latent.shape
+            return latent.new_zeros(batch, 3, self.stride * height, self.stride * width)
+        blocks = latent if self.block_attention is None else self.block_attention(latent, conditions)
+        return self.block_synthesis(blocks).float()

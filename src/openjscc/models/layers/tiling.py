@@ -1,4 +1,4 @@
-"""Large pictures: a stage of convolutions goes over a map tile by tile, with the same result as in one piece.
+"""Large images: a stage of convolutions goes over a map tile by tile, with the same result as in one piece.
 
 A stage is local, so a tile with a margin as wide as the stage's reach gives exactly the pixels of the whole; what looks
 at the whole image (pooling, power) stays outside the stages. Zero padding happens at the image's border only,
@@ -13,20 +13,20 @@ from fractions import Fraction
 import torch
 from torch import nn
 
-from .blocks import Bottleneck, ResidualBlock
-from .gdn import GDN
-from .generator import ChannelNorm, GeneratorBlock
+from .blocks import Residual
 
 WHOLE = 2_000_000
 """An image of up to so many pixels goes through in one piece."""
 TILE = 1024
 """Side of a tile, in pixels of the image."""
 
-_POINTWISE = (GDN, ChannelNorm, nn.BatchNorm2d, nn.PReLU, nn.ReLU, nn.Sigmoid, nn.Identity)
+_POINTWISE = (nn.BatchNorm2d, nn.PReLU, nn.ReLU, nn.Sigmoid, nn.Identity)
 
 
 def reach(stage: nn.Module) -> tuple[int, Fraction, int]:
     """How far a stage looks: margin in input positions, output positions per input position, and the input alignment.
+
+    A layer of our own whose output depends on the same position alone says so by an attribute ``pointwise``.
 
     Raises:
         TypeError: for a layer whose reach is not known.
@@ -43,11 +43,11 @@ def reach(stage: nn.Module) -> tuple[int, Fraction, int]:
             step /= layer.stride[0]
         elif isinstance(layer, nn.PixelShuffle):
             step /= layer.upscale_factor
-        elif isinstance(layer, (nn.Sequential, Bottleneck, ResidualBlock, GeneratorBlock)):
+        elif isinstance(layer, (nn.Sequential, Residual)):
             for child in layer.children():
                 visit(child)
-        elif not isinstance(layer, _POINTWISE):
-            raise TypeError(f"reach of {type(layer).__name__} is not known: add it to openjscc.models.layers.tiling")
+        elif not isinstance(layer, _POINTWISE) and not getattr(layer, "pointwise", False):
+            raise TypeError(f"reach of {type(layer).__name__} is not known: see openjscc.models.layers.tiling.reach")
         coarsest = max(coarsest, step)
 
     visit(stage)

@@ -7,17 +7,15 @@ from collections.abc import Callable, Mapping
 from typing import ClassVar
 
 import torch
-from torch import nn
 from torch.nn import functional as F
 
 from ...codec import Conditions, Frame, Received, Reconstruction, Side
 from ...errors import UsageError
 from ...units import format_ratio
-from .._base import Arrived, LearnedCodec, PolicyDraw, TrainingOutput
+from .._base import Arrived, PolicyDraw, TrainingOutput
 from .._registry import register
-from ..layers import ChannelAttention
+from ..layers import ShortcutCodec
 from ..layers.conditions import condition_count, told
-from ..layers.shortcut import block_analysis, block_synthesis
 from .diffusion import Bridge, Denoising, noise_level
 from .networks import (
     RECONSTRUCTION,
@@ -59,7 +57,7 @@ NOISE = MTGSCConfig(**{**PHOTO.__dict__, "state": "noise"})
 
 
 @register("mtgsc", default_tag="photo", configs={"paper": PAPER, "photo": PHOTO, "photo-noise": NOISE})
-class MTGSC(LearnedCodec):
+class MTGSC(ShortcutCodec):
     """Multi-task generative semantic communication.
 
     W. Yuan, J. Ren, C. Wang, R. Zhang, J. Wei, D. I. Kim, S. Cui: Generative semantic communication for joint image transmission
@@ -101,20 +99,16 @@ class MTGSC(LearnedCodec):
         super().__init__(config)
         self.stride = STRIDE
         self.path = Bridge(config.bridge) if config.state == "signal" else Denoising()
-        latent, rates = config.rates[-1], len(config.rates)
+        rates = len(config.rates)
         self.knowledge_encoder = TransmitterKB(config)
         self.encoder = Encoder(config, condition_count(rates, False) + 1)
         self.conditions = condition_count(rates, config.send_scale)
         self.receiver = ReceiverKB(config, self.conditions + 1)
         self.decoder = PictureDecoder(config, self.conditions)
         self.segmentation_decoder = SegmentationDecoder(config)
-        self.block_analysis = self.block_synthesis = self.block_attention = None
         if config.shortcut:
-            self.block_analysis = block_analysis(latent, STRIDE)
-            self.block_synthesis = block_synthesis(latent, STRIDE)
-            self.block_attention = ChannelAttention(latent, self.conditions, hidden=max(latent // 2, 8), start=0.95)
-            for parameter in (*self.encoder.heads[RECONSTRUCTION].parameters(), *self.decoder.last.parameters()):
-                nn.init.zeros_(parameter)
+            last = (*self.encoder.heads[RECONSTRUCTION].parameters(), *self.decoder.last.parameters())
+            self.add_shortcut(self.conditions, *last)
 
     def set_option(self, key: str, value: str) -> None:
         number = int(value) if value.isascii() and value.isdecimal() else -1
@@ -147,8 +141,7 @@ class MTGSC(LearnedCodec):
 
     def analyse(self, x: torch.Tensor, snr_db: torch.Tensor, rate: torch.Tensor) -> torch.Tensor:
         x = 2 * x - 1
-        latent = self._encoded(x, snr_db, rate, RECONSTRUCTION)
-        return latent if self.block_analysis is None else latent + self.block_analysis(x)
+        return self.with_coefficients(self._encoded(x, snr_db, rate, RECONSTRUCTION), x)
 
     def forward_training(
         self, x: torch.Tensor, conditions: Conditions, channel: Callable[[Frame], Received], policy: PolicyDraw | None = None,
@@ -190,7 +183,7 @@ class MTGSC(LearnedCodec):
         """The decoder, which predicts the image in [-1, 1] from a state and its progress; and what the block transform gives."""
         latent, context = arrived.latent, self._told(arrived)
         features = self.receiver(latent, self._told(arrived, RECONSTRUCTION), RECONSTRUCTION)
-        linear = self._linear(latent, context)
+        linear = self.linear_image(latent, context)
         level = noise_level(arrived.snr_db) if self.config.state == "signal" else torch.ones_like(arrived.snr_db)
 
         def predicted(state: torch.Tensor, progress: torch.Tensor) -> torch.Tensor:
@@ -207,13 +200,6 @@ class MTGSC(LearnedCodec):
         scale = arrived.scale if config.send_scale else None
         context = told(arrived.snr_db, config.snr_range, arrived.rate, len(config.rates), scale)
         return context if task is None else _with_task(context, task)
-
-    def _linear(self, latent: torch.Tensor, context: torch.Tensor) -> torch.Tensor:
-        """The image as the linear block transform alone has it, in [-1, 1]; grey where there is none."""
-        if self.block_synthesis is None or self.block_attention is None:
-            batch, _, height, width = latent.shape
-            return latent.new_zeros(batch, 3, STRIDE * height, STRIDE * width)
-        return self.block_synthesis(self.block_attention(latent, context)).float()
 
     def _state(self, x: torch.Tensor, linear: torch.Tensor, progress: torch.Tensor, noise: torch.Tensor | None) -> torch.Tensor:
         """The state of training, between the sent image and the start."""
