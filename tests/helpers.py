@@ -4,19 +4,25 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
+import pytest
 import torch
+from torch import nn
 
 from openjscc.codec import Conditions, Frame, Received, Reconstruction, Side, check_image
 from openjscc.data.images import to_uint8
 from openjscc.header import SCALE_STEP_DB, HeaderFormat, payload_of, quantize_scale
+from openjscc.models import LearnedCodec
+from openjscc.models.layers import tiling
 from openjscc.power import normalize_power
 
 if TYPE_CHECKING:
     from openjscc.training.recipe import Recipe
+
+Network = TypeVar("Network", bound=nn.Module)
 
 
 def generator(seed: int = 0) -> torch.Generator:
@@ -40,6 +46,52 @@ def random_frame(length: Sequence[int], seed: int = 0) -> Frame:
     sent = torch.tensor(length)
     values = torch.randn(len(length), max(length), 2, generator=generator(seed))
     return Frame(normalize_power(torch.view_as_complex(values), sent), sent, Side(8, 8))
+
+
+def noise_images(batch: int, height: int = 32, width: int = 32, seed: int = 0) -> torch.Tensor:
+    """Independent pixels, ``(B, 3, H, W)`` in [0, 1)."""
+    return torch.rand(batch, 3, height, width, generator=generator(seed))
+
+
+def count(module: nn.Module | None) -> int:
+    """Number of parameters."""
+    return 0 if module is None else sum(parameter.numel() for parameter in module.parameters())
+
+
+def moved(network: Network, by: float = 0.05) -> Network:
+    """A network, a little off every start at zero."""
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.add_(by * torch.randn_like(parameter))
+    return network
+
+
+def untrained(make: Callable[[Any], Network], config: object, by: float = 0.05) -> Network:
+    """A codec in evaluation mode, always the same one, `moved`."""
+    torch.manual_seed(0)
+    return moved(make(config).eval(), by)
+
+
+def assert_tiles_change_nothing(codec: LearnedCodec, x: torch.Tensor, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An image in tiles gives the same symbols and the same image as in one piece."""
+
+    def run() -> tuple[torch.Tensor, torch.Tensor]:
+        with torch.no_grad():
+            frame = codec.encode(x, Conditions(torch.tensor([7.0]), codec.ratios[-1]))
+            image = codec.decode(Received(frame.symbols, torch.tensor([0.2]), None, frame.length)).image
+        assert image is not None
+        return frame.symbols, image
+
+    symbols, image = run()
+    with monkeypatch.context() as patch:
+        patch.setattr(tiling, "WHOLE", 1000)
+        patch.setattr(tiling, "TILE", 64)
+        tiled_symbols, tiled_image = run()
+        assert (symbols - tiled_symbols).abs().max() < 1e-4
+        assert (image - tiled_image).abs().max() < 1e-4
+        reach = tiling.reach
+        patch.setattr(tiling, "reach", lambda stage: (0, *reach(stage)[1:]))
+        assert (run()[0] - symbols).abs().max() > 1e-3, "without margins it must show"
 
 
 def short_recipe(folder: Path, *more: str, name: str = "deepjscc-paper-2019") -> Recipe:

@@ -7,13 +7,13 @@ import math
 import pytest
 import torch
 
+from helpers import assert_tiles_change_nothing, noise_images, untrained
 from openjscc.channels import make_channel
 from openjscc.codec import Conditions, Frame, Received
 from openjscc.errors import UsageError
 from openjscc.link import transmit
 from openjscc.models import PolicyDraw, create
 from openjscc.models.arjscc import ARJSCC, FIRST_TEMPERATURE, draw, fixed, thermometer
-from openjscc.models.layers import tiling
 from openjscc.training.sections import RateSection
 from openjscc.units import channel_uses_per_pixel
 
@@ -23,18 +23,8 @@ NAN = float("nan")
 
 def small(config: str = "small", **changes: object) -> ARJSCC:
     """Untrained, and moved a little off every start at zero."""
-    torch.manual_seed(0)
     known = create("arjscc", config).config
-    codec = create("arjscc", dataclasses.replace(known, **changes)).eval()  # pyright: ignore[reportArgumentType]
-    assert isinstance(codec, ARJSCC)
-    with torch.no_grad():
-        for parameter in codec.parameters():
-            parameter.add_(0.02 * torch.randn_like(parameter))
-    return codec
-
-
-def pictures(batch: int, side: int = 32) -> torch.Tensor:
-    return torch.rand(batch, 3, side, side, generator=torch.Generator().manual_seed(0))
+    return untrained(ARJSCC, dataclasses.replace(known, **changes), by=0.02)  # pyright: ignore[reportArgumentType]
 
 
 def choosing(codec: ARJSCC, choices: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -87,9 +77,9 @@ def test_paper_rates_are_a_quarter_to_a_half_use_per_pixel() -> None:
 
 def test_batch_statistics_stay_out_of_evaluation() -> None:
     codec = small("paper")
-    update(codec, pictures(4) * 0.3)
+    update(codec, noise_images(4) * 0.3)
     codec.eval()
-    x = pictures(3)
+    x = noise_images(3)
     together = codec.encode(x, Conditions(torch.tensor([0.0, 10.0, 20.0]))).symbols
     alone = codec.encode(x[1:2], Conditions(torch.tensor([10.0]))).symbols
     assert torch.allclose(together[1, : alone.shape[1]], alone[0], atol=1e-4)
@@ -115,7 +105,7 @@ def test_thermometer() -> None:
 
 def test_forced_rates() -> None:
     codec = small(send_scale=False)
-    x = pictures(5)
+    x = noise_images(5)
     frame = codec.encode(x, Conditions(ratio=torch.tensor(codec.ratios)))
     assert frame.length.tolist() == [256 + SHORT, 320 + SHORT, 384 + SHORT, 448 + SHORT, 512 + SHORT]
     assert frame.bandwidth_ratio.tolist() == pytest.approx([length / 3072 for length in frame.length.tolist()])
@@ -127,7 +117,7 @@ def test_the_choice_is_told_and_counted(monkeypatch: pytest.MonkeyPatch) -> None
     assert codec.has_policy
     assert not create("adjscc", "cifar10").has_policy
     choosing(codec, [3, 0, 4], monkeypatch)
-    result = transmit(codec, "awgn", pictures(3), 10.0)
+    result = transmit(codec, "awgn", noise_images(3), 10.0)
     assert result.frame.length.tolist() == [448 + SCALED, 256 + SCALED, 512 + SCALED]
     assert result.bandwidth_ratio.tolist() == pytest.approx([478 / 3072, 286 / 3072, 542 / 3072])
     side, ok = codec.header.read(result.received)
@@ -150,7 +140,7 @@ def test_without_a_ratio_training_and_evaluation_send_the_same(monkeypatch: pyte
     """Whatever carries gradients is zero."""
     codec = small()
     choosing(codec, [1, 4], monkeypatch)
-    x, told = pictures(2), Conditions(torch.tensor([3.0, 9.0]))
+    x, told = noise_images(2), Conditions(torch.tensor([3.0, 9.0]))
     frames: list[Frame] = []
 
     def channel(frame: Frame) -> Received:
@@ -192,7 +182,7 @@ def test_draws_follow_the_logits_and_nothing_else() -> None:
 
 @pytest.mark.parametrize("config", ["small", "paper"])
 def test_both_terms_teach_the_policy(config: str) -> None:
-    x = pictures(4)
+    x = noise_images(4)
     for term in range(2):
         codec = small(config)
         torch.manual_seed(1)
@@ -205,7 +195,7 @@ def test_both_terms_teach_the_policy(config: str) -> None:
 def test_the_price_makes_the_policy_select_less() -> None:
     codec = small()
     optimizer = torch.optim.Adam(codec.policy.parameters(), lr=3e-3)
-    x = pictures(16)
+    x = noise_images(16)
     counts = []
     for step in range(60):
         uniforms = torch.rand(16, 5, generator=torch.Generator().manual_seed(step))
@@ -220,7 +210,7 @@ def test_the_price_makes_the_policy_select_less() -> None:
 
 def test_a_given_ratio_teaches_the_policy_nothing() -> None:
     codec = small()
-    loss, selected = update(codec, pictures(5), torch.tensor(codec.ratios))
+    loss, selected = update(codec, noise_images(5), torch.tensor(codec.ratios))
     assert selected.tolist() == [0, 1, 2, 3, 4]
     (loss + selected.mean()).backward()
     assert not any(bool(parameter.grad.any()) for parameter in codec.policy.parameters() if parameter.grad is not None)
@@ -232,23 +222,23 @@ def test_nan_leaves_a_picture_to_the_policy_in_training_only() -> None:
     uniforms = torch.full((4, 5), 0.5)
     uniforms[0, 3] = uniforms[2, 1] = 1.0  # by far the largest
     uniforms[1, 3] = uniforms[3, 1] = 1.0
-    _, selected = update(codec, pictures(4), ratio, uniforms)
+    _, selected = update(codec, noise_images(4), ratio, uniforms)
     assert selected.tolist() == [3, 0, 1, 4]
     selected.sum().backward()
     codec.eval()
     with pytest.raises(UsageError, match="no bandwidth ratio nan"):
-        codec.encode(pictures(4), Conditions(ratio=ratio))
+        codec.encode(noise_images(4), Conditions(ratio=ratio))
 
 
 def test_draws_must_fit() -> None:
     with pytest.raises(UsageError, match="policy draw"):
-        update(small(), pictures(2), uniforms=torch.zeros(3, 5))
+        update(small(), noise_images(2), uniforms=torch.zeros(3, 5))
 
 
 def test_an_update_leaves_nothing_on_the_codec() -> None:
     codec = small()
     before = codec.__dict__.keys() | {"training"}
-    update(codec, pictures(2))
+    update(codec, noise_images(2))
     assert codec.__dict__.keys() == before
     assert copy.deepcopy(codec).training
 
@@ -289,20 +279,7 @@ def test_gradient_of_the_mask_is_that_of_sending_a_little_less(send_scale: bool)
 
 @pytest.mark.parametrize("config", ["paper", "cifar10"])
 def test_tiles_give_the_same_picture(config: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    codec = small(config)
-    x = torch.rand(1, 3, 168, 136, generator=torch.Generator().manual_seed(0))
-
-    def run() -> tuple[torch.Tensor, torch.Tensor]:
-        result = transmit(codec, "awgn", x, 7.0, ratio=1 / 6)
-        assert result.image is not None
-        return result.frame.symbols, result.image
-
-    symbols, image = run()
-    monkeypatch.setattr(tiling, "WHOLE", 1000)
-    monkeypatch.setattr(tiling, "TILE", 64)
-    tiled_symbols, tiled_image = run()
-    assert (symbols - tiled_symbols).abs().max() < 1e-4
-    assert (image - tiled_image).abs().max() < 1e-4
+    assert_tiles_change_nothing(small(config), noise_images(1, 168, 136), monkeypatch)
 
 
 def test_released_configurations_keep_the_budget_and_have_no_batch_statistics() -> None:

@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import nn
 
+from helpers import count, noise_images, untrained
 from openjscc.codec import Conditions
 from openjscc.errors import UsageError
 from openjscc.link import transmit
@@ -17,23 +18,6 @@ from openjscc.testing import CheckFailed, check_codec
 TINY = DeepLabConfig(
     rates=(4, 8), stem=4, channels=(4, 6, 8, 8), depths=(1, 1, 2, 1), bottleneck=False, pyramid=(1, 2), told=True, classes=5
 )
-
-
-def count(module: nn.Module) -> int:
-    return sum(parameter.numel() for parameter in module.parameters())
-
-
-def moved(config: DeepLabConfig) -> DeepLabJSCC:
-    torch.manual_seed(0)
-    codec = DeepLabJSCC(config).eval()
-    with torch.no_grad():
-        for parameter in codec.parameters():
-            parameter.add_(0.05 * torch.randn_like(parameter))
-    return codec
-
-
-def pictures(batch: int, height: int, width: int) -> torch.Tensor:
-    return torch.rand(batch, 3, height, width, generator=torch.Generator().manual_seed(1))
 
 
 def test_parts_of_the_paper_configuration() -> None:
@@ -52,7 +36,7 @@ def test_parts_of_the_paper_configuration() -> None:
 
 def test_photo_is_as_large_as_the_segmentation_of_mtgsc() -> None:
     other, own = create("mtgsc", "photo"), create("deeplab_jscc", "photo")
-    result = other.train().decode(received(other, pictures(2, 32, 32)))
+    result = other.train().decode(received(other, noise_images(2, 32, 32)))
     assert result.segmentation is not None
     result.segmentation.square().mean().backward()
     path = sum(parameter.numel() for parameter in other.parameters() if parameter.grad is not None)
@@ -76,7 +60,7 @@ def received(codec, x: torch.Tensor):
     ids=["basic blocks", "bottlenecks", "two stages sent"],
 )  # fmt: skip
 def test_contract(config: DeepLabConfig) -> None:
-    check_codec(moved(config), sizes=((1, 1), (17, 40), (72, 33)))
+    check_codec(untrained(DeepLabJSCC, config), sizes=((1, 1), (17, 40), (72, 33)))
 
 
 def test_what_comes_out_is_checked() -> None:
@@ -102,7 +86,7 @@ def test_what_comes_out_is_checked() -> None:
 
 
 def test_the_paper_budget_of_20_kbit_holds() -> None:
-    result = transmit(create("deeplab_jscc", "photo").eval(), "awgn", pictures(1, 224, 224), 10.0, task="segmentation")
+    result = transmit(create("deeplab_jscc", "photo").eval(), "awgn", noise_images(1, 224, 224), 10.0, task="segmentation")
     assert int(result.frame.length) == 6 * 28 * 28 + 124  # 20,000 coded bits at 16-QAM are 5,000
     assert result.image is None
     assert result.reconstruction.segmentation is not None
@@ -111,12 +95,12 @@ def test_the_paper_budget_of_20_kbit_holds() -> None:
 
 def test_pictures_are_not_served() -> None:
     with pytest.raises(UsageError, match="does not serve the task 'reconstruction'"):
-        transmit(moved(TINY), "awgn", pictures(1, 16, 16), 10.0)
+        transmit(untrained(DeepLabJSCC, TINY), "awgn", noise_images(1, 16, 16), 10.0)
 
 
 def test_both_ends_hear_the_snr_and_the_rate() -> None:
-    codec = moved(TINY)
-    x = pictures(1, 32, 32)
+    codec = untrained(DeepLabJSCC, TINY)
+    x = noise_images(1, 32, 32)
     low, high = (codec.encode(x, Conditions(torch.tensor([snr]), task="segmentation")).symbols for snr in (0.0, 18.0))
     assert not torch.equal(low, high)
     frame = codec.encode(x, Conditions(torch.tensor([10.0]), ratio=codec.ratios[0], task="segmentation"))

@@ -7,13 +7,13 @@ import pytest
 import torch
 from torch import nn
 
+from helpers import assert_tiles_change_nothing, moved, noise_images
 from openjscc.channels import make_channel
 from openjscc.codec import Conditions, Frame, Received
 from openjscc.errors import UsageError
 from openjscc.models import create, load
 from openjscc.models.adjscc import ADJSCC, ADJSCCConfig
 from openjscc.models.ganjscc import GANJSCC, ChannelNorm, GANJSCCConfig, GeneratorBlock
-from openjscc.models.layers import tiling
 from openjscc.training.discriminator import PatchDiscriminator
 from openjscc.training.losses import discriminator_loss, generative_loss
 
@@ -21,21 +21,9 @@ CHANNELS = (4, 6, 8)
 PHOTO_TINY = {"network": "photo", "channels": CHANNELS, "blocks": (0, 1, 1)}
 
 
-def moved(codec: nn.Module, by: float = 0.02) -> None:
-    """A little off every start at zero."""
-    generator = torch.Generator().manual_seed(1)
-    with torch.no_grad():
-        for parameter in codec.parameters():
-            parameter.add_(by * torch.randn(parameter.shape, generator=generator))
-
-
 def gan(**settings: object) -> GANJSCC:
     torch.manual_seed(0)
     return GANJSCC(GANJSCCConfig(**settings)).eval()  # pyright: ignore[reportArgumentType]
-
-
-def pictures(batch: int, height: int = 32, width: int = 32) -> torch.Tensor:
-    return torch.rand(batch, 3, height, width, generator=torch.Generator().manual_seed(0))
 
 
 # The networks
@@ -114,21 +102,7 @@ def test_a_generator_block_starts_as_the_identity_and_learns() -> None:
     ids=["paper", "photo"],
 )
 def test_tiles_give_the_same_picture(settings: dict[str, object], monkeypatch: pytest.MonkeyPatch) -> None:
-    codec = gan(**settings)
-    moved(codec)
-    x = pictures(1, 200, 168)
-
-    def run() -> torch.Tensor:
-        with torch.no_grad():
-            frame = codec.encode(x, Conditions(snr_db=torch.tensor([7.0])))
-            image = codec.decode(Received(frame.symbols, torch.tensor([0.2]), None, frame.length)).image
-        assert image is not None
-        return image
-
-    whole = run()
-    monkeypatch.setattr(tiling, "WHOLE", 1000)
-    monkeypatch.setattr(tiling, "TILE", 64)
-    assert (run() - whole).abs().max() < 1e-5
+    assert_tiles_change_nothing(moved(gan(**settings), 0.02), noise_images(1, 200, 168), monkeypatch)
 
 
 # The start from a trained network without a trunk
@@ -160,7 +134,7 @@ def test_a_warm_start_does_what_the_other_network_does(rates: tuple[int, ...]) -
     """At the ratios that both have; the one-hot ratio moves into the bias where there is but one."""
     source = adjscc(8, 16, 24, 32, 64)
     codec = gan(rates=rates, send_scale=True, **PHOTO_TINY, trunk=(0, 0, 2), trunk_width=4)
-    x = pictures(2, 40, 32)
+    x = noise_images(2, 40, 32)
     new = codec.start_from(source)
     trunk = sum(
         p.numel() for name, p in codec.named_parameters() if name.startswith(("decoder.stages.0.3.", "decoder.stages.0.4."))
@@ -175,7 +149,7 @@ def test_the_released_weight_is_the_start_of_photo() -> None:
     source, codec = load("adjscc.photo"), create("ganjscc", "photo").eval()
     assert isinstance(source, ADJSCC)
     assert isinstance(codec, GANJSCC)
-    x = pictures(1, 32, 48)
+    x = noise_images(1, 32, 48)
     blocks = [(128, 2), (192, 7)]  # channels, how many
     assert codec.start_from(source) == sum(count * (2 * wide * 60 * 9 + 3 * (60 + wide)) for wide, count in blocks)
     for ratio in codec.ratios:
@@ -198,9 +172,8 @@ def test_a_start_from_another_network_is_refused() -> None:
 
 
 def test_the_codeword_is_what_was_received() -> None:
-    codec = gan(rates=(4, 8), send_scale=True, **PHOTO_TINY, trunk=()).train()
-    moved(codec)
-    x, snr_db = pictures(2), torch.full((2,), 10.0)
+    codec = moved(gan(rates=(4, 8), send_scale=True, **PHOTO_TINY, trunk=()), 0.02).train()
+    x, snr_db = noise_images(2), torch.full((2,), 10.0)
     received: list[Received] = []
 
     def channel(frame: Frame) -> Received:
@@ -222,9 +195,9 @@ def test_the_codeword_is_what_was_received() -> None:
 def test_one_logit_a_patch_of_16_pixels(stride: int, size: tuple[int, int], patches: tuple[int, int]) -> None:
     network = PatchDiscriminator(2, stride, condition=3, channels=(4, 4, 4, 4))
     codeword = torch.randn(2, 2, math.ceil(size[0] / stride), math.ceil(size[1] / stride))
-    logits = network(pictures(2, *size), codeword)
+    logits = network(noise_images(2, *size), codeword)
     assert logits.shape == (2, *patches)
-    assert not torch.allclose(network(pictures(2, *size), codeword.flip(1)), logits)
+    assert not torch.allclose(network(noise_images(2, *size), codeword.flip(1)), logits)
 
 
 def test_the_papers_discriminator_is_as_large_as_its_layers() -> None:
@@ -239,7 +212,7 @@ def test_the_papers_discriminator_is_as_large_as_its_layers() -> None:
 def test_spectral_norm_bounds_the_convolutions_and_is_kept() -> None:
     torch.manual_seed(0)
     network = PatchDiscriminator(2, 4, condition=4, channels=(4, 6, 8, 10)).train()
-    x, codeword = pictures(1), torch.randn(1, 2, 8, 8)
+    x, codeword = noise_images(1), torch.randn(1, 2, 8, 8)
     convolutions = [module for module in network.modules() if isinstance(module, nn.Conv2d)]
     with torch.no_grad():
         for convolution in convolutions[:-1]:

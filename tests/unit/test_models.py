@@ -6,13 +6,13 @@ import itertools
 import pytest
 import torch
 
+from helpers import assert_tiles_change_nothing, noise_images, untrained
 from openjscc.codec import LOST_GREY, Conditions, Received
 from openjscc.data.bundled import probe
 from openjscc.errors import UsageError
 from openjscc.link import transmit
 from openjscc.metrics.fidelity import psnr
 from openjscc.models import ARCHITECTURES, LearnedCodec, create, list_models, load
-from openjscc.models.layers import tiling
 from openjscc.testing import check_codec
 from openjscc.testing.codecs import SIZES
 
@@ -50,12 +50,7 @@ PARAMETERS = {
 
 def small(arch: str, config: str) -> LearnedCodec:
     """Untrained, and moved a little off every start at zero."""
-    torch.manual_seed(0)
-    codec = create(arch, config).eval()
-    with torch.no_grad():
-        for parameter in codec.parameters():
-            parameter.add_(0.01 * torch.randn_like(parameter))
-    return codec
+    return untrained(ARCHITECTURES[arch].cls, ARCHITECTURES[arch].configs[config], by=0.01)
 
 
 @pytest.mark.parametrize(("arch", "config"), CONFIGURATIONS)
@@ -119,7 +114,7 @@ def test_side_information_is_counted() -> None:
 
 def test_a_header_that_is_not_read_loses_the_picture() -> None:
     codec = small("adjscc", "photo")
-    x = torch.rand(3, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    x = noise_images(3, 32, 32)
     result = transmit(codec, "awgn", x, torch.tensor([10.0, -40.0, 10.0]))
     assert result.reconstruction.ok is not None
     assert result.reconstruction.ok.tolist() == [True, False, True]
@@ -170,27 +165,7 @@ def test_ratio_per_image() -> None:
 
 @pytest.mark.parametrize(("arch", "config"), [("adjscc", "photo"), ("deepjscc", "photo"), ("deepjscc", "paper-2019")])
 def test_tiles_give_the_same_picture(arch: str, config: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    codec = small(arch, config)
-    x = torch.rand(1, 3, 328, 272, generator=torch.Generator().manual_seed(0))
-
-    def run() -> tuple[torch.Tensor, torch.Tensor]:
-        with torch.no_grad():
-            frame = codec.encode(x, Conditions(snr_db=torch.tensor([7.0])))
-            image = codec.decode(Received(frame.symbols, torch.tensor([0.2]), None, frame.length)).image
-        assert image is not None
-        return frame.symbols, image
-
-    symbols, image = run()
-    monkeypatch.setattr(tiling, "WHOLE", 1000)
-    monkeypatch.setattr(tiling, "TILE", 64)
-    tiled_symbols, tiled_image = run()
-    assert (symbols - tiled_symbols).abs().max() < 1e-4
-    assert (image - tiled_image).abs().max() < 1e-4
-    monkeypatch.setattr(tiling, "reach", lambda stage: (0, *tiling_reach(stage)[1:]))  # without margins it must show
-    assert (run()[0] - symbols).abs().max() > 1e-3
-
-
-tiling_reach = tiling.reach
+    assert_tiles_change_nothing(small(arch, config), noise_images(1, 328, 272), monkeypatch)
 
 
 def test_macs_of_the_default_photo_model_stay_in_budget() -> None:
@@ -217,7 +192,7 @@ def test_bad_configuration_is_refused() -> None:
 def test_the_snr_is_clamped_to_what_the_network_was_made_for() -> None:
     codec = small("adjscc", "cifar10")
     low, high = codec.config.snr_range
-    x = torch.rand(1, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    x = noise_images(1, 32, 32)
     for inside, outside in ((low, low - 30.0), (high, high + 40.0)):
         first, second = (codec.encode(x, Conditions(torch.tensor([snr_db]), codec.ratios[0])) for snr_db in (inside, outside))
         assert torch.equal(first.symbols, second.symbols)
@@ -233,7 +208,7 @@ def test_the_snr_is_clamped_to_what_the_network_was_made_for() -> None:
 
 def test_who_knows_no_snr_takes_the_middle_of_the_range() -> None:
     codec = small("adjscc", "cifar10")
-    x = torch.rand(1, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    x = noise_images(1, 32, 32)
     middle = torch.tensor([sum(codec.config.snr_range) / 2])
     nobody, known = (codec.encode(x, Conditions(snr_db, codec.ratios[0])).symbols for snr_db in (None, middle))
     assert torch.equal(nobody, known)
@@ -243,7 +218,7 @@ def test_the_receiver_undoes_the_normalisation_of_power() -> None:
     """Without noise the latent arrives as it was, to the rounding of its scale (1/32 dB, 0.4 %)."""
     codec = small("adjscc", "photo")
     assert codec.config.send_scale
-    x = torch.rand(2, 3, 16, 16, generator=torch.Generator().manual_seed(0)) * torch.tensor([0.1, 1.0])[:, None, None, None]
+    x = noise_images(2, 16, 16) * torch.tensor([0.1, 1.0])[:, None, None, None]
     frame = codec.encode(x, Conditions(torch.tensor([10.0, 10.0]), codec.ratios[-1]))
     latent, _ = codec.choose(x, torch.tensor([10.0, 10.0]), codec.ratios[-1], "reconstruction")
     found = codec.arrived(Received(frame.symbols, torch.full((2,), 0.1), None, frame.length), frame.side).latent
@@ -253,7 +228,7 @@ def test_the_receiver_undoes_the_normalisation_of_power() -> None:
 def test_the_effective_snr_is_of_the_symbols_that_are_sent() -> None:
     """Under fast fading, in a batch of two rates: what the shorter frame does not send has no noise to count."""
     codec = small("adjscc", "photo")
-    x = torch.rand(2, 3, 16, 16, generator=torch.Generator().manual_seed(0))
+    x = noise_images(2, 16, 16)
     frame = codec.encode(x, Conditions(torch.tensor([10.0, 10.0]), torch.tensor([codec.ratios[0], codec.ratios[-1]])))
     short, long = frame.length.tolist()
     assert short < long

@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import nn
 
+from helpers import count, noise_images, untrained
 from openjscc.codec import Conditions, Frame, Received
 from openjscc.errors import UsageError
 from openjscc.link import transmit
@@ -25,25 +26,9 @@ TINY = MTGSCConfig(
 SIGNAL = replace(TINY, span=3, shared=True, told=True, state="signal", shortcut=True, send_scale=True)
 
 
-def moved(config: MTGSCConfig, by: float = 0.05) -> MTGSC:
-    torch.manual_seed(0)
-    codec = MTGSC(config).eval()
-    with torch.no_grad():
-        for parameter in codec.parameters():
-            parameter.add_(by * torch.randn_like(parameter))
-    return codec
-
-
-def pictures(batch: int, height: int, width: int) -> torch.Tensor:
-    return torch.rand(batch, 3, height, width, generator=torch.Generator().manual_seed(1))
-
-
 def test_parts_of_the_paper_configuration() -> None:
     with torch.device("meta"):
         codec = create("mtgsc", "paper")
-
-    def count(module: nn.Module) -> int:
-        return sum(parameter.numel() for parameter in module.parameters())
 
     def block(width: int) -> int:
         attention, mlp, norms = 4 * width * (width + 1), 8 * width * width + 5 * width, 4 * width
@@ -65,42 +50,42 @@ def test_parts_of_the_paper_configuration() -> None:
 
 @pytest.mark.parametrize("config", [TINY, SIGNAL, replace(SIGNAL, state="noise")], ids=["paper's", "signal", "noise"])
 def test_contract(config: MTGSCConfig) -> None:
-    codec = moved(config)
+    codec = untrained(MTGSC, config)
     check_codec(codec, sizes=((1, 1), (17, 40), (72, 33)))
     codec.steps = 3
     check_codec(codec, sizes=((17, 40),))
 
 
 def test_a_segmentation_is_sent_with_fewer_symbols() -> None:
-    codec = moved(SIGNAL)
-    picture = transmit(codec, "awgn", pictures(1, 64, 48), 10.0)
-    masks = transmit(codec, "awgn", pictures(1, 64, 48), 10.0, task="segmentation")
+    codec = untrained(MTGSC, SIGNAL)
+    picture = transmit(codec, "awgn", noise_images(1, 64, 48), 10.0)
+    masks = transmit(codec, "awgn", noise_images(1, 64, 48), 10.0, task="segmentation")
     assert masks.image is None
     assert masks.reconstruction.segmentation is not None
     assert masks.reconstruction.segmentation.shape == (1, 5, 64, 48)
     assert picture.frame.length - masks.frame.length == 2 * 8 * 6  # 2 of 4 symbols at 8 x 6 positions
-    assert transmit(codec, "awgn", pictures(1, 64, 48), 10.0, task="segmentation", ratio=codec.ratios[0]).frame.length > 0
+    assert transmit(codec, "awgn", noise_images(1, 64, 48), 10.0, task="segmentation", ratio=codec.ratios[0]).frame.length > 0
     with pytest.raises(UsageError, match="one bandwidth ratio"):
-        transmit(codec, "awgn", pictures(1, 64, 48), 10.0, task="segmentation", ratio=codec.ratios[1])
+        transmit(codec, "awgn", noise_images(1, 64, 48), 10.0, task="segmentation", ratio=codec.ratios[1])
 
 
 def test_the_paper_budget_of_20_kbit_holds() -> None:
     codec = create("mtgsc", "photo").eval()
-    length = transmit(codec, "awgn", pictures(1, 224, 224), 10.0, task="segmentation").frame.length
+    length = transmit(codec, "awgn", noise_images(1, 224, 224), 10.0, task="segmentation").frame.length
     assert 4000 < int(length) <= 5000  # 20,000 coded bits at 16-QAM
 
 
 def test_a_segmentation_does_not_use_the_first_level() -> None:
     base = TransmitterKB(TINY)
-    base(pictures(1, 32, 32), "segmentation").square().sum().backward()
+    base(noise_images(1, 32, 32), "segmentation").square().sum().backward()
     assert base.levels[0].weight.grad is None
-    base(pictures(1, 32, 32), "reconstruction").square().sum().backward()
+    base(noise_images(1, 32, 32), "reconstruction").square().sum().backward()
     assert base.levels[0].weight.grad is not None
 
 
 def smooth(batch: int, height: int, width: int) -> torch.Tensor:
     """Pictures that a linear transform of few coefficients keeps."""
-    return nn.functional.interpolate(pictures(batch, 4, 4), size=(height, width), mode="bicubic").clamp(0, 1)
+    return nn.functional.interpolate(noise_images(batch, 4, 4), size=(height, width), mode="bicubic").clamp(0, 1)
 
 
 def psnr(x: torch.Tensor, y: torch.Tensor) -> float:
@@ -128,8 +113,8 @@ def test_untrained_class_scores_depend_on_the_place() -> None:
     assert float(scores.std((2, 3)).mean()) > 0.05
 
 
-def test_class_scores_do_not_depend_on_the_loudness_of_pictures() -> None:
-    codec = moved(SIGNAL)
+def test_class_scores_do_not_depend_on_the_loudness_of_noise_images() -> None:
+    codec = untrained(MTGSC, SIGNAL)
     frame = codec.encode(smooth(1, 32, 32), Conditions(torch.tensor([10.0]), task="segmentation"))
     side, noise_var = frame.side, torch.tensor([0.1])
     assert side.scale is not None
@@ -151,7 +136,7 @@ PATHS = {"signal": Bridge(0.2), "noise": Denoising()}
 
 @pytest.mark.parametrize("path", PATHS.values(), ids=PATHS)
 def test_states_between_picture_and_start(path: Path) -> None:
-    x, noise = pictures(2, 8, 8), torch.randn(2, 3, 8, 8)
+    x, noise = noise_images(2, 8, 8), torch.randn(2, 3, 8, 8)
     start = path.start(torch.randn(2, 3, 8, 8), noise)
     assert torch.allclose(path.state(x, start, torch.zeros(2), noise), x)
     assert torch.allclose(path.state(x, start, torch.ones(2), noise), start, atol=1e-6)
@@ -177,7 +162,7 @@ def test_noise_of_the_bridge() -> None:
 def test_the_bridge_does_not_give_the_picture_away() -> None:
     """Who knows start and state knows the picture up to the noise: nearer to it than the start by less than the noise hides."""
     path, place = Bridge(0.2), torch.full((2,), 0.9)
-    x, generator = pictures(2, 32, 32), torch.Generator().manual_seed(0)
+    x, generator = noise_images(2, 32, 32), torch.Generator().manual_seed(0)
     start = x + 0.1 * torch.randn(x.shape, generator=generator)
     state = path.state(x, start, place, torch.randn(x.shape, generator=generator))
     guess = (state - 0.9 * start) / 0.1
@@ -191,7 +176,7 @@ def test_the_cosine_schedule_keeps_the_power() -> None:
 
 @pytest.mark.parametrize("kind", ["signal", "noise"])
 def test_steps_go_on_from_what_was_predicted(kind: str) -> None:
-    codec = moved(replace(SIGNAL, state=kind, bridge=0.0))
+    codec = untrained(MTGSC, replace(SIGNAL, state=kind, bridge=0.0))
     target, received = torch.zeros(1, 3, 8, 8), torch.ones(1, 3, 8, 8)
     seen: list[tuple[float, torch.Tensor]] = []
 
@@ -210,17 +195,17 @@ def test_steps_go_on_from_what_was_predicted(kind: str) -> None:
 def test_the_time_is_that_of_the_snr() -> None:
     assert float(noise_level(torch.tensor(0.0))) == pytest.approx(0.5**0.5)
     assert float(noise_level(torch.tensor(20.0))) == pytest.approx(1 / 101**0.5)
-    codec, times = moved(SIGNAL), []
+    codec, times = untrained(MTGSC, SIGNAL), []
     codec.decoder.register_forward_hook(lambda module, arguments, result: times.append(float(arguments[3])))
     codec.steps = 2
-    transmit(codec, "awgn", pictures(1, 16, 16), 10.0)
+    transmit(codec, "awgn", noise_images(1, 16, 16), 10.0)
     assert times == pytest.approx([11**-0.5, 0.5 * 11**-0.5], rel=1e-3)
 
 
 @pytest.mark.parametrize("kind", ["signal", "noise"])
 def test_noise_follows_from_the_seed_and_not_from_the_batch(kind: str) -> None:
-    codec = moved(replace(SIGNAL, state=kind))
-    x = pictures(2, 16, 24)
+    codec = untrained(MTGSC, replace(SIGNAL, state=kind))
+    x = noise_images(2, 16, 24)
     codec.steps = 3
     both, one = transmit(codec, "awgn", x, 10.0).image, transmit(codec, "awgn", x[1:], 10.0).image
     assert both is not None
@@ -233,9 +218,9 @@ def test_noise_follows_from_the_seed_and_not_from_the_batch(kind: str) -> None:
 
 
 def test_training_starts_between_picture_and_signal() -> None:
-    codec = moved(replace(SIGNAL, bridge=0.5)).train()
+    codec = untrained(MTGSC, replace(SIGNAL, bridge=0.5)).train()
     noise = torch.randn(2, 3, 16, 16, generator=torch.Generator().manual_seed(2))
-    x, snr_db = pictures(2, 16, 16), torch.tensor([10.0, 5.0])
+    x, snr_db = noise_images(2, 16, 16), torch.tensor([10.0, 5.0])
     states: list[torch.Tensor] = []
     codec.decoder.register_forward_hook(lambda module, arguments, result: states.append(arguments[0].detach()))
 

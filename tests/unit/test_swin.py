@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from openjscc.models.layers import swin
-from openjscc.models.layers.swin import PatchDivision, PatchEmbedding, PatchMerging, SwinBlock, SwinStage, cover, join, partition
+from openjscc.models.layers.swin import PatchEmbedding, PatchMerging, SwinBlock, SwinStage, cover, join, partition
+from openjscc.models.witt import PatchDivision
 
 CHANNELS, HEADS, WINDOW = 6, 2, 4
 SIZES = [(8, 8), (12, 16), (4, 4), (1, 1), (2, 3), (5, 7), (9, 4), (3, 13), (6, 17), (11, 11)]

@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pytest
 import torch
-from torch import nn
 
+from helpers import count, noise_images, untrained
 from openjscc.codec import Conditions, Received
 from openjscc.errors import UsageError
 from openjscc.link import transmit
 from openjscc.models import ARCHITECTURES, create, witt
 from openjscc.models.layers import swin
-from openjscc.models.witt import WITT, ModNet, WITTConfig
+from openjscc.models.witt import PHOTO, WITT, ModNet, WITTConfig
 from openjscc.testing import check_codec
 from openjscc.training.recipe import load_recipe
 
@@ -34,30 +34,11 @@ TINY = WITTConfig(
 )
 
 
-def count(module: nn.Module | None) -> int:
-    return 0 if module is None else sum(parameter.numel() for parameter in module.parameters())
-
-
 def on_meta(config: str) -> WITT:
     with torch.device("meta"):
         codec = create("witt", config)
     assert isinstance(codec, WITT)
     return codec
-
-
-def moved(config: WITTConfig | str, by: float = 0.05) -> WITT:
-    """Untrained, and moved a little off every start at zero."""
-    torch.manual_seed(0)
-    codec = create("witt", config).eval()
-    assert isinstance(codec, WITT)
-    with torch.no_grad():
-        for parameter in codec.parameters():
-            parameter.add_(by * torch.randn_like(parameter))
-    return codec
-
-
-def pictures(batch: int, height: int, width: int) -> torch.Tensor:
-    return torch.rand(batch, 3, height, width, generator=torch.Generator().manual_seed(0))
 
 
 def send(codec: WITT, x: torch.Tensor, snr_db: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -144,9 +125,9 @@ def test_no_gradient_goes_back_through_the_weights_of_the_mod_net() -> None:
 
 
 def test_the_networks_hear_the_snr_unless_they_have_no_mod_net() -> None:
-    x = pictures(1, 16, 16)
+    x = noise_images(1, 16, 16)
     for config, hears in ((TINY, True), (dataclasses.replace(TINY, modulation=0), False)):
-        codec = moved(config)
+        codec = untrained(WITT, config)
         (low, dark), (high, bright) = (send(codec, x, torch.tensor([snr])) for snr in (1.0, 13.0))
         assert torch.equal(low, high) is not hears
         assert torch.equal(dark, bright) is not hears
@@ -156,13 +137,13 @@ def test_the_networks_hear_the_snr_unless_they_have_no_mod_net() -> None:
 
 
 def test_a_pyramid_of_odd_windows_keeps_the_contract() -> None:
-    check_codec(moved(TINY), sizes=((1, 1), (17, 40), (150, 33), (113, 131)))
+    check_codec(untrained(WITT, TINY), sizes=((1, 1), (17, 40), (150, 33), (113, 131)))
 
 
 def test_pictures_of_a_batch_do_not_meet() -> None:
     """Not even in windows, which are all in one tensor."""
-    codec = moved("photo")
-    x, snr_db = pictures(3, 77, 90), torch.tensor([0.0, 7.0, 20.0])
+    codec = untrained(WITT, PHOTO)
+    x, snr_db = noise_images(3, 77, 90), torch.tensor([0.0, 7.0, 20.0])
     symbols, images = send(codec, x, snr_db)
     for i in range(3):
         alone, image = send(codec, x[i : i + 1], snr_db[i : i + 1])
@@ -171,9 +152,9 @@ def test_pictures_of_a_batch_do_not_meet() -> None:
 
 
 def test_odd_sizes_pay_for_their_padding_and_no_more() -> None:
-    codec = moved("photo")
+    codec = untrained(WITT, PHOTO)
     for height, width in ((1, 1), (7, 200), (100, 75), (65, 64)):
-        x = pictures(1, height, width)
+        x = noise_images(1, height, width)
         result = transmit(codec, "awgn", x, 10.0, ratio=1 / 16)
         assert result.image is not None
         assert result.image.shape == x.shape
@@ -182,9 +163,9 @@ def test_odd_sizes_pay_for_their_padding_and_no_more() -> None:
         assert int(result.frame.length[0]) == 12 * -(-height // 8) * -(-width // 8) + header
 
 
-@pytest.mark.parametrize("config", ["photo", TINY])
-def test_rows_of_windows_at_a_time_give_the_same_picture(config: str | WITTConfig, monkeypatch: pytest.MonkeyPatch) -> None:
-    codec, x, snr_db = moved(config), pictures(1, 230, 175), torch.tensor([7.0])
+@pytest.mark.parametrize("config", [PHOTO, TINY])
+def test_rows_of_windows_at_a_time_give_the_same_picture(config: WITTConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+    codec, x, snr_db = untrained(WITT, config), noise_images(1, 230, 175), torch.tensor([7.0])
     symbols, image = send(codec, x, snr_db)
     monkeypatch.setattr(swin, "AT_ONCE", 9)
     by_rows, image_by_rows = send(codec, x, snr_db)
@@ -206,7 +187,7 @@ def test_photo_starts_as_linear_transmission() -> None:
     codec = create("witt", "photo").eval()
     assert isinstance(codec, WITT)
     assert codec.block_analysis is not None
-    x, rate = pictures(2, 64, 48), torch.tensor([0, 4])
+    x, rate = noise_images(2, 64, 48), torch.tensor([0, 4])
     with torch.no_grad():
         latent = codec.analyse(x, torch.tensor([0.0, 20.0]), rate)
         assert torch.equal(latent, codec.block_analysis(2 * x - 1))
@@ -220,7 +201,7 @@ def test_learning_starts_at_once() -> None:
     codec = create("witt", dataclasses.replace(TINY, shortcut=True, send_scale=True)).train()
     optimizer = torch.optim.Adam(codec.parameters(), lr=3e-3)
     x, snr_db, losses = (
-        torch.nn.functional.interpolate(pictures(2, 4, 4), 32, mode="bicubic").clamp(0, 1),
+        torch.nn.functional.interpolate(noise_images(2, 4, 4), 32, mode="bicubic").clamp(0, 1),
         torch.full((2,), 13.0),
         [],
     )

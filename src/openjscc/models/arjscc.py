@@ -93,10 +93,10 @@ class ARJSCC(ShortcutCodec):
 
     def __init__(self, config: ARJSCCConfig) -> None:
         super().__init__(config)
-        latent, width = config.rates[-1], config.channels[-1]
+        latent, width, paper = config.rates[-1], config.channels[-1], config.network == "paper"
         self.stride = 4
         conditions = condition_count(1, config.send_scale)
-        if config.network == "paper":
+        if paper:
             c1, c2, c3 = config.channels
             self.source_encoder = Stages(
                 Downsample(3, c1, 7, stride=1, bias=False), nn.BatchNorm2d(c1), nn.ReLU(),
@@ -108,17 +108,17 @@ class ARJSCC(ShortcutCodec):
         self.channel_encoder = Stages(
             *_blocks(config), Modulation(width, 1, config.modulation),
             *_blocks(config), Modulation(width, 1, config.modulation),
-            Downsample(width, latent, 3, stride=1, bias=config.network != "paper"),
+            Downsample(width, latent, 3, stride=1, bias=not paper),
             stride=4,
         )  # fmt: skip
         self.policy = RatePolicy(width, 1, config.policy, len(config.rates))
         self.channel_decoder = Stages(
-            Downsample(latent, width, 3, stride=1, bias=config.network != "paper"),
+            Downsample(latent, width, 3, stride=1, bias=not paper),
             *_blocks(config), Modulation(width, conditions, config.modulation),
             *_blocks(config), Modulation(width, conditions, config.modulation),
             stride=4,
         )  # fmt: skip
-        if config.network == "paper":
+        if paper:
             c1, c2, c3 = config.channels
             self.source_decoder = Stages(
                 Upsample(c3, c2, 3, stride=2, bias=False), nn.BatchNorm2d(c2), nn.ReLU(),

@@ -15,7 +15,7 @@ from ._registry import register
 from .layers import ShortcutCodec
 from .layers.blocks import perceptron
 from .layers.conditions import condition_count, told
-from .layers.swin import PatchDivision, PatchEmbedding, PatchMerging, SwinStage, start
+from .layers.swin import PatchEmbedding, PatchMerging, SwinStage, start
 
 
 @dataclass(frozen=True)
@@ -185,6 +185,20 @@ class Decoder(nn.Module):
         for stage, up in zip(self.stages, self.up, strict=True):
             x = up(stage(x))
         return x.movedim(-1, 1)
+
+
+class PatchDivision(nn.Module):
+    """The way back: ``(B, H, W, C)`` -> ``(B, factor*H, factor*W, out)``, by LN, a linear layer and a pixel shuffle."""
+
+    def __init__(self, channels: int, out: int, factor: int = 2) -> None:
+        super().__init__()
+        self.factor = factor
+        self.norm = nn.LayerNorm(channels)
+        self.expansion = nn.Linear(channels, factor * factor * out, bias=False)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = self.expansion(self.norm(x)).unflatten(-1, (self.factor, self.factor, -1))
+        return x.transpose(2, 3).flatten(3, 4).flatten(1, 2)
 
 
 class ModNet(nn.Module):

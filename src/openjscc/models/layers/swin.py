@@ -226,20 +226,6 @@ class PatchMerging(nn.Module):
         return self.reduction(self.norm(x))
 
 
-class PatchDivision(nn.Module):
-    """The way back: ``(B, H, W, C)`` -> ``(B, factor*H, factor*W, out)``, by LN, a linear layer and a pixel shuffle."""
-
-    def __init__(self, channels: int, out: int, factor: int = 2) -> None:
-        super().__init__()
-        self.factor = factor
-        self.norm = nn.LayerNorm(channels)
-        self.expansion = nn.Linear(channels, factor * factor * out, bias=False)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        x = self.expansion(self.norm(x)).unflatten(-1, (self.factor, self.factor, -1))
-        return x.transpose(2, 3).flatten(3, 4).flatten(1, 2)
-
-
 def start(module: nn.Module) -> None:
     """Linear layers as Swin Transformers start: normal weights of standard deviation 0.02, no bias. Goes to `nn.Module.apply`."""
     if isinstance(module, nn.Linear):
