@@ -51,6 +51,10 @@ class CodecConfig:
         if not self.rates or list(self.rates) != sorted(set(self.rates)) or any(rate < 2 or rate % 2 for rate in self.rates):
             raise UsageError(f"rates {self.rates}", "give ascending, even numbers of real latent channels, e.g. [8, 16]")
 
+    def condition_count(self, *, rate: bool = True, scale: bool = True) -> int:
+        """Number of values that `LearnedCodec.told` gives: the SNR, one for each of several rates, the scale where it is sent."""
+        return 1 + (len(self.rates) if rate and len(self.rates) > 1 else 0) + (scale and self.send_scale)
+
 
 class Arrived(NamedTuple):
     """Received symbols as a decoder's networks take them.
@@ -161,6 +165,22 @@ class LearnedCodec(nn.Module):
         """
         rate = self.rate_index(ratio, len(x), x.device)
         return self.analyse(x, snr_db, rate), rate
+
+    def told(self, snr_db: torch.Tensor, rate: torch.Tensor | None = None, scale: torch.Tensor | None = None) -> torch.Tensor:
+        """What a network is told beside its input, as numbers of about 1: float32 ``(B, condition_count)``.
+
+        Args:
+            snr_db: ``(B,)`` in dB; the configuration's range is mapped to [-1, 1].
+            rate: index ``(B,)``, told one-hot where there are several rates; None: not told.
+            scale: ``(B,)`` of the latent, told as its logarithm where it is sent; None: not told.
+        """
+        low, high = self.config.snr_range
+        values = [(2 * (snr_db - low) / max(high - low, 1e-6) - 1)[:, None]]
+        if rate is not None and len(self.config.rates) > 1:
+            values.append(F.one_hot(rate, len(self.config.rates)).float())
+        if scale is not None and self.config.send_scale:
+            values.append(scale.log()[:, None])
+        return torch.cat(values, dim=1)
 
     def set_options(self, parts: Sequence[str]) -> None:
         """Options of the name, ``KEY=VALUE`` each; the name says them from then on.
@@ -320,10 +340,6 @@ class LearnedCodec(nn.Module):
         from ._complexity import macs_per_pixel
 
         return macs_per_pixel(self, task)
-
-    def config_dict(self) -> dict[str, object]:
-        """The configuration as plain values, as a weight file stores it."""
-        return dataclasses.asdict(self.config)
 
 
 def pad_to_multiple(x: torch.Tensor, multiple: int) -> torch.Tensor:

@@ -176,7 +176,7 @@ def export(
         "arch": codec.arch,
         "tag": tag,
         "parameters": sum(parameter.numel() for parameter in codec.parameters()),
-        "config": json.loads(json.dumps(codec.config_dict())),
+        "config": json.loads(json.dumps(dataclasses.asdict(codec.config))),
         "ratios": list(codec.ratios),
         "default_ratio": codec.default_ratio,
         "training": dict(training),

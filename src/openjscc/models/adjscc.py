@@ -12,7 +12,6 @@ from torch import nn
 from ._registry import register
 from .deepjscc import DeepJSCC, DeepJSCCConfig, Network
 from .layers import GDN, ChannelAttention, Downsample, Stages, Upsample, bottlenecks
-from .layers.conditions import condition_count, told
 
 
 @dataclass(frozen=True)
@@ -174,9 +173,7 @@ class ADJSCC(DeepJSCC):
 
     @property
     def conditions(self) -> int:
-        return condition_count(len(self.config.rates), self.config.send_scale)
+        return self.config.condition_count()
 
     def tell(self, snr_db: torch.Tensor, rate: torch.Tensor, scale: torch.Tensor | None = None) -> torch.Tensor:
-        if self.config.send_scale and scale is None:
-            scale = torch.ones_like(snr_db)  # the transmitter does not know it yet
-        return told(snr_db, self.config.snr_range, rate, len(self.config.rates), scale if self.config.send_scale else None)
+        return self.told(snr_db, rate, torch.ones_like(snr_db) if scale is None else scale)  # the transmitter does not know it

@@ -16,7 +16,6 @@ from ._registry import register
 from .layers import GDN, Bottleneck, Downsample, Residual, ShortcutCodec, Stages, Upsample
 from .layers.attention import pooled
 from .layers.blocks import perceptron
-from .layers.conditions import condition_count, told
 
 FIRST_TEMPERATURE = 5.0
 """Of the paper's Gumbel-softmax."""
@@ -95,7 +94,7 @@ class ARJSCC(ShortcutCodec):
         super().__init__(config)
         latent, width, paper = config.rates[-1], config.channels[-1], config.network == "paper"
         self.stride = 4
-        conditions = condition_count(1, config.send_scale)
+        conditions = config.condition_count(rate=False)
         if paper:
             c1, c2, c3 = config.channels
             self.source_encoder = Stages(
@@ -136,7 +135,7 @@ class ARJSCC(ShortcutCodec):
     ) -> tuple[torch.Tensor, torch.Tensor]:
         features, latent = self._encode(2 * x - 1, snr_db)
         if ratio is None:
-            return latent, self.policy(features, told(snr_db, self.config.snr_range)).argmax(1)
+            return latent, self.policy(features, self.told(snr_db)).argmax(1)
         return latent, self.rate_index(ratio, len(x), x.device)
 
     def forward_training(
@@ -155,14 +154,13 @@ class ARJSCC(ShortcutCodec):
         return self._encode(2 * x - 1, snr_db)[1]
 
     def synthesise(self, latent: torch.Tensor, snr_db: torch.Tensor, rate: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
-        config = self.config
-        context = told(snr_db, config.snr_range, scale=scale if config.send_scale else None)
+        context = self.told(snr_db, scale=scale)
         y = self.source_decoder(self.channel_decoder(latent, context), context).float() + self.linear_image(latent, context)
-        return ((torch.tanh(y) if config.network == "paper" else y) + 1) / 2
+        return ((torch.tanh(y) if self.config.network == "paper" else y) + 1) / 2
 
     def _encode(self, x: torch.Tensor, snr_db: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """The source encoder's features and the latent, for images in [-1, 1]."""
-        context = told(snr_db, self.config.snr_range)
+        context = self.told(snr_db)
         features = self.source_encoder(x, context)
         return features, self.with_coefficients(self.channel_encoder(features, context), x)
 
@@ -171,7 +169,7 @@ class ARJSCC(ShortcutCodec):
     ) -> Choice:
         """The choice in training: the ratio where one is given, else a draw of the policy."""
         batch, choices, device = len(features), len(self.config.rates), features.device
-        logits = self.policy(features, told(snr_db, self.config.snr_range))
+        logits = self.policy(features, self.told(snr_db))
         policy = policy or PolicyDraw(torch.rand(batch, choices, device=device), FIRST_TEMPERATURE)
         if policy.uniforms.shape != logits.shape:
             raise UsageError(

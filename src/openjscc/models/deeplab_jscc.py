@@ -19,7 +19,6 @@ from ..errors import UsageError
 from ._base import Arrived, CodecConfig, LearnedCodec
 from ._registry import register
 from .layers import ChannelAttention
-from .layers.conditions import condition_count, told
 
 STEM = 4
 """Stride of the first convolution and the maximum after it, together."""
@@ -119,18 +118,16 @@ class DeepLabJSCC(LearnedCodec):
     def __init__(self, config: DeepLabConfig) -> None:
         super().__init__(config)
         self.stride = config.stride
-        conditions = condition_count(len(config.rates), config.send_scale) if config.told else 0
-        self.encoder = Encoder(config, condition_count(len(config.rates), False) if config.told else 0)
+        conditions = config.condition_count() if config.told else 0
+        self.encoder = Encoder(config, config.condition_count(scale=False) if config.told else 0)
         self.decoder = Decoder(config, conditions)
 
     def analyse(self, x: torch.Tensor, snr_db: torch.Tensor, rate: torch.Tensor) -> torch.Tensor:
-        return self.encoder(2 * x - 1, told(snr_db, self.config.snr_range, rate, len(self.config.rates)))
+        return self.encoder(2 * x - 1, self.told(snr_db, rate))
 
     def synthesise(self, latent: torch.Tensor, snr_db: torch.Tensor, rate: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
         """Received latent (zero where nothing was sent) to class scores ``(B, classes, H, W)`` of the padded image."""
-        config = self.config
-        context = told(snr_db, config.snr_range, rate, len(config.rates), scale if config.send_scale else None)
-        scores = self.decoder(latent, context).float()
+        scores = self.decoder(latent, self.told(snr_db, rate, scale)).float()
         size = [self.stride * side for side in scores.shape[-2:]]
         return F.interpolate(scores, size=size, mode="bilinear", align_corners=False)
 

@@ -21,7 +21,6 @@ from ._registry import register
 from .adjscc import ADJSCC, ADJSCCConfig, photo_encoder
 from .deepjscc import Network
 from .layers import GDN, ChannelAttention, Downsample, Residual, Stages, Upsample, bottlenecks
-from .layers.conditions import condition_count
 
 
 @dataclass(frozen=True)
@@ -203,8 +202,8 @@ class GANJSCC(ADJSCC):
         self, source: LearnedCodec, weight: torch.Tensor, bias: torch.Tensor, our_weight: torch.Tensor, our_bias: torch.Tensor
     ) -> None:
         """The first layer of an attention module, of whose inputs the ratios that both know are taken."""
-        count = condition_count(len(source.ratios), source.config.send_scale)
-        ours = condition_count(len(self.ratios), self.config.send_scale)
+        count = source.config.condition_count()
+        ours = self.config.condition_count()
         first = weight.shape[1] - count  # the SNR; before it the channels' averages
         ratios = [first + 1 + source.ratios.index(ratio) for ratio in self.ratios] if len(source.ratios) > 1 else []
         scale = [weight.shape[1] - 1] if self.config.send_scale else []

@@ -14,7 +14,6 @@ from ._base import CodecConfig
 from ._registry import register
 from .layers import ShortcutCodec
 from .layers.blocks import perceptron
-from .layers.conditions import condition_count, told
 from .layers.swin import PatchEmbedding, PatchMerging, SwinStage, start
 
 
@@ -120,9 +119,8 @@ class WITT(ShortcutCodec):
     def __init__(self, config: WITTConfig) -> None:
         super().__init__(config)
         self.stride = config.stride
-        rates = len(config.rates)
-        conditions = condition_count(rates, config.send_scale)
-        self.encoder = Encoder(config, condition_count(rates, False))
+        conditions = config.condition_count()
+        self.encoder = Encoder(config, config.condition_count(scale=False))
         self.decoder = Decoder(config, conditions)
         if config.shortcut:
             last = self.decoder.up[-1].expansion.weight
@@ -130,14 +128,12 @@ class WITT(ShortcutCodec):
 
     def analyse(self, x: torch.Tensor, snr_db: torch.Tensor, rate: torch.Tensor) -> torch.Tensor:
         x = 2 * x - 1 if self.config.shortcut else x
-        context = told(snr_db, self.config.snr_range, rate, len(self.config.rates))
-        return self.with_coefficients(self.encoder(x, context), x)
+        return self.with_coefficients(self.encoder(x, self.told(snr_db, rate)), x)
 
     def synthesise(self, latent: torch.Tensor, snr_db: torch.Tensor, rate: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
-        config = self.config
-        context = told(snr_db, config.snr_range, rate, len(config.rates), scale if config.send_scale else None)
+        context = self.told(snr_db, rate, scale)
         y = self.decoder(latent, context).float() + self.linear_image(latent, context)
-        return (y + 1) / 2 if config.shortcut else y
+        return (y + 1) / 2 if self.config.shortcut else y
 
 
 class Encoder(nn.Module):

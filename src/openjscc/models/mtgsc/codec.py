@@ -15,7 +15,6 @@ from ...units import format_ratio
 from .._base import Arrived, PolicyDraw, TrainingOutput
 from .._registry import register
 from ..layers import ShortcutCodec
-from ..layers.conditions import condition_count, told
 from .diffusion import Bridge, Denoising, noise_level
 from .networks import (
     RECONSTRUCTION,
@@ -99,10 +98,9 @@ class MTGSC(ShortcutCodec):
         super().__init__(config)
         self.stride = STRIDE
         self.path = Bridge(config.bridge) if config.state == "signal" else Denoising()
-        rates = len(config.rates)
         self.knowledge_encoder = TransmitterKB(config)
-        self.encoder = Encoder(config, condition_count(rates, False) + 1)
-        self.conditions = condition_count(rates, config.send_scale)
+        self.encoder = Encoder(config, config.condition_count(scale=False) + 1)
+        self.conditions = config.condition_count()
         self.receiver = ReceiverKB(config, self.conditions + 1)
         self.decoder = PictureDecoder(config, self.conditions)
         self.segmentation_decoder = SegmentationDecoder(config)
@@ -192,13 +190,11 @@ class MTGSC(ShortcutCodec):
         return predicted, linear
 
     def _encoded(self, x: torch.Tensor, snr_db: torch.Tensor, rate: torch.Tensor, task: str) -> torch.Tensor:
-        context = told(snr_db, self.config.snr_range, rate, len(self.config.rates))
+        context = self.told(snr_db, rate)
         return self.encoder(x, self.knowledge_encoder(x, task), _with_task(context, task), task)
 
     def _told(self, arrived: Arrived, task: str | None = None) -> torch.Tensor:
-        config = self.config
-        scale = arrived.scale if config.send_scale else None
-        context = told(arrived.snr_db, config.snr_range, arrived.rate, len(config.rates), scale)
+        context = self.told(arrived.snr_db, arrived.rate, arrived.scale)
         return context if task is None else _with_task(context, task)
 
     def _state(self, x: torch.Tensor, linear: torch.Tensor, progress: torch.Tensor, noise: torch.Tensor | None) -> torch.Tensor:
