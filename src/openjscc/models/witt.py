@@ -123,7 +123,7 @@ class WITT(ShortcutCodec):
         self.encoder = Encoder(config, config.condition_count(scale=False))
         self.decoder = Decoder(config, conditions)
         if config.shortcut:
-            last = self.decoder.up[-1].expansion.weight
+            last = self.decoder.up[-1].expansion.weight  # pyright: ignore[reportAttributeAccessIssue]
             self.add_shortcut(conditions, self.encoder.head.weight, last)  # pyright: ignore[reportArgumentType]
 
     def analyse(self, x: torch.Tensor, snr_db: torch.Tensor, rate: torch.Tensor) -> torch.Tensor:
