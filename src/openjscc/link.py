@@ -10,7 +10,7 @@ from typing import Literal
 
 import torch
 
-from .channels import EQUALIZERS, Channel, equalize, generators_for, make_channel
+from .channels import Channel, check_equalizer, equalize, generators_for, make_channel
 from .codec import (
     Codec,
     Conditions,
@@ -24,7 +24,7 @@ from .codec import (
     stand_in_where_lost,
     takes_any_ratio,
 )
-from .errors import UsageError, unknown_name
+from .errors import UsageError
 from .power import mean_power
 from .stopwatch import timing
 from .units import snr_tensor
@@ -126,7 +126,7 @@ def transmit(
             does not know the SNR; for a codec that sends with more or less power than all others.
         OpenJSCCError: for an image that cannot be read.
     """
-    _check_equalizer(equalizer)
+    check_equalizer(equalizer)
     sent = encode(codec, channel, image, snr_db, ratio=ratio, task=task, told_snr_db=told_snr_db, uses=uses)
     return deliver(codec, sent, seed=seed, trial=trial, equalizer=equalizer)
 
@@ -172,7 +172,7 @@ def encode(
 
 def deliver(codec: Codec, sent: Encoded, *, seed: int = 0, trial: int = 0, equalizer: str = "mmse") -> Transmission:
     """The other half of `transmit`: channel and receiver, with its arguments and errors."""
-    _check_equalizer(equalizer)
+    check_equalizer(equalizer)
     with torch.no_grad():
         received = sent.channel(sent.frame, sent.snr_db, generators_for(sent.x, trial, sent.channel.name, seed))
         arrived = _clock(sent.x.device)
@@ -180,11 +180,6 @@ def deliver(codec: Codec, sent: Encoded, *, seed: int = 0, trial: int = 0, equal
         decoded = _clock(sent.x.device)
     reconstruction = stand_in_where_lost(reconstruction, codec, sent.x, sent.frame.side.task)
     return Transmission(reconstruction, sent.frame, received, sent.snr_db, sent.encode_ms, 1e3 * (decoded - arrived))
-
-
-def _check_equalizer(name: str) -> None:
-    if name not in EQUALIZERS:
-        raise unknown_name("equalizer", name, EQUALIZERS)
 
 
 def receive(codec: Codec, received: Received, equalizer: str) -> Reconstruction:

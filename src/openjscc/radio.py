@@ -21,10 +21,10 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from .channels import EQUALIZERS, Channel, generators_for_digests, image_digest, make_channel
+from .channels import Channel, check_equalizer, generators_for_digests, image_digest, make_channel
 from .codec import Codec, CodecInfo, Frame, Received, Reconstruction, Side, resolved_name
 from .data.decoding import MAX_PIXELS
-from .errors import IntegrityError, MissingError, OpenJSCCError, UsageError, unknown_name
+from .errors import IntegrityError, MissingError, OpenJSCCError, UsageError
 from .header import LAYOUTS, REPEATS, VERSION, Fields, HeaderFormat, identity_of, listen, measured_noise_var
 from .link import SNR, encode, receive
 from .recording import Burst
@@ -148,8 +148,7 @@ class Receiver:
     """
 
     def __init__(self, model: str | None = None, equalizer: str = "mmse", device: torch.device | str = "cpu") -> None:
-        if equalizer not in EQUALIZERS:
-            raise unknown_name("equalizer", equalizer, EQUALIZERS)
+        check_equalizer(equalizer)
         self.model, self.equalizer, self.device = model, equalizer, device
         self._codecs: dict[str, Codec] = {}
         self._known: dict[int, str] | None = None

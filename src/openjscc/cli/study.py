@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..errors import UsageError
+from . import options as opt
 from .bench import check_folder, run_plan
 from .console import print_json, print_table, progress, say
 from .eval import INTERRUPTED, print_records
-from .options import DataDir, Device, Jobs, Json, TaskNetworks, check_packaged, figure, jobs_for, names, whole
 
 if TYPE_CHECKING:
     import torch
@@ -37,27 +37,27 @@ def study(
     output: Annotated[
         Path | None, typer.Option("-o", "--output", metavar="DIR", help="Folder of the results; else results/studies/NAME.")
     ] = None,
-    data_dir: DataDir = None,
+    data_dir: opt.DataDir = None,
     limit: Annotated[
         int | None,
-        typer.Option("--limit", metavar="N", parser=whole(1), help="Only the first N images, for a quick look."),
+        typer.Option("--limit", metavar="N", parser=opt.whole(1), help="Only the first N images, for a quick look."),
     ] = None,
-    task_network: TaskNetworks = None,
-    jobs: Jobs = None,
-    device: Device = "cpu",
+    task_network: opt.TaskNetworks = None,
+    jobs: opt.Jobs = None,
+    device: opt.Device = "cpu",
     cells: Annotated[
-        int | None, typer.Option("--cells", metavar="K", parser=whole(1), help=f"With --check: how many cells; else {CELLS}.")
+        int | None, typer.Option("--cells", metavar="K", parser=opt.whole(1), help=f"With --check: how many cells; else {CELLS}.")
     ] = None,
     seed: Annotated[
         int | None,
         typer.Option(
             "--seed",
             metavar="S",
-            parser=whole(),
+            parser=opt.whole(),
             help="With --check: which cells are drawn.",
         ),
     ] = None,
-    as_json: Json = False,
+    as_json: opt.Json = False,
 ) -> None:
     """Measure, draw and write down a named figure of a paper.
 
@@ -81,7 +81,7 @@ def study(
     openjscc study sp-jscc-snr --task-network classifier,resnet20.th
     """
     if name is not None and not list_studies:
-        check_packaged(name, "study", "studies/packaged")
+        opt.check_packaged(name, "study", "studies/packaged")
     from ..devices import find_device
     from ..studies.spec import load_study, with_networks
 
@@ -95,7 +95,7 @@ def study(
         raise UsageError(f"--{'cells' if cells is not None else 'seed'} without --check", "a study has its seeds in its file")
     where = find_device(device)
     plan = load_study(name)
-    looked_by = [] if task_network is None else names(task_network, "list of task networks")
+    looked_by = [] if task_network is None else opt.names(task_network, "list of task networks")
     if looked_by:
         plan = with_networks(plan, looked_by)
     if check:
@@ -256,7 +256,7 @@ def _check(
         say(f"note: {metric} is left out: {reason}")
 
     def at_once(system: str) -> int:
-        return jobs or jobs_for(system)
+        return jobs or opt.jobs_for(system)
 
     total = sum(len(dataset) * some[0].trials for some, _, dataset in plan.cells)
     with progress("pictures sent", total) as advance:
@@ -293,7 +293,7 @@ def _report(compared: list[Comparison], as_json: bool) -> None:
             format_ratio(line.record.ratio),
             line.quantity,
         ]
-        values = ["-" if value is None else figure(value, 4) for value in (line.recorded, line.measured)]
+        values = ["-" if value is None else opt.figure(value, 4) for value in (line.recorded, line.measured)]
         verdict = "ok" if line.ok else line.error or "NOT THE SAME"
         rows.append([*where, *values, f"{line.tolerance:.4f}", verdict])
     print_table(["system", "channel", "snr (dB)", "ratio", "quantity", "recorded", "measured", "tolerance", "verdict"], rows)
