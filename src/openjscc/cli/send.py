@@ -97,14 +97,11 @@ def send(
     from ..data.bundled import sample_photo
     from ..data.images import picture_size
     from ..devices import find_device
-    from ..systems import check_name
 
     where = find_device(device)
     law, snr_db, asked_ratio = make_channel(channel).name, opt.one_snr(snr), opt.one_ratio(ratio)
     check_equalizer(equalizer)
-    others = [] if compare is None else opt.names(compare, "list of systems to compare")
-    for name in (*([] if model is None else [model]), *others):
-        check_name(name)
+    others = _others(model, compare)
     paths = images or [sample_photo()]
     sizes = [picture_size(path) for path in paths]
     wanted = opt.task_of(task, request, sentence_model)
@@ -123,6 +120,16 @@ def send(
         print_reports(reports)
     if not all(report["systems"][0]["ok"] for report in reports):
         raise typer.Exit(1)
+
+
+def _others(model: str | None, compare: str | None) -> list[str]:
+    """The systems of ``--compare``, their names and the model's checked."""
+    from ..systems import check_name
+
+    others = [] if compare is None else opt.names(compare, "list of systems to compare")
+    for name in others if model is None else [model, *others]:
+        check_name(name)
+    return others
 
 
 def _default(link: Link, named: bool, network: TaskNetwork | None, sizes: list[tuple[int, int]]) -> str:

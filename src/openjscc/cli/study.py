@@ -28,35 +28,33 @@ RESULTS = Path("results") / "studies"
 UNCOMMITTED = "cells/\npictures/\n"
 
 
+Name = Annotated[
+    str | None, typer.Argument(metavar="NAME|FILE.toml", help="A packaged study or one of yours.", show_default=False)
+]
+List = Annotated[bool, typer.Option("--list", help="List the packaged studies.")]
+Check = Annotated[bool, typer.Option("--check", help="Measure some cells again and compare with the records.")]
+OUTPUT = "Folder of the results; else results/studies/NAME."
+Output = Annotated[Path | None, typer.Option("-o", "--output", metavar="DIR", help=OUTPUT)]
+LIMIT = "Only the first N images, for a quick look."
+Limit = Annotated[int | None, typer.Option("--limit", metavar="N", parser=opt.whole(1), help=LIMIT)]
+SOME = f"With --check: how many cells; else {CELLS}."
+Cells = Annotated[int | None, typer.Option("--cells", metavar="K", parser=opt.whole(1), help=SOME)]
+DRAWN = "With --check: which cells are drawn."
+Seed = Annotated[int | None, typer.Option("--seed", metavar="S", parser=opt.whole(), help=DRAWN)]
+
+
 def study(
-    name: Annotated[
-        str | None, typer.Argument(metavar="NAME|FILE.toml", help="A packaged study or one of yours.", show_default=False)
-    ] = None,
-    list_studies: Annotated[bool, typer.Option("--list", help="List the packaged studies.")] = False,
-    check: Annotated[bool, typer.Option("--check", help="Measure some cells again and compare with the records.")] = False,
-    output: Annotated[
-        Path | None, typer.Option("-o", "--output", metavar="DIR", help="Folder of the results; else results/studies/NAME.")
-    ] = None,
+    name: Name = None,
+    list_studies: List = False,
+    check: Check = False,
+    output: Output = None,
     data_dir: opt.DataDir = None,
-    limit: Annotated[
-        int | None,
-        typer.Option("--limit", metavar="N", parser=opt.whole(1), help="Only the first N images, for a quick look."),
-    ] = None,
+    limit: Limit = None,
     task_network: opt.TaskNetworks = None,
     jobs: opt.Jobs = None,
     device: opt.Device = "cpu",
-    cells: Annotated[
-        int | None, typer.Option("--cells", metavar="K", parser=opt.whole(1), help=f"With --check: how many cells; else {CELLS}.")
-    ] = None,
-    seed: Annotated[
-        int | None,
-        typer.Option(
-            "--seed",
-            metavar="S",
-            parser=opt.whole(),
-            help="With --check: which cells are drawn.",
-        ),
-    ] = None,
+    cells: Cells = None,
+    seed: Seed = None,
     as_json: opt.Json = False,
 ) -> None:
     """Measure, draw and write down a named figure of a paper.

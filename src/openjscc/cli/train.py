@@ -21,33 +21,34 @@ if TYPE_CHECKING:
     from ..training.recipe import Recipe
 
 
+Name = Annotated[str | None, typer.Argument(metavar="RECIPE", help="Name of a packaged recipe, or a .toml file.")]
+Output = Annotated[Path | None, typer.Option("-o", "--output", metavar="DIR", help="Folder of the run. Default: runs/RECIPE.")]
+CHANGE = "Change one value of the recipe; may be repeated."
+Changes = Annotated[list[str] | None, typer.Option("--set", metavar="A.B=V", help=CHANGE)]
+MINUTES = "Stop after so long, with a checkpoint."
+MaxMinutes = Annotated[float | None, typer.Option("--max-minutes", metavar="M", parser=minutes, help=MINUTES)]
+STEPS = "Stop after so many steps, with a checkpoint."
+MaxSteps = Annotated[int | None, typer.Option("--max-steps", metavar="N", parser=whole(0), help=STEPS)]
+Resume = Annotated[bool, typer.Option("--resume", help="Go on from the checkpoint of the run (or of --travel).")]
+TRAVEL = "Keep a compact state there, to go on elsewhere (half precision, not bit for bit)."
+Travel = Annotated[Path | None, typer.Option("--travel", metavar="DIR", help=TRAVEL)]
+EXPORT = "Write the result as a release file, ARCH.TAG.safetensors."
+Export = Annotated[Path | None, typer.Option("--export", metavar="FILE", help=EXPORT)]
+List = Annotated[bool, typer.Option("--list", help="List the packaged recipes.")]
+
+
 def train(
-    recipe: Annotated[str | None, typer.Argument(metavar="RECIPE", help="Name of a packaged recipe, or a .toml file.")] = None,
-    output: Annotated[
-        Path | None, typer.Option("-o", "--output", metavar="DIR", help="Folder of the run. Default: runs/RECIPE.")
-    ] = None,
-    changes: Annotated[
-        list[str] | None, typer.Option("--set", metavar="A.B=V", help="Change one value of the recipe; may be repeated.")
-    ] = None,
-    max_minutes: Annotated[
-        float | None, typer.Option("--max-minutes", metavar="M", parser=minutes, help="Stop after so long, with a checkpoint.")
-    ] = None,
-    max_steps: Annotated[
-        int | None, typer.Option("--max-steps", metavar="N", parser=whole(0), help="Stop after so many steps, with a checkpoint.")
-    ] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on from the checkpoint of the run (or of --travel).")] = False,
-    travel: Annotated[
-        Path | None,
-        typer.Option(
-            "--travel", metavar="DIR", help="Keep a compact state there, to go on elsewhere (half precision, not bit for bit)."
-        ),
-    ] = None,
-    export: Annotated[
-        Path | None, typer.Option("--export", metavar="FILE", help="Write the result as a release file, ARCH.TAG.safetensors.")
-    ] = None,
+    recipe: Name = None,
+    output: Output = None,
+    changes: Changes = None,
+    max_minutes: MaxMinutes = None,
+    max_steps: MaxSteps = None,
+    resume: Resume = False,
+    travel: Travel = None,
+    export: Export = None,
     data_dir: DataDir = None,
     force: Force = False,
-    list_recipes: Annotated[bool, typer.Option("--list", help="List the packaged recipes.")] = False,
+    list_recipes: List = False,
 ) -> None:
     """Train a model as a recipe says.
 
