@@ -149,8 +149,7 @@ def measure(
         x: images in [0, 1].
         point: channel, ratio, SNR.
         metrics: names, all of one task (`openjscc.bench.task_metrics.task_of`); that is what the codec is asked for.
-        trials: numbers of the trials.
-        seed: of the experiment.
+        trials: numbers of the trials; seed: of the experiment.
         told_snr_db: the SNR that the transmitter believes in; None: the true one.
         labels: class numbers, int64 ``(B,)``, for metrics of labels.
         networks: whose view such metrics are of; a lost image is looked at as the grey one that stands for it.
@@ -164,7 +163,6 @@ def measure(
         UsageError: a codec that does not do the task, a metric of labels without a network, a network without labels, metrics of
             segmentations without masks.
     """
-    asked = quantities(metrics, networks)
     if networks and labels is None:
         raise UsageError(f"a task network ({networks[0].name}), but no labels", "give the class numbers of the pictures")
     task = task_of(metrics)
@@ -173,7 +171,7 @@ def measure(
     arrived, uses, times = [], [], []
     told = "same" if told_snr_db is None else told_snr_db
     sent = encode(codec, point.channel, x, point.snr_db, ratio=point.ratio, task=task, told_snr_db=told)
-    values = _Values(asked, sent.x, labels, networks, device)
+    values = _Values(quantities(metrics, networks), sent.x, labels, networks, device)
     for trial in trials:
         result = deliver(codec, sent, seed=seed, trial=trial)
         ok = result.reconstruction.ok

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..errors import UsageError
+from ..files import check_folder, make_folder
 from . import options as opt
 from .console import print_json, progress, say
 from .eval import INTERRUPTED, asked_of, planned, print_records
@@ -61,15 +61,15 @@ def bench(
     \b
     openjscc bench --systems adjscc,bpg-ldpc,bpg-capacity --data kodak --snr 0:20:2 --ratio 1/16 -o results/mine
     """
-    check_folder(output, make=False)
     asked = asked_of(metrics, task, task_network)
     precision = _precision(trials, until, max_trials, asked.metrics)
     if keep and asked.task != "reconstruction":
         raise UsageError(f"--keep {keep} with the task {asked.task}", "received pictures are kept, and none are received")
     plan, dataset = planned(
-        opt.named_systems(named, systems), asked, data, data_dir, limit, channel, snr, ratio, told_snr, precision, seed, device
-    )
-    check_folder(output)
+        opt.named_systems(named, systems), asked, data, data_dir, limit, channel, snr, ratio, told_snr, precision, seed, device,
+        lambda: check_folder(output),
+    )  # fmt: skip
+    make_folder(output)
     results, complete = run_plan(plan, dataset, output, jobs=jobs, keep=keep)
     report(results, output, as_json)
     if not complete:
@@ -94,23 +94,6 @@ def _precision(trials: int, until: str | None, most: int | None, metrics: Sequen
     if not equals or metric not in metrics or not 0 < value < math.inf:
         raise UsageError(f"--until {until!r}", f"write METRIC=HALFWIDTH with one of --metrics, e.g. {metrics[0]}=0.05")
     return Precision(trials, value, metric, max(trials, 100) if most is None else most)
-
-
-def check_folder(folder: Path, *, make: bool = True) -> None:
-    """Refuse a results folder that cannot be one, before the work. Makes it if asked."""
-
-    if folder.exists() and not folder.is_dir():
-        raise UsageError(f"{folder} is a file", "name a folder with -o")
-    if make:
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise UsageError(f"{folder} cannot be made: {error.strerror}", "choose another place with -o") from None
-    there = next(place for place in (folder, *folder.absolute().parents) if place.exists())
-    if not there.is_dir():
-        raise UsageError(f"{folder} cannot be made: {there} is a file", "choose another place with -o")
-    if not os.access(there, os.W_OK | os.X_OK):
-        raise UsageError(f"{there}: no permission to write there", "choose another place with -o")
 
 
 def run_plan(

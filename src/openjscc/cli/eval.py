@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..errors import OpenJSCCError, UsageError
+from ..files import check_target
 from . import options as opt
 from .console import print_table, progress, say
 
@@ -61,13 +63,12 @@ def evaluate(
     from ..bench.point import Precision
     from ..bench.sweep import run
 
-    if output is not None:
-        opt.check_target(output, force, ".json")
     asked = asked_of(metrics, task, task_network)
     precision = Precision(trials, most=max(trials, 100))
     plan, dataset = planned(
-        opt.named_systems(named, systems), asked, data, data_dir, limit, channel, snr, ratio, told_snr, precision, seed, device
-    )
+        opt.named_systems(named, systems), asked, data, data_dir, limit, channel, snr, ratio, told_snr, precision, seed, device,
+        lambda: None if output is None else check_target(output, force, [".json"]),
+    )  # fmt: skip
     records: list[Record] = []
     try:
         with progress("images sent", len(dataset) * len(plan.cells) * trials) as advance:
@@ -109,9 +110,9 @@ def asked_of(metrics: str | None, task: str | None, task_network: str | None) ->
 
 def planned(
     systems: list[str] | None, asked: Asked, data: str, data_dir: str | None, limit: int | None, channel: str, snr: str,
-    ratio: str | None, told_snr: str | None, precision: Precision, seed: int, device: str,
+    ratio: str | None, told_snr: str | None, precision: Precision, seed: int, device: str, check_output: Callable[[], None],
 ) -> tuple[Plan, PictureDataset]:  # fmt: skip
-    """The cells that the options of ``eval`` and ``bench`` name, and their images. All that is quick is checked first.
+    """The cells that the options of ``eval`` and ``bench`` name, and their images. Names are checked first, then the output.
 
     Raises:
         UsageError, MissingError: what the parts refuse; a bound whose transmitter is told another SNR.
@@ -132,6 +133,7 @@ def planned(
     systems = systems or [default_system(asked.task, requested=asked.named)]
     for name in systems:
         check_name(name)
+    check_output()
     opened = load_all(systems, ratios, data if data in DATASETS else None, where)
     for name, codec, _ in opened:
         check_task(codec, asked.task)

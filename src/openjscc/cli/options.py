@@ -204,25 +204,6 @@ def named_systems(arguments: list[str] | None, option: str | None) -> list[str] 
     return list(dict.fromkeys(name for text in texts for name in names(text, "list of systems"))) or None
 
 
-def check_target(path: Path, overwrite: bool, suffix: str) -> None:
-    """Refuse a result file before the work that fills it.
-
-    Raises:
-        UsageError: another suffix, the file exists, or its folder is missing or not writable.
-    """
-    folder = Path(os.path.realpath(path)).parent
-    if path.suffix.lower() != suffix:
-        raise UsageError(f"{path} does not end in {suffix}", f"name it {path.stem or 'result'}{suffix}")
-    if os.path.isdir(path):
-        raise UsageError(f"{path} is a folder", f"name a {suffix} file")
-    if os.path.lexists(path) and not overwrite:
-        raise UsageError(f"{path} exists", "add -f to replace it, or name another file")
-    if not folder.is_dir():
-        raise UsageError(f"{path}: no folder {folder}", f"make it first: mkdir -p {folder}")
-    if not os.access(folder, os.W_OK | os.X_OK):
-        raise UsageError(f"{path}: no permission to write in {folder}", "choose another place")
-
-
 def figure(value: float | None, digits: int) -> str:
     """A number for people: infinite and undefined spelled out, ``-`` for nothing."""
     if value is None:
@@ -247,6 +228,14 @@ class Wanted:
     report: dict[str, Any] | None = None
 
 
+def check_task(task: str | None) -> None:
+    """Raises UsageError for an unknown task."""
+    from ..codec import TASKS
+
+    if task is not None and task not in TASKS:
+        raise unknown_name("task", task, TASKS)
+
+
 def task_of(task: str | None, request: str | None, sentence_model: str | None = None) -> Wanted:
     """The task of the options ``--task``, ``--request`` and ``--sentence-model``.
 
@@ -254,10 +243,7 @@ def task_of(task: str | None, request: str | None, sentence_model: str | None = 
         UsageError: an unknown task, options that exclude one another, an empty or a refused request.
         MissingError: the sentence model is not at hand. IntegrityError: it is damaged.
     """
-    from ..codec import TASKS
-
-    if task is not None and task not in TASKS:
-        raise unknown_name("task", task, TASKS)
+    check_task(task)
     if request is None:
         if sentence_model is not None:
             raise UsageError(f"the sentence model {sentence_model!r} without a request", "add --request TEXT")

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..errors import UsageError, unknown_name
+from ..files import check_target
 from .console import say
-from .options import Force, check_target, names
+from .options import Force, names
 
 if TYPE_CHECKING:
     from ..report.chart import Chart
@@ -118,7 +119,7 @@ def _strip(
 
     if len(folders) != 1 or picture is None:
         raise UsageError("a strip needs one folder and --picture", "openjscc plot DIR --kind strip --picture NAME -o strip.png")
-    _check(output, force, STRIP_SUFFIXES)
+    check_target(output, force, STRIP_SUFFIXES)
     area = None if crop is None else parse_crop(crop)
     sheet = strip(folders[0] / "pictures", picture, area, systems=systems, where=where, source=source)
     write_png(output, sheet, overwrite=force)
@@ -142,7 +143,7 @@ def _curves(
         check_column(column)
     if chart.y not in METRICS and chart.y not in MEASURED:
         raise unknown_name("metric", chart.y, {*METRICS, *MEASURED})
-    _check(output, force, CURVE_SUFFIXES)
+    check_target(output, force, CURVE_SUFFIXES)
     published = [] if anchors is None else read_anchors(anchors)
     chosen = select(load_records(sources), where, systems)
     bands = read_bands(sources)
@@ -151,12 +152,6 @@ def _curves(
     for note in [*notes, *([NO_BANDS] if shown != chart and chart.y not in MEASURED else [])]:
         say(f"note: {note}")
     write_figure(figure, output, chart.style, rows_of(chosen, shown, published, bands))
-
-
-def _check(output: Path, force: bool, suffixes: tuple[str, ...]) -> None:
-    if output.suffix.lower() not in suffixes:
-        raise UsageError(f"{output} does not end in {' or '.join(suffixes)}", f"name it {output.stem or 'figure'}{suffixes[0]}")
-    check_target(output, force, output.suffix.lower())
 
 
 def _inches(text: str | None) -> float | None:

@@ -101,6 +101,7 @@ def send(
     where = find_device(device)
     law, snr_db, asked_ratio = make_channel(channel).name, opt.one_snr(snr), opt.one_ratio(ratio)
     check_equalizer(equalizer)
+    opt.check_task(task)
     others = _others(model, compare)
     paths = images or [sample_photo()]
     sizes = [picture_size(path) for path in paths]
@@ -175,11 +176,12 @@ def _targets(paths: list[Path], output: Path | None, task: str, force: bool) -> 
     """One output path per image, each known to be free and writable, and no image among them that is sent."""
     from ..data.images import check_output
 
-    folder = output is None or os.path.isdir(output)
-    if len(paths) > 1 and not folder:
-        raise UsageError(f"{output} is no folder, for {len(paths)} pictures", f"make it first: mkdir -p {output}")
     what = "segmentation" if task == SEGMENTATION else "received"
-    targets = [(output or Path()) / f"{path.stem}-{what}.png" if folder else output for path in paths]
+    targets = [(output or Path()) / f"{path.stem}-{what}.png" for path in paths]
+    if output is not None and not os.path.isdir(output):
+        if len(paths) > 1:
+            raise UsageError(f"{output} is no folder, for {len(paths)} pictures", f"make it first: mkdir -p {output}")
+        targets = [output]
     if task == SEGMENTATION:
         opt.check_mask_file(targets[0])
     everything = [item for target in targets for item in (target, sheet_path(target, task))]

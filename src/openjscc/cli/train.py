@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..errors import IntegrityError, MissingError, UsageError
+from ..files import check_folder, check_target
 from .console import one_line, print_table, say
-from .options import DataDir, Force, check_packaged, check_target, minutes, whole
+from .options import DataDir, Force, check_packaged, minutes, whole
 
 if TYPE_CHECKING:
     from torch import nn
@@ -77,11 +78,11 @@ def train(
         raise UsageError("no recipe named", "openjscc train --list shows them")
     plan = load_recipe(recipe, changes or [])
     if export is not None:
-        check_target(export, force, ".safetensors")
+        check_target(export, force, [".safetensors"])
     if travel is not None and travel.exists() and not travel.is_dir():
         raise UsageError(f"{travel} is no folder", "name a folder for --travel")
     folder = output if output is not None else Path("runs") / Path(recipe).stem
-    _check_run_folder(folder)
+    check_folder(folder)
     initial = _initial(plan)
 
     finished = _finished_state(plan, folder, travel) if resume else None
@@ -126,17 +127,6 @@ def _train(
 
 def _again(name: str, folder: Path, more: str = "") -> str:
     return f"openjscc train {name} --resume -o {folder} {more}(with the same --set and --data-dir)"
-
-
-def _check_run_folder(folder: Path) -> None:
-    """A folder that can be made or written to, found out before the work."""
-    existing = folder.absolute()
-    while not os.path.lexists(existing):
-        existing = existing.parent
-    if not os.path.isdir(existing):
-        raise UsageError(f"{existing} is no folder", "choose another one with -o")
-    if not os.access(existing, os.W_OK | os.X_OK):
-        raise UsageError(f"{folder}: no permission to write in {existing}", "choose another folder with -o")
 
 
 def _initial(plan: Recipe) -> nn.Module | None:

@@ -142,8 +142,8 @@ class RunLog:
             updates, self._mark, self._count = self._count, now, 0
             means = {name: torch.stack(terms).mean().item() for name, terms in self._terms.items()}
             self._terms.clear()
-            values = {name: f"{value:.6g}" for name, value in means.items()}
-            self._write(step, values | {"lr": f"{lr:.4g}", "images_per_s": f"{rate:.1f}", "updates": str(updates)})
+            row = {name: f"{value:.6g}" for name, value in means.items()}
+            self._write(step, row | {"lr": f"{lr:.4g}", "images_per_s": f"{rate:.1f}", "updates": str(updates)})
             if self._bar is not None:
                 shown = {"loss": means["loss"]} if "loss" in means else means  # no loss where the updates were other networks'
                 self._bar.update(self._task, rate=f"{rate:.1f} images/s", figure=in_words(shown))
