@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 KINDS = ("curves", "strip")
 CURVE_SUFFIXES = (".svg", ".pdf", ".png")
 STRIP_SUFFIXES = (".png", ".webp")
-OF_STRIPS = ("picture", "crop", "source")
+OF_STRIPS = ("image", "crop", "source")
 OF_CURVES = ("x", "y", "facet", "style", "title", "interval", "arrived", "lost", "log_x", "anchors", "width", "over")
 """Options of one kind only."""
 
@@ -50,7 +50,7 @@ LogX = Annotated[bool, typer.Option("--log-x", help="Logarithmic x axis.")]
 ANCHORS = "Published points to draw beside the curves."
 Anchors = Annotated[Path | None, typer.Option("--anchors", metavar="FILE.csv", help=ANCHORS)]
 Width = Annotated[Text, typer.Option("--width", metavar="INCHES", help="Of the figure, instead of the style's.")]
-Picture = Annotated[Text, typer.Option("--picture", metavar="NAME", help="Strip: which image.")]
+Image = Annotated[Text, typer.Option("--image", "--picture", metavar="NAME", help="Strip: which image.")]
 Crop = Annotated[Text, typer.Option("--crop", metavar="X,Y,W,H", help="Strip: which part, in pixels.")]
 Source = Annotated[Path | None, typer.Option("--source", metavar="FILE", help="Strip: the sent image, to be shown first.")]
 
@@ -74,7 +74,7 @@ def plot(
     log_x: LogX = False,
     anchors: Anchors = None,
     width: Width = None,
-    picture: Picture = None,
+    image: Image = None,
     crop: Crop = None,
     source: Source = None,
     force: Force = False,
@@ -100,7 +100,7 @@ def plot(
     conditions = {} if where is None else parse_where(where)
     asked = None if systems is None else names(systems, "list of systems")
     if kind == "strip":
-        _strip(sources, picture, crop, asked, conditions, source, output, force)
+        _strip(sources, image, crop, asked, conditions, source, output, force)
     else:
         from ..report.chart import Chart
 
@@ -111,17 +111,17 @@ def plot(
 
 
 def _strip(
-    folders: list[Path], picture: str | None, crop: str | None, systems: list[str] | None, where: dict[str, list[Value]],
+    folders: list[Path], image: str | None, crop: str | None, systems: list[str] | None, where: dict[str, list[Value]],
     source: Path | None, output: Path, force: bool,
 ) -> None:  # fmt: skip
     from ..data.images import write_png
     from ..report.strips import parse_crop, strip
 
-    if len(folders) != 1 or picture is None:
+    if len(folders) != 1 or image is None:
         raise UsageError("a strip needs one folder and --picture", "openjscc plot DIR --kind strip --picture NAME -o strip.png")
     check_target(output, force, STRIP_SUFFIXES)
     area = None if crop is None else parse_crop(crop)
-    sheet = strip(folders[0] / "pictures", picture, area, systems=systems, where=where, source=source)
+    sheet = strip(folders[0] / "pictures", image, area, systems=systems, where=where, source=source)
     write_png(output, sheet, overwrite=force)
 
 
