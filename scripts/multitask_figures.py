@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -52,8 +51,8 @@ SEGMENTATIONS = (
     Run("fcn.crops", "FCN, small crops", ALONE, "fcn.more"),
 )
 PANELS = (
-    ("PSNR (dB), CBR 1/16, 10 dB", r"CBR 1/16 ([\d.]+) dB", PICTURES),
-    ("mIoU of nine classes, 10 dB", r"of nine classes ([\d.]+)", SEGMENTATIONS),
+    ("PSNR (dB), CBR 1/16, 10 dB", "val_psnr_1/16", PICTURES),
+    ("mIoU of nine classes, 10 dB", "val_miou_nine", SEGMENTATIONS),
 )
 Curve = list[tuple[float, float]]
 
@@ -61,23 +60,22 @@ Curve = list[tuple[float, float]]
 def curves(logs: Path) -> dict[str, dict[str, Curve]]:
     """Of each panel and weight that has a log: points (gigapixels, value)."""
     found: dict[str, dict[str, Curve]] = {}
-    for title, pattern, runs in PANELS:
+    for title, column, runs in PANELS:
         for run in runs:
             points: Curve = []
             for name in (run.weight, run.then):
-                points += _points(logs / f"{name}.csv", pattern, run.pixels / 1e9, points[-1][0] if points else 0.0)
+                points += _points(logs / f"{name}.csv", column, run.pixels / 1e9, points[-1][0] if points else 0.0)
             if points:
                 found.setdefault(title, {})[run.weight] = points
     return found
 
 
-def _points(log: Path, pattern: str, pixels: float, start: float) -> Curve:
+def _points(log: Path, column: str, pixels: float, start: float) -> Curve:
     """Those of one log, if it is there; it ends with a validation."""
     if not log.exists():
         return []
     with log.open(newline="") as file:
-        rows = [(start + int(row["step"]) * pixels, re.search(pattern, row["validation"])) for row in csv.DictReader(file)]
-    return [(at, float(value[1])) for at, value in rows if value]
+        return [(start + int(row["step"]) * pixels, float(row[column])) for row in csv.DictReader(file) if row.get(column)]
 
 
 def draw(logs: Path, target: Path) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import re
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +21,7 @@ TERMS = {
     "discriminator_real": "sent patches",
     "discriminator_received": "received patches",
 }
+COLUMNS = ("lpips", "mse", *TERMS)
 Curves = dict[str, list[list[float]]]
 
 
@@ -31,11 +31,11 @@ def curves(log: Path) -> Curves:
     with log.open(newline="") as file:
         for row in csv.DictReader(file):
             minutes = float(row["seconds"]) / 60
-            for name, value in (term.rsplit(" ", 1) for term in row["terms"].split(", ") if term):
-                found.setdefault(name, []).append([minutes, float(value)])
-            for ratio, words in re.findall(r"CBR (\S+) ([^,]+)", row["validation"]):
-                for name, value in re.findall(r"([A-Z]+) ([\d.]+)", words):
-                    found.setdefault(f"{name} {ratio}", []).append([minutes, float(value)])
+            for name in (name for name in COLUMNS if row.get(name)):
+                found.setdefault(name, []).append([minutes, float(row[name])])
+            for column in (column for column in row if row[column] and column.startswith(("val_lpips_", "val_dists_"))):
+                _, metric, ratio = column.split("_")
+                found.setdefault(f"{metric.upper()} {ratio}", []).append([minutes, float(row[column])])
     return found
 
 

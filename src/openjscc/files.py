@@ -9,7 +9,7 @@ import platform
 import re
 import secrets
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import IO, Literal
 
@@ -109,6 +109,58 @@ def cannot_write(path: Path, error: OSError) -> OpenJSCCError:
     if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO):
         return OpenJSCCError(message, "make room, or choose another place with -o")
     return UsageError(message, "choose a place that you may write to with -o")
+
+
+def check_target(path: Path, overwrite: bool, suffixes: Sequence[str], hint: str = "") -> None:
+    """Refuse a file that could not be written, before the work that fills it.
+
+    Args:
+        path: the file.
+        overwrite: it may exist.
+        suffixes: one of which it must have.
+        hint: for another suffix, instead of a name with the first one.
+
+    Raises:
+        UsageError: another suffix, the file exists, or its folder is missing or not writable.
+    """
+    try:
+        if path.suffix.lower() not in suffixes:
+            message = f"{path} does not end in {' or '.join(filter(None, suffixes))}"
+            raise UsageError(message, hint or f"name it {path.stem or 'result'}{suffixes[0]}")
+        if path.is_dir() or (path.exists() and not path.is_file()):
+            raise UsageError(f"{path} is {'a folder' if path.is_dir() else 'not an ordinary file'}", "name a file with -o")
+        if os.path.lexists(path) and not overwrite:
+            raise UsageError(f"{path} exists", "add -f to replace it (in Python overwrite=True), or name another file with -o")
+        folder = Path(os.path.realpath(path)).parent
+        if not folder.is_dir():
+            raise UsageError(f"{path}: no folder {folder}", f"make it first: mkdir -p {folder}")
+        if not os.access(folder, os.W_OK | os.X_OK):
+            raise UsageError(f"{path}: no permission to write in {folder}", "choose another place with -o")
+    except OSError as error:
+        raise cannot_write(path, error) from None
+    except UsageError:
+        raise
+    except ValueError:  # a NUL character in the path
+        raise UsageError(f"{str(path)!r} is not a file name", "name a file with -o") from None
+
+
+def check_folder(folder: Path) -> None:
+    """Refuse a folder that can neither be made nor be written to, before the work. Raises UsageError."""
+    there = next(place for place in (folder, *folder.absolute().parents) if os.path.lexists(place))
+    if not there.is_dir():
+        what = f"{folder} is a file" if there == folder else f"{folder} cannot be made: {there} is no folder"
+        raise UsageError(what, "choose another place with -o")
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise UsageError(f"{folder}: no permission to write in {there}", "choose another place with -o")
+
+
+def make_folder(folder: Path) -> None:
+    """A folder for results, made with all above it. Raises UsageError where it cannot be."""
+    check_folder(folder)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise cannot_write(folder, error) from None
 
 
 def sweep(folder: Path, name: str | None = None) -> None:

@@ -10,7 +10,7 @@ from typing import Literal
 
 import torch
 
-from .channels import EQUALIZERS, Channel, equalize, generators_for, make_channel
+from .channels import Channel, check_equalizer, equalize, generators_for, make_channel
 from .codec import (
     Codec,
     CodecInfo,
@@ -23,7 +23,7 @@ from .codec import (
     device_of,
     stand_in_where_lost,
 )
-from .errors import UsageError, unknown_name
+from .errors import UsageError
 from .power import mean_power
 from .stopwatch import timing
 from .units import snr_tensor
@@ -125,7 +125,7 @@ def transmit(
             does not know the SNR; for a codec that sends with more or less power than all others.
         OpenJSCCError: for an image that cannot be read.
     """
-    _check_equalizer(equalizer)
+    check_equalizer(equalizer)
     sent = encode(codec, channel, image, snr_db, ratio=ratio, task=task, told_snr_db=told_snr_db, uses=uses)
     return deliver(codec, sent, seed=seed, trial=trial, equalizer=equalizer)
 
@@ -171,7 +171,7 @@ def encode(
 
 def deliver(codec: Codec, sent: Encoded, *, seed: int = 0, trial: int = 0, equalizer: str = "mmse") -> Transmission:
     """The other half of `transmit`: channel and receiver, with its arguments and errors."""
-    _check_equalizer(equalizer)
+    check_equalizer(equalizer)
     with torch.no_grad():
         received = sent.channel(sent.frame, sent.snr_db, generators_for(sent.x, trial, sent.channel.name, seed))
         arrived = _clock(sent.x.device)
@@ -179,11 +179,6 @@ def deliver(codec: Codec, sent: Encoded, *, seed: int = 0, trial: int = 0, equal
         decoded = _clock(sent.x.device)
     reconstruction = stand_in_where_lost(reconstruction, codec, sent.x, sent.frame.side.task)
     return Transmission(reconstruction, sent.frame, received, sent.snr_db, sent.encode_ms, 1e3 * (decoded - arrived))
-
-
-def _check_equalizer(name: str) -> None:
-    if name not in EQUALIZERS:
-        raise unknown_name("equalizer", name, EQUALIZERS)
 
 
 def receive(codec: Codec, received: Received, equalizer: str) -> Reconstruction:

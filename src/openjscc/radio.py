@@ -17,14 +17,15 @@ import hashlib
 import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
 
-from .channels import EQUALIZERS, Channel, generators_for_digests, image_digest, make_channel
+from .channels import Channel, check_equalizer, generators_for_digests, image_digest, make_channel
 from .codec import Codec, CodecInfo, Frame, Received, Reconstruction, Side, resolved_name
 from .data.decoding import MAX_PIXELS
-from .errors import IntegrityError, MissingError, OpenJSCCError, UsageError, unknown_name
+from .errors import IntegrityError, MissingError, OpenJSCCError, UsageError
 from .header import LAYOUTS, REPEATS, VERSION, Fields, HeaderFormat, identity_of, listen, measured_noise_var
 from .link import SNR, encode, receive
 from .recording import Burst
@@ -84,21 +85,16 @@ def transmit_frames(
     Raises:
         As `openjscc.link.encode`.
     """
-    told = "same" if snr_db is not None else None
-    sent = encode(codec, channel, image, 0.0 if snr_db is None else snr_db, ratio=ratio, task=task, told_snr_db=told, uses=uses)
+    known, told = (0.0, None) if snr_db is None else (snr_db, "same")
+    sent = encode(codec, channel, image, known, ratio=ratio, task=task, told_snr_db=told, uses=uses)
     if sent.frame.genie is not None:
         raise UsageError(f"{codec.name} cannot be sent", "it is a bound: choose a system")
     form = _header_of(codec)
     unnamed = form is None or form.is_short(*sent.x.shape[-2:])
     symbols = sent.frame.symbols.cpu().numpy()
+    burst = Burst(symbols[0], label=label, system=resolved_name(codec), agreed=unnamed)
     return [
-        Burst(
-            symbols[row, : int(length)],
-            label=label,
-            system=resolved_name(codec),
-            agreed=unnamed,
-            draw=image_digest(sent.x[row]),
-        )
+        burst.replace(symbols=symbols[row, : int(length)], draw=image_digest(sent.x[row]))
         for row, length in enumerate(sent.frame.length)
     ]
 
@@ -148,11 +144,9 @@ class Receiver:
     """
 
     def __init__(self, model: str | None = None, equalizer: str = "mmse", device: torch.device | str = "cpu") -> None:
-        if equalizer not in EQUALIZERS:
-            raise unknown_name("equalizer", equalizer, EQUALIZERS)
+        check_equalizer(equalizer)
         self.model, self.equalizer, self.device = model, equalizer, device
         self._codecs: dict[str, Codec] = {}
-        self._known: dict[int, str] | None = None
 
     def prepare(self) -> None:
         """Load what the first frame is likely to need, while it is on its way through a pipe."""
@@ -178,9 +172,8 @@ class Receiver:
 
     def _one(self, burst: Burst) -> Reception:
         heard, estimated = _received(burst, self.device, HEADER_MOST)
-        codec, fields = self._named(burst, heard)
+        codec, fields, side = self._named(burst, heard)
         form = _header_of(codec)
-        side = None if form is None else form.read(heard)[0]
         if codec is None or (form is not None and (side is None or not _fits(codec, side, fields, len(burst.symbols)))):
             return Reception(False, Reconstruction(), side, codec, float(heard.noise_var[0]), estimated, burst)
         received, _ = _received(burst, self.device)
@@ -198,7 +191,7 @@ class Receiver:
             start += _silence(symbols[start:])
             if start >= len(symbols):
                 return
-            ahead = burst.replace(symbols=symbols[start:], gain=_from(burst.gain, start))
+            ahead = _part(burst, start)
             length = self._length(ahead)
             if length is None:  # nothing that names its end: what is left is one frame, of an agreed system or of none
                 yield self._one(ahead.replace(framed=True))
@@ -207,28 +200,27 @@ class Receiver:
                 raise IntegrityError(
                     f"a frame of {length} samples, of which {len(symbols) - start} are there", "the recording is truncated"
                 )
-            yield self._one(
-                ahead.replace(symbols=symbols[start : start + length], gain=_from(burst.gain, start, length), framed=True)
-            )
+            yield self._one(_part(burst, start, start + length).replace(framed=True))
             start += length
 
     def _length(self, burst: Burst) -> int | None:
         """Channel uses of the frame that a recording starts with; None where no header says it."""
         received, _ = _received(burst, self.device, HEADER_MOST)
-        codec, fields = self._named(burst, received)
-        if codec is None:
-            return None
-        form = _header_of(codec)
-        side = None if form is None else form.read(received)[0]
-        if side is None:
+        codec, fields, side = self._named(burst, received)
+        if codec is None or side is None:
             return None
         length = _uses(codec, side, fields)
         if length is None:
             raise UsageError(f"frames of {codec.name} in a recording without annotations", "record them as .sigmf-meta")
         return length if side.head is not None and length > int(side.head[0]) else None
 
-    def _named(self, burst: Burst, received: Received) -> tuple[Codec | None, Fields | None]:
-        """The system that a frame is of, and its full header; None for what there is not."""
+    def _named(self, burst: Burst, received: Received) -> tuple[Codec | None, Fields | None, Side | None]:
+        """The system that a frame is of, its full header, and what the header says to the system; None for what there is not."""
+        codec, fields = self._system(burst, received)
+        form = _header_of(codec)
+        return codec, fields, None if form is None else form.read(received)[0]
+
+    def _system(self, burst: Burst, received: Received) -> tuple[Codec | None, Fields | None]:
         agreed = None if self.model is None else self._load(self.model)
         missing: MissingError | None = None
         if agreed is None and burst.agreed and burst.system:
@@ -242,7 +234,9 @@ class Receiver:
             return agreed, fields if fields is not None and fields.identity == form.identity else None
         fields = listen(received)[0]
         if fields is not None and (fields.fit >= BELIEVED_FIT or self._is_known(fields, burst.system)):
-            _check_version(fields)
+            if fields.version != VERSION:
+                hint = f"this openjscc reads version {VERSION}: get a later one"
+                raise MissingError(f"a header of version {fields.version}", hint)
             return self._find(fields.identity, burst.system), fields
         if missing is not None:
             raise missing
@@ -279,27 +273,19 @@ class Receiver:
         if name is not None:
             return self._load(name)
         called = f" ({hint!r}, as the recording says)" if hint else ""
-        raise MissingError(
-            f"the system with the identity {identity:04x}{called} is not here",
-            "get its weight and point OPENJSCC_WEIGHTS at its folder, or name it with --model",
-        )
+        raise MissingError(f"the system with the identity {identity:04x}{called} is not here", HOW_TO_GET)
 
     def _agreed(self, name: str) -> Codec:
         """The system that both ends agreed on, as the recording says."""
         if self._is_at_hand(name):
             with contextlib.suppress(UsageError):  # options that there are not
                 return self._load(name)
-        raise MissingError(
-            f"the system {name!r}, which a recording says was agreed on, is not here",
-            "get its weight and point OPENJSCC_WEIGHTS at its folder, or name it with --model",
-        )
+        raise MissingError(f"the system {name!r}, which a recording says was agreed on, is not here", HOW_TO_GET)
 
-    @property
+    @cached_property
     def known(self) -> dict[int, str]:
         """`known_systems`, looked up once."""
-        if self._known is None:
-            self._known = known_systems()
-        return self._known
+        return known_systems()
 
     def _is_at_hand(self, name: str) -> bool:
         """Whether a recording may name that system: one by name, with options or a task network by name, and no file."""
@@ -352,6 +338,7 @@ def known_systems() -> dict[int, str]:
     return known
 
 
+HOW_TO_GET = "get its weight and point OPENJSCC_WEIGHTS at its folder, or name it with --model"
 BELIEVED_FIT = 0.9
 """`Fields.fit` from which a header of another version, or of a system that is not at hand, is believed and reported."""
 
@@ -368,17 +355,13 @@ MOST_CODECS = 8
 def _received(burst: Burst, device: torch.device | str, most: int | None = None) -> tuple[Received, bool]:
     """A batch of one frame. Without a noise variance: what the power of the samples says, which is 1 + noise_var."""
     symbols = torch.from_numpy(np.array(burst.symbols[:most], dtype=np.complex64))[None]
-    gain = None if burst.gain is None else torch.from_numpy(np.array(burst.gain[:most], dtype=np.complex64))[None]
-    estimated = burst.noise_var is None
+    gain = None if burst.gain is None else torch.from_numpy(np.array(burst.gain[:most], dtype=np.complex64))[None].to(device)
     noise_var = burst.noise_var
     if noise_var is None:
         power = 1.0 if gain is None else float(gain.abs().square().mean())
         noise_var = max(float(symbols.abs().double().square().mean()) - power, 1e-3 * power)
-    length = torch.tensor([symbols.shape[1]])
-    received = Received(symbols, torch.tensor([noise_var], dtype=torch.float32), gain, length)
-    return Received(
-        symbols.to(device), received.noise_var.to(device), None if gain is None else gain.to(device), length.to(device)
-    ), estimated
+    variance, length = torch.tensor([noise_var], dtype=torch.float32), torch.tensor([symbols.shape[1]])
+    return Received(symbols.to(device), variance.to(device), gain, length.to(device)), burst.noise_var is None
 
 
 def _silence(symbols: np.ndarray, at_once: int = 2**16) -> int:
@@ -390,15 +373,10 @@ def _silence(symbols: np.ndarray, at_once: int = 2**16) -> int:
     return len(symbols)
 
 
-def _from(gain: np.ndarray | None, start: int, count: int | None = None) -> np.ndarray | None:
-    if gain is None or len(gain) == 1:
-        return gain
-    return gain[start:] if count is None else gain[start : start + count]
-
-
-def _check_version(fields: Fields) -> None:
-    if fields.version != VERSION:
-        raise MissingError(f"a header of version {fields.version}", f"this openjscc reads version {VERSION}: get a later one")
+def _part(burst: Burst, start: int, stop: int | None = None) -> Burst:
+    """Some of the samples, and their gains."""
+    gain = burst.gain if burst.gain is None or len(burst.gain) == 1 else burst.gain[start:stop]
+    return burst.replace(symbols=burst.symbols[start:stop], gain=gain)
 
 
 def _uses(codec: Codec, side: Side, fields: Fields | None) -> int | None:

@@ -358,7 +358,7 @@ def test_a_failed_write_keeps_the_old_file(tmp_path: Path, monkeypatch: pytest.M
     def full(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(Image.Image, "save", full)
+    monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(OpenJSCCError, match="No space") as caught:
         write_png(path, torch.ones(3, 2, 2), overwrite=True)
     assert caught.value.exit_code == 1

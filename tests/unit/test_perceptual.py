@@ -20,6 +20,7 @@ from openjscc.training.batches import Batch
 from openjscc.training.checkpoint import TrainingState, load_checkpoint
 from openjscc.training.loop import RunOptions, train
 from openjscc.training.optimizer import learning_rate
+from openjscc.training.progress import FIELDS
 from openjscc.training.recipe import Recipe, load_recipe
 from openjscc.training.steps import perceptual
 from openjscc.training.steps.perceptual import PerceptualStep
@@ -113,13 +114,13 @@ def test_terms_of_each_stage_and_validation_are_logged(folder: Path, tmp_path: P
         train(recipe(folder), RunOptions(tmp_path / "run", max_steps=2, resume=number > 0), say=lines.append)
     with (tmp_path / "run" / "log.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
-    names = [{term.split()[0] for term in row["terms"].split(", ")} for row in rows if row["terms"]]
+    names = [{name for name in row if row[name] and not name.startswith("val_")} - set(FIELDS) for row in rows if row["lr"]]
     codec = {"lpips", "mse"}
     opponent = {"discriminator_loss", "discriminator_real", "discriminator_received"}
     assert names == [codec, opponent, codec | opponent | {"generator"}]
-    assert [bool(row["loss"]) for row in rows if row["terms"]] == [True, False, True]
+    assert [bool(row["loss"]) for row in rows if row["lr"]] == [True, False, True]
     assert lines[-1].startswith("step 6")
-    assert "dB LPIPS 0." in lines[-1]
+    assert "lpips_1/48 0." in lines[-1]
     assert len(list((tmp_path / "run" / "samples").glob("*.png"))) == 1
 
 

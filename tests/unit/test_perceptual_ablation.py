@@ -155,10 +155,8 @@ def test_curves_of_the_training(empty: ModuleType) -> None:
 
     assert empty.training() == ""
     empty.LOG.write_text(
-        "step,seconds,loss,lr,images_per_s,validation,terms\n"
-        '50,60.0,0.2,1e-3,9,,"lpips 0.2, mse 300.0"\n'
-        '50,60.0,,,,"CBR 1/48 25.00 dB LPIPS 0.1700 DISTS 0.2100, CBR 1/24 27.00 dB LPIPS 0.1 DISTS 0.15",\n'
-        '100,120.0,0.2,1e-3,9,,"lpips 0.1, generator 1.5, discriminator_real 0.75"\n'
+        "step,seconds,lpips,mse,val_psnr_1/48,val_dists_1/48,val_lpips_1/24,generator,discriminator_real\n"
+        "50,60.0,0.2,300.0,,,,,\n50,60.0,,,25.00,0.2100,0.1,,\n100,120.0,0.1,,,,,1.5,0.75\n"
     )
     found = perceptual_figures.curves(empty.LOG)
     assert found["lpips"] == [[1.0, 0.2], [2.0, 0.1]]

@@ -275,8 +275,8 @@ def test_validation_sends_as_the_recipe_says(method: str, tmp_path: Path, monkey
         monkeypatch.setattr(module, "transmit", spy)
     monkeypatch.setattr(progress, "open_dataset", lambda *_, **__: Labelled())
     codec = create("spjscc", "small").eval()
-    text = SemanticValidation(plan, None, tmp_path, load_task_network("classifier"))(codec, 0)
-    assert " accuracy " in text
+    figures = SemanticValidation(plan, None, tmp_path, load_task_network("classifier"))(codec, 0)
+    assert "accuracy" in figures
     assert {(channel, snr_db, equalizer) for channel, snr_db, _, equalizer in seen} == {("rayleigh:fast", 4.0, method)}
     assert [ratio for _, _, ratio, _ in seen[-2:]] == [codec.ratios[-1]] * 2
 

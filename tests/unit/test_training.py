@@ -115,7 +115,7 @@ def test_learning_goes_down_and_is_logged(pictures: Path, tmp_path: Path) -> Non
     losses = [float(row["loss"]) for row in rows if row["loss"]]
     assert [row["step"] for row in rows if row["loss"]] == ["50", "100", "150"]
     assert losses[-1] < 0.8 * losses[0]
-    assert sum("CBR 1/6" in line for line in lines) == 2
+    assert sum("psnr_1/6 " in line for line in lines) == 2
     assert len(list((tmp_path / "samples").glob("*.png"))) == 2
 
 
@@ -430,7 +430,7 @@ def test_a_validation_that_a_kill_left_out_is_made_up_for(
     train(plan, RunOptions(out=tmp_path / "whole"), say=silent)
     validate = progress.Validation.__call__
 
-    def ended(self: progress.Validation, network: torch.nn.Module, step: int) -> str:
+    def ended(self: progress.Validation, network: torch.nn.Module, step: int) -> dict[str, float]:
         if step == killed:
             raise KeyboardInterrupt
         return validate(self, network, step)
@@ -442,7 +442,7 @@ def test_a_validation_that_a_kill_left_out_is_made_up_for(
     assert load_checkpoint(tmp_path / "run").step == killed
     assert progress.lacks_validation(tmp_path / "run", killed)
     train(plan, RunOptions(out=tmp_path / "run", resume=True), say=silent)
-    assert rows_of(tmp_path / "run", "validation") == rows_of(tmp_path / "whole", "validation")
+    assert rows_of(tmp_path / "run", "val_psnr_1/6") == rows_of(tmp_path / "whole", "val_psnr_1/6")
     assert not progress.lacks_validation(tmp_path / "run", 6)
 
 
@@ -453,6 +453,18 @@ def test_a_log_says_how_many_updates_its_means_are_of(pictures: Path, tmp_path: 
     assert rows_of(tmp_path, "updates") == {"4": "4", "6": "2"}
     train(plan, RunOptions(out=tmp_path, resume=True), say=silent)
     assert rows_of(tmp_path, "updates") == {"4": "4", "6": "2", "8": "2", "9": "1"}
+
+
+def test_a_log_of_an_older_version_is_kept_beside(pictures: Path, tmp_path: Path) -> None:
+    plan = recipe(pictures, run__validate_every=2)
+    train(plan, RunOptions(out=tmp_path, max_steps=2), say=silent)
+    old = "step,seconds,loss,lr,images_per_s,validation,terms,updates\n2,1.0,-3,0.1,9.0,,kl 1,2\n2,1.5,,,,CBR 1/6 20.00 dB,,\n"
+    (tmp_path / "log.csv").write_text(old)
+    assert not progress.lacks_validation(tmp_path, 2)
+    train(plan, RunOptions(out=tmp_path, resume=True), say=silent)
+    assert (tmp_path / "log-old.csv").read_text() == old
+    assert rows_of(tmp_path, "loss").keys() == {"2", "6"}
+    assert rows_of(tmp_path, "val_psnr_1/6").keys() == {"4", "6"}
 
 
 def test_no_checkpoint_is_promised_that_is_not_there(pictures: Path, tmp_path: Path) -> None:

@@ -27,7 +27,7 @@ def test_without_an_average_the_network_itself_is_validated(
     modes: list[bool] = []
     validate = progress.Validation.__call__
 
-    def watched(self: progress.Validation, network: torch.nn.Module, step: int) -> str:
+    def watched(self: progress.Validation, network: torch.nn.Module, step: int) -> dict[str, float]:
         modes.extend(module.training for module in network.modules())
         return validate(self, network, step)
 

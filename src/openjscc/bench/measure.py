@@ -8,7 +8,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from statistics import fmean
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -137,21 +137,11 @@ class Measured:
 
 
 def measure(
-    codec: Codec,
-    x: torch.Tensor,
-    point: Point,
-    metrics: Sequence[str],
-    *,
-    trials: range,
-    seed: int,
-    told_snr_db: float | None = None,
-    labels: torch.Tensor | None = None,
-    networks: Sequence[TaskNetwork] = (),
-    masks: torch.Tensor | None = None,
-    advance: Callable[[int], None] = lambda count: None,
-    keep: Callable[[int, Transmission], None] | None = None,
-    device: torch.device | None = None,
-) -> Measured:
+    codec: Codec, x: torch.Tensor, point: Point, metrics: Sequence[str], *, trials: range, seed: int,
+    told_snr_db: float | None = None, labels: torch.Tensor | None = None, networks: Sequence[TaskNetwork] = (),
+    masks: torch.Tensor | None = None, advance: Callable[[int], None] = lambda count: None,
+    keep: Callable[[int, Transmission], None] | None = None, device: torch.device | None = None,
+) -> Measured:  # fmt: skip
     """Send B images ``(B, 3, H, W)`` at one point, once per trial. They are encoded once.
 
     Args:
@@ -159,8 +149,7 @@ def measure(
         x: images in [0, 1].
         point: channel, ratio, SNR.
         metrics: names, all of one task (`openjscc.bench.task_metrics.task_of`); that is what the codec is asked for.
-        trials: numbers of the trials.
-        seed: of the experiment.
+        trials: numbers of the trials; seed: of the experiment.
         told_snr_db: the SNR that the transmitter believes in; None: the true one.
         labels: class numbers, int64 ``(B,)``, for metrics of labels.
         networks: whose view such metrics are of; a lost image is looked at as the grey one that stands for it.
@@ -174,7 +163,6 @@ def measure(
         UsageError: a codec that does not do the task, a metric of labels without a network, a network without labels, metrics of
             segmentations without masks.
     """
-    asked = quantities(metrics, networks)
     if networks and labels is None:
         raise UsageError(f"a task network ({networks[0].name}), but no labels", "give the class numbers of the pictures")
     task = task_of(metrics)
@@ -183,7 +171,7 @@ def measure(
     arrived, uses, times = [], [], []
     told = "same" if told_snr_db is None else told_snr_db
     sent = encode(codec, point.channel, x, point.snr_db, ratio=point.ratio, task=task, told_snr_db=told)
-    values = _Values(asked, sent.x, labels, networks, device)
+    values = _Values(quantities(metrics, networks), sent.x, labels, networks, device)
     for trial in trials:
         result = deliver(codec, sent, seed=seed, trial=trial)
         ok = result.reconstruction.ok
@@ -319,58 +307,68 @@ def to_records(
     `measure`."""
     if not measured.arrived:
         return []
-    task, masks = task_of(metrics), open_masks(metrics, dataset, codec)
-    weight = CodecInfo(codec).weight
-    learned = isinstance(codec, nn.Module)
-    uses = [fmean(row) for row in measured.uses]
-    cpp = fmean(count / pixels for count, pixels in zip(uses, measured.pixels, strict=True))
+    shared = _shared_facts(codec, dataset, point, measured, metrics, networks, device)
     measured.resample()
-    images, trials = len(measured.arrived), len(measured.arrived[0])
-    arrived = sum(ok for row in measured.arrived for ok in row)
     records = []
     for quantity in quantities(metrics, networks):
         key, network = quantity.key, quantity.network
         figure = measured.figure(key)
         records.append(
             Record(
-                account=ACCOUNT,
+                **shared,
                 system=system,
-                weight=resolved_name(codec),
                 metric=quantity.metric,
-                channel=make_channel(point.channel).name,
-                snr_db=point.snr_db,
-                ratio=nominal_ratio(codec, point.ratio, task),
                 mean=figure.summary.mean,
                 std=figure.summary.std,
                 ci95=figure.summary.ci95,
-                images=images,
-                trials=trials,
-                bandwidth_ratio=cpp / 3,
-                parameters=sum(parameter.numel() for parameter in codec.parameters()) if learned else None,
-                macs_per_pixel=codec.macs_per_pixel(task) if isinstance(codec, LearnedCodec) else None,
-                data=dataset.name,
                 seed=seed,
-                outage_rate=1 - arrived / (images * trials),
                 mean_arrived=figure.mean_arrived,
-                bound=CodecInfo(codec).bound,
-                tool=CodecInfo(codec).tool,
                 told_snr_db=told_snr_db,
-                task=task,
                 task_network=network.name if network is not None else None,
                 task_network_sha256=network.sha256 if network is not None else None,
                 ci95_noise=measured.noise_interval(key),
-                weight_sha256=weight.sha256 if weight is not None else None,
-                data_sha256=dataset.fingerprint(),
-                masks_sha256=None if masks is None else masks.fingerprint(),
-                channel_uses=fmean(uses),
-                cpp=cpp,
-                encode_ms=fmean(value for row in measured.encode_ms for value in row),
-                decode_ms=fmean(value for row in measured.decode_ms for value in row),
-                device=computed_on(codec, metrics, networks, device),
-                versions=versions(),
-                commit=commit(),
                 infinite=figure.infinite,
                 mean_finite=figure.mean_finite,
             )
         )
     return records
+
+
+def _shared_facts(
+    codec: Codec, dataset: PictureDataset, point: Point, measured: Measured, metrics: Sequence[str],
+    networks: Sequence[TaskNetwork], device: torch.device | None,
+) -> dict[str, Any]:  # fmt: skip
+    """Fields of `Record` that all records of a point share."""
+    task, masks, weight = task_of(metrics), open_masks(metrics, dataset, codec), CodecInfo(codec).weight
+    learned = isinstance(codec, nn.Module)
+    uses = [fmean(row) for row in measured.uses]
+    cpp = fmean(count / pixels for count, pixels in zip(uses, measured.pixels, strict=True))
+    images, trials = len(measured.arrived), len(measured.arrived[0])
+    arrived = sum(ok for row in measured.arrived for ok in row)
+    return {
+        "account": ACCOUNT,
+        "weight": resolved_name(codec),
+        "channel": make_channel(point.channel).name,
+        "snr_db": point.snr_db,
+        "ratio": nominal_ratio(codec, point.ratio, task),
+        "images": images,
+        "trials": trials,
+        "bandwidth_ratio": cpp / 3,
+        "parameters": sum(parameter.numel() for parameter in codec.parameters()) if learned else None,
+        "macs_per_pixel": codec.macs_per_pixel(task) if isinstance(codec, LearnedCodec) else None,
+        "data": dataset.name,
+        "outage_rate": 1 - arrived / (images * trials),
+        "bound": CodecInfo(codec).bound,
+        "tool": CodecInfo(codec).tool,
+        "task": task,
+        "weight_sha256": weight.sha256 if weight is not None else None,
+        "data_sha256": dataset.fingerprint(),
+        "masks_sha256": None if masks is None else masks.fingerprint(),
+        "channel_uses": fmean(uses),
+        "cpp": cpp,
+        "encode_ms": fmean(value for row in measured.encode_ms for value in row),
+        "decode_ms": fmean(value for row in measured.decode_ms for value in row),
+        "device": computed_on(codec, metrics, networks, device),
+        "versions": versions(),
+        "commit": commit(),
+    }

@@ -14,7 +14,7 @@ from ..errors import UsageError, unknown_name
 from ._base import Channel, Realisation
 from .awgn import AWGN
 from .draws import content_seed, generators_for, generators_for_digests, image_digest
-from .equalization import EQUALIZERS, equalize
+from .equalization import EQUALIZERS, check_equalizer, equalize
 from .fading import Rayleigh, Rician
 
 __all__ = [
@@ -26,6 +26,7 @@ __all__ = [
     "Rayleigh",
     "Realisation",
     "Rician",
+    "check_equalizer",
     "content_seed",
     "equalize",
     "generators_for",

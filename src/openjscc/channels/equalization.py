@@ -35,8 +35,7 @@ def equalize(received: Received, method: str = "mmse") -> Received:
     Raises:
         UsageError: for an unknown method.
     """
-    if method not in EQUALIZERS:
-        raise unknown_name("equalizer", method, EQUALIZERS)
+    check_equalizer(method)
     if received.gain is None:
         return received
     power = received.gain.abs().double().square().clamp(min=POWER_FLOOR)
@@ -68,3 +67,9 @@ Equalizer = Callable[[torch.Tensor, torch.Tensor, torch.Tensor], tuple[torch.Ten
 EQUALIZERS: dict[str, Equalizer] = {"zf": _zero_forcing, "mmse": _mmse}
 """By name: from ``|h|^2`` ``(B, 1 or k)``, noise_var ``(B, 1 or k)`` and the mask of sent symbols (all float64) to the
 real factor s of the equaliser ``s h*`` and the noise variance that it leaves."""
+
+
+def check_equalizer(name: str) -> None:
+    """Raises UsageError for an unknown equaliser."""
+    if name not in EQUALIZERS:
+        raise unknown_name("equalizer", name, EQUALIZERS)

@@ -3,77 +3,54 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ..errors import UsageError
+from ..files import check_folder, make_folder
+from . import options as opt
 from .console import print_json, progress, say
-from .eval import INTERRUPTED, asked_of, check_told, print_records
-from .options import (
-    ChannelList,
-    Data,
-    DataDir,
-    Device,
-    Jobs,
-    Json,
-    Limit,
-    MeasuredTask,
-    MetricList,
-    NamedSystems,
-    RatioList,
-    Seed,
-    SnrList,
-    Systems,
-    TaskNetworks,
-    ToldSnr,
-    Trials,
-    jobs_for,
-    named_systems,
-    names,
-    one_snr,
-    snr_list,
-    whole,
-)
+from .eval import INTERRUPTED, asked_of, planned, print_records
 
 if TYPE_CHECKING:
     from ..bench.cells import CellResult, Plan
     from ..data.datasets import PictureDataset
 
 
+Output = Annotated[Path, typer.Option("-o", "--output", metavar="DIR", help="Folder of the results; it is made.")]
+UNTIL = "More trials until the 95 % interval over noise is +-W, e.g. psnr=0.05."
+Until = Annotated[str | None, typer.Option("--until", metavar="METRIC=W", help=UNTIL)]
+MOST = "With --until: at most so many; else 100."
+MaxTrials = Annotated[int | None, typer.Option("--max-trials", metavar="N", parser=opt.whole(1), help=MOST)]
+KEEP = "Keep the received images of the first N."
+Keep = Annotated[int, typer.Option("--keep", metavar="N", parser=opt.whole(0), help=KEEP)]
+
+
 def bench(
-    output: Annotated[Path, typer.Option("-o", "--output", metavar="DIR", help="Folder of the results; it is made.")],
-    named: NamedSystems = None,
-    systems: Systems = None,
-    data: Data = "kodak",
-    data_dir: DataDir = None,
-    channel: ChannelList = "awgn",
-    snr: SnrList = "10",
-    ratio: RatioList = None,
-    metrics: MetricList = None,
-    task: MeasuredTask = None,
-    task_network: TaskNetworks = None,
-    trials: Trials = 1,
-    until: Annotated[
-        str | None,
-        typer.Option(
-            "--until", metavar="METRIC=W", help="More trials until the 95 % interval over noise is +-W, e.g. psnr=0.05."
-        ),
-    ] = None,
-    max_trials: Annotated[
-        int | None, typer.Option("--max-trials", metavar="N", parser=whole(1), help="With --until: at most so many; else 100.")
-    ] = None,
-    limit: Limit = None,
-    seed: Seed = 0,
-    told_snr: ToldSnr = None,
-    keep: Annotated[
-        int, typer.Option("--keep", metavar="N", parser=whole(0), help="Keep the received images of the first N.")
-    ] = 0,
-    jobs: Jobs = None,
-    device: Device = "cpu",
-    as_json: Json = False,
+    output: Output,
+    named: opt.NamedSystems = None,
+    systems: opt.Systems = None,
+    data: opt.Data = "kodak",
+    data_dir: opt.DataDir = None,
+    channel: opt.ChannelList = "awgn",
+    snr: opt.SnrList = "10",
+    ratio: opt.RatioList = None,
+    metrics: opt.MetricList = None,
+    task: opt.MeasuredTask = None,
+    task_network: opt.TaskNetworks = None,
+    trials: opt.Trials = 1,
+    until: Until = None,
+    max_trials: MaxTrials = None,
+    limit: opt.Limit = None,
+    seed: opt.Seed = 0,
+    told_snr: opt.ToldSnr = None,
+    keep: Keep = 0,
+    jobs: opt.Jobs = None,
+    device: opt.Device = "cpu",
+    as_json: opt.Json = False,
 ) -> None:
     """Measure a grid of systems, channels, ratios and SNRs, all under the same noise.
 
@@ -84,38 +61,15 @@ def bench(
     \b
     openjscc bench --systems adjscc,bpg-ldpc,bpg-capacity --data kodak --snr 0:20:2 --ratio 1/16 -o results/mine
     """
-    from ..bench.cells import plan_cells
-    from ..bench.task_metrics import open_networks
-    from ..channels import make_channel
-    from ..data.datasets import DATASETS, open_dataset
-    from ..devices import find_device
-    from ..errors import UsageError
-    from ..systems import check_name, default_system, load_all
-    from ..units import parse_ratios
-
-    where = find_device(device)
-    ratios = (None,) if ratio is None else parse_ratios(ratio)
-    listed, looked_by, wanted = asked_of(metrics, task, task_network)
-    precision = _precision(trials, until, max_trials, listed)
-    if keep and wanted != "reconstruction":
-        raise UsageError(f"--keep {keep} with the task {wanted}", "received pictures are kept, and none are received")
-    channels, snrs = names(channel, "channel list"), snr_list(snr)
-    told = None if told_snr is None else one_snr(told_snr)
-    channels = [make_channel(spec).name for spec in channels]
-    asked = named_systems(named, systems) or [default_system(wanted, requested=task is not None)]
-    for name in asked:
-        check_name(name)
-    check_folder(output, make=False)
-    opened = load_all(asked, ratios, data if data in DATASETS else None, where)
-    check_told(opened, told)
-    dataset = open_dataset(data, data_dir, split="test", limit=limit, cache_mib=1024)
-    if dataset.note:
-        say(f"note: {dataset.note}")
-    plan = plan_cells(
-        opened, dataset, channels=channels, snr_db=snrs, metrics=listed, precision=precision, seed=seed, told_snr_db=told,
-        networks=open_networks(looked_by, listed, dataset, where), device=where,
+    asked = asked_of(metrics, task, task_network)
+    precision = _precision(trials, until, max_trials, asked.metrics)
+    if keep and asked.task != "reconstruction":
+        raise UsageError(f"--keep {keep} with the task {asked.task}", "received pictures are kept, and none are received")
+    plan, dataset = planned(
+        opt.named_systems(named, systems), asked, data, data_dir, limit, channel, snr, ratio, told_snr, precision, seed, device,
+        lambda: check_folder(output),
     )  # fmt: skip
-    check_folder(output)
+    make_folder(output)
     results, complete = run_plan(plan, dataset, output, jobs=jobs, keep=keep)
     report(results, output, as_json)
     if not complete:
@@ -127,7 +81,6 @@ def bench(
 
 def _precision(trials: int, until: str | None, most: int | None, metrics: Sequence[str]):
     from ..bench.point import Precision
-    from ..errors import UsageError
 
     if until is None:
         if most is not None:
@@ -143,35 +96,15 @@ def _precision(trials: int, until: str | None, most: int | None, metrics: Sequen
     return Precision(trials, value, metric, max(trials, 100) if most is None else most)
 
 
-def check_folder(folder: Path, *, make: bool = True) -> None:
-    """Refuse a results folder that cannot be one, before the work. Makes it if asked."""
-    from ..errors import UsageError
-
-    if folder.exists() and not folder.is_dir():
-        raise UsageError(f"{folder} is a file", "name a folder with -o")
-    if make:
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise UsageError(f"{folder} cannot be made: {error.strerror}", "choose another place with -o") from None
-    there = next(place for place in (folder, *folder.absolute().parents) if place.exists())
-    if not there.is_dir():
-        raise UsageError(f"{folder} cannot be made: {there} is a file", "choose another place with -o")
-    if not os.access(there, os.W_OK | os.X_OK):
-        raise UsageError(f"{there}: no permission to write there", "choose another place with -o")
-
-
 def run_plan(
     plan: Plan, dataset: PictureDataset, folder: Path, *, jobs: int | None = None, keep: int = 0
 ) -> tuple[list[CellResult], bool]:
     """`openjscc.bench.run.run_cells`, with the console's lines and progress bar."""
     from ..bench.run import run_cells
 
-    def at_once(system: str) -> int:
-        return jobs or jobs_for(system)
-
     return run_cells(
-        plan, dataset, folder, jobs=at_once, keep=keep, say=say, progress=lambda total: progress("images sent", total)
+        plan, dataset, folder, jobs=lambda system: jobs or opt.jobs_for(system), keep=keep, say=say,
+        progress=lambda total: progress("images sent", total),
     )  # fmt: skip
 
 

@@ -7,17 +7,15 @@ from typing import Annotated
 
 import typer
 
-from .console import say
-from .options import Force, Recording, Seed, one_snr, whole
+from .console import frames_in_words, say
+from .options import ChannelName, Force, Recording, Seed, Snr, one_snr, whole
 
 
 def channel(
     recording: Annotated[Path, typer.Argument(metavar="IN", help="What tx wrote; - for standard input.")],
     output: Recording = Path("-"),
-    name: Annotated[
-        str, typer.Option("--channel", metavar="C", help="awgn, rayleigh:block, rayleigh:fast, rician:K or rician:K:fast.")
-    ] = "awgn",
-    snr: Annotated[str, typer.Option("--snr", metavar="DB", help="Average signal-to-noise ratio Es/N0 in dB.")] = "10",
+    name: ChannelName = "awgn",
+    snr: Snr = "10",
     seed: Seed = 0,
     trial: Annotated[int, typer.Option("--trial", metavar="N", parser=whole(0), help="Number of the repetition.")] = 0,
     tell_noise: Annotated[
@@ -42,6 +40,6 @@ def channel(
     law, snr_db = make_channel(name), one_snr(snr)
     bursts = (pass_channel(burst, law, snr_db, seed=seed, trial=trial, tell_noise=tell_noise) for burst in load_frames(recording))
     count = save_frames(output, bursts, overwrite=force)
-    say(f"{count} frame{'s' if count != 1 else ''} through {law.name} at {snr_db:g} dB, seed {seed}")
+    say(f"{frames_in_words(count)} through {law.name} at {snr_db:g} dB, seed {seed}")
     if str(output) != PIPE:
         print(output)

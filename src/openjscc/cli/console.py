@@ -29,6 +29,11 @@ def report_error(message: str, hint: str, code: int) -> int:
     return code
 
 
+def frames_in_words(count: int) -> str:
+    """``1 frame``, ``2 frames``."""
+    return f"{count} frame{'' if count == 1 else 's'}"
+
+
 def one_line(text: str) -> str:
     """``text`` with everything that is not printable (line ends, escape codes, undecodable bytes) shown as an escape."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
@@ -50,12 +55,21 @@ def finite(value: Any) -> Any:
     return value
 
 
-def print_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Columns to stdout, aligned by spaces, never cut to a terminal's width."""
+def print_reports(reports: Sequence[dict[str, Any]]) -> None:
+    """One report to stdout as a JSON object, several as a list."""
+    print_json(reports if len(reports) > 1 else reports[0])
+
+
+def aligned(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    """The lines of a table, aligned by spaces, never cut to a terminal's width."""
     lines = [list(header), *([one_line(cell) for cell in row] for row in rows)]
     widths = [max(len(line[column]) for line in lines) for column in range(len(header))]
-    for line in lines:
-        print("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
+    return ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines]
+
+
+def print_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """`aligned`, to stdout."""
+    print(*aligned(header, rows), sep="\n")
 
 
 class Bar:

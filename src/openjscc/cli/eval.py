@@ -2,70 +2,50 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ..errors import OpenJSCCError, UsageError
+from ..files import check_target
+from . import options as opt
 from .console import print_table, progress, say
-from .options import (
-    ChannelList,
-    Data,
-    DataDir,
-    Device,
-    Force,
-    Jobs,
-    Json,
-    Limit,
-    MeasuredTask,
-    MetricList,
-    NamedSystems,
-    RatioList,
-    Seed,
-    SnrList,
-    Systems,
-    TaskNetworks,
-    ToldSnr,
-    Trials,
-    check_target,
-    figure,
-    jobs_for,
-    named_systems,
-    names,
-    one_snr,
-    snr_list,
-)
 
 if TYPE_CHECKING:
     from ..bench import Record
-    from ..codec import Codec
+    from ..bench.cells import Plan
+    from ..bench.point import Precision
+    from ..data.datasets import PictureDataset
 
 INTERRUPTED = 130
 
 
+Output = Annotated[Path | None, typer.Option("-o", "--output", metavar="FILE.json", help="Write the records there, too.")]
+
+
 def evaluate(
-    named: NamedSystems = None,
-    systems: Systems = None,
-    data: Data = "kodak",
-    data_dir: DataDir = None,
-    channel: ChannelList = "awgn",
-    snr: SnrList = "10",
-    ratio: RatioList = None,
-    metrics: MetricList = None,
-    task: MeasuredTask = None,
-    task_network: TaskNetworks = None,
-    trials: Trials = 1,
-    limit: Limit = None,
-    seed: Seed = 0,
-    told_snr: ToldSnr = None,
-    jobs: Jobs = None,
-    device: Device = "cpu",
-    output: Annotated[
-        Path | None, typer.Option("-o", "--output", metavar="FILE.json", help="Write the records there, too.")
-    ] = None,
-    force: Force = False,
-    as_json: Json = False,
+    named: opt.NamedSystems = None,
+    systems: opt.Systems = None,
+    data: opt.Data = "kodak",
+    data_dir: opt.DataDir = None,
+    channel: opt.ChannelList = "awgn",
+    snr: opt.SnrList = "10",
+    ratio: opt.RatioList = None,
+    metrics: opt.MetricList = None,
+    task: opt.MeasuredTask = None,
+    task_network: opt.TaskNetworks = None,
+    trials: opt.Trials = 1,
+    limit: opt.Limit = None,
+    seed: opt.Seed = 0,
+    told_snr: opt.ToldSnr = None,
+    jobs: opt.Jobs = None,
+    device: opt.Device = "cpu",
+    output: Output = None,
+    force: opt.Force = False,
+    as_json: opt.Json = False,
 ) -> None:
     """Measure systems on a data set: mean, spread and 95 % confidence interval per channel, SNR, ratio and metric.
 
@@ -80,44 +60,19 @@ def evaluate(
     openjscc eval --systems adjscc,bpg-ldpc,bpg-ldpc:mcs=16qam-3/4-n1944,bpg-capacity --snr -2:20:2 --ratio 1/16
     openjscc eval adjscc --snr 0:20:2 --metrics psnr,lpips --device auto
     """
-    from ..bench.sweep import Sweep, run
-    from ..bench.task_metrics import open_networks
-    from ..channels import make_channel
-    from ..codec import check_task
-    from ..data.datasets import DATASETS, open_dataset
-    from ..devices import find_device
-    from ..systems import check_name, default_system, load_all
-    from ..units import parse_ratios
+    from ..bench.point import Precision
+    from ..bench.sweep import run
 
-    where = find_device(device)
-    ratios = (None,) if ratio is None else parse_ratios(ratio)
-    listed, looked_by, wanted = asked_of(metrics, task, task_network)
-    sweep = Sweep(
-        channels=tuple(dict.fromkeys(make_channel(spec).name for spec in names(channel, "channel list"))),
-        snr_db=tuple(snr_list(snr)),
-        ratios=ratios,
-        metrics=listed,
-        trials=trials,
-        seed=seed,
-        told_snr_db=None if told_snr is None else one_snr(told_snr),
-    )
-    asked = named_systems(named, systems) or [default_system(wanted, requested=task is not None)]
-    for name in asked:
-        check_name(name)
-    if output is not None:
-        check_target(output, force, ".json")
-    opened = load_all(asked, sweep.ratios, data if data in DATASETS else None, where)
-    for _, codec, _ in opened:
-        check_task(codec, wanted)
-    check_told(opened, sweep.told_snr_db)
-    dataset = open_dataset(data, data_dir, split="test", limit=limit, cache_mib=1024)
-    if dataset.note:
-        say(f"note: {dataset.note}")
-    plan = sweep.plan(opened, dataset, networks=open_networks(looked_by, sweep.metrics, dataset, where), device=where)
+    asked = asked_of(metrics, task, task_network)
+    precision = Precision(trials, most=max(trials, 100))
+    plan, dataset = planned(
+        opt.named_systems(named, systems), asked, data, data_dir, limit, channel, snr, ratio, told_snr, precision, seed, device,
+        lambda: None if output is None else check_target(output, force, [".json"]),
+    )  # fmt: skip
     records: list[Record] = []
     try:
-        with progress("images sent", len(dataset) * len(plan.cells) * sweep.trials) as advance:
-            for found in run(plan, dataset, lambda system: jobs or jobs_for(system), advance):
+        with progress("images sent", len(dataset) * len(plan.cells) * trials) as advance:
+            for found in run(plan, dataset, lambda system: jobs or opt.jobs_for(system), advance):
                 records += found
     except (KeyboardInterrupt, OpenJSCCError) as error:  # what is through is not lost
         if records or isinstance(error, KeyboardInterrupt):
@@ -129,28 +84,70 @@ def evaluate(
     _report(records, output, as_json)
 
 
-def asked_of(metrics: str | None, task: str | None, task_network: str | None) -> tuple[tuple[str, ...], list[str] | None, str]:
-    """Metrics, task networks (None: none are named) and task of the options ``--metrics``, ``--task-network`` and ``--task``.
+@dataclass(frozen=True)
+class Asked:
+    """What is measured: metrics, task networks (None: none are named), the task, and whether ``--task`` named it."""
+
+    metrics: tuple[str, ...]
+    networks: list[str] | None
+    task: str
+    named: bool
+
+
+def asked_of(metrics: str | None, task: str | None, task_network: str | None) -> Asked:
+    """Of the options ``--metrics``, ``--task`` and ``--task-network``.
 
     Raises:
         UsageError: an unknown task, and what `openjscc.bench.task_metrics.check_asked` refuses.
     """
     from ..bench.task_metrics import DEFAULT_METRICS, check_asked
-    from .request import task_of
 
-    default = DEFAULT_METRICS[task_of(task, None).task]
-    listed = default if metrics is None else tuple(names(metrics, "metric list"))
-    networks = None if task_network is None else names(task_network, "list of task networks")
-    return listed, networks, check_asked(task, listed, networks)
+    default = DEFAULT_METRICS[opt.task_of(task, None).task]
+    listed = default if metrics is None else tuple(opt.names(metrics, "metric list"))
+    networks = None if task_network is None else opt.names(task_network, "list of task networks")
+    return Asked(listed, networks, check_asked(task, listed, networks), task is not None)
 
 
-def check_told(systems: list[tuple[str, Codec, tuple[float | None, ...]]], told_snr_db: float | None) -> None:
-    """Refuse a bound whose transmitter is told another SNR."""
-    from ..codec import CodecInfo
+def planned(
+    systems: list[str] | None, asked: Asked, data: str, data_dir: str | None, limit: int | None, channel: str, snr: str,
+    ratio: str | None, told_snr: str | None, precision: Precision, seed: int, device: str, check_output: Callable[[], None],
+) -> tuple[Plan, PictureDataset]:  # fmt: skip
+    """The cells that the options of ``eval`` and ``bench`` name, and their images. Names are checked first, then the output.
 
-    bounds = [name for name, codec, _ in systems if CodecInfo(codec).bound]
-    if bounds and told_snr_db is not None:
-        raise UsageError(f"--told-snr for {bounds[0]}", "a bound is for a transmitter that knows the SNR: measure it apart")
+    Raises:
+        UsageError, MissingError: what the parts refuse; a bound whose transmitter is told another SNR.
+    """
+    from ..bench.cells import plan_cells
+    from ..bench.task_metrics import open_networks
+    from ..channels import make_channel
+    from ..codec import CodecInfo, check_task
+    from ..data.datasets import DATASETS, open_dataset
+    from ..devices import find_device
+    from ..systems import check_name, default_system, load_all
+    from ..units import parse_ratios
+
+    where, snr_db = find_device(device), opt.snr_list(snr)
+    ratios = (None,) if ratio is None else parse_ratios(ratio)
+    channels = [make_channel(spec).name for spec in opt.names(channel, "channel list")]
+    told_snr_db = None if told_snr is None else opt.one_snr(told_snr)
+    systems = systems or [default_system(asked.task, requested=asked.named)]
+    for name in systems:
+        check_name(name)
+    check_output()
+    opened = load_all(systems, ratios, data if data in DATASETS else None, where)
+    for name, codec, _ in opened:
+        check_task(codec, asked.task)
+        if told_snr_db is not None and CodecInfo(codec).bound:
+            raise UsageError(f"--told-snr for {name}", "a bound is for a transmitter that knows the SNR: measure it apart")
+    dataset = open_dataset(data, data_dir, split="test", limit=limit, cache_mib=1024)
+    if dataset.note:
+        say(f"note: {dataset.note}")
+    networks = open_networks(asked.networks, asked.metrics, dataset, where)
+    plan = plan_cells(
+        opened, dataset, channels=channels, snr_db=snr_db, metrics=asked.metrics, precision=precision, seed=seed,
+        told_snr_db=told_snr_db, networks=networks, device=where,
+    )  # fmt: skip
+    return plan, dataset
 
 
 def _report(records: list[Record], output: Path | None, as_json: bool) -> None:
@@ -199,6 +196,7 @@ def print_records(records: list[Record]) -> None:
 def _cell(record: Record, digits: int) -> str:
     if record.infinite:
         left_out = f"{record.infinite} of {record.images * record.trials}"
-        return "infinite" if record.mean_finite is None else f"infinite ({figure(record.mean_finite, digits)} without {left_out})"
-    mean = figure(record.mean, digits)
-    return mean if record.shown_ci95 is None else f"{mean} ± {figure(record.shown_ci95, digits)}"
+        without = "" if record.mean_finite is None else f" ({opt.figure(record.mean_finite, digits)} without {left_out})"
+        return f"infinite{without}"
+    mean = opt.figure(record.mean, digits)
+    return mean if record.shown_ci95 is None else f"{mean} ± {opt.figure(record.shown_ci95, digits)}"

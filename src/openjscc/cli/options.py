@@ -6,12 +6,14 @@ import math
 import os
 import re
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from ..errors import UsageError, unknown_name
+from .console import say
 
 SNR_HINT = "give a finite number of dB between -100 and 100, e.g. 10"
 
@@ -56,6 +58,16 @@ DataDir = Annotated[
     typer.Option("--data-dir", metavar="DIR", help="Where named data sets lie (else the environment variable OPENJSCC_DATA)."),
 ]
 
+ChannelName = Annotated[
+    str, typer.Option("--channel", metavar="C", help="awgn, rayleigh:block, rayleigh:fast, rician:K or rician:K:fast.")
+]
+Snr = Annotated[str, typer.Option("--snr", metavar="DB", help="Average signal-to-noise ratio Es/N0 in dB.")]
+Ratio = Annotated[
+    str | None,
+    typer.Option("--ratio", metavar="R", help="Bandwidth ratio (CBR), e.g. 1/16; a learned model has some, digital systems any."),
+]
+Equalizer = Annotated[str, typer.Option("--equalizer", metavar="E", help="Under fading: mmse or zf.")]
+
 SYSTEM_WORDS = (
     "Systems: a released weight (openjscc models list) as ARCH or ARCH.TAG, a .safetensors file, a digital link such as "
     "bpg-ldpc, or CODEC+NETWORK. Default: adjscc; with --task, and for segmentations, mtgsc."
@@ -92,6 +104,18 @@ MeasuredTask = Annotated[
 Task = Annotated[
     str | None, typer.Option("--task", metavar="T", help="What the receiver wants: reconstruction (default) or segmentation.")
 ]
+Request = Annotated[
+    str | None,
+    typer.Option("--request", metavar="TEXT", help="What the receiver wants, in words; the task KB finds the task."),
+]
+SentenceModelName = Annotated[
+    str | None,
+    typer.Option(
+        "--sentence-model",
+        metavar="NAME",
+        help="For --request: a folder or a name of sentence-transformers. Default: all-MiniLM-L6-v2.",
+    ),
+]
 Trials = Annotated[int, typer.Option("--trials", metavar="N", parser=whole(1), help="Repetitions of every image.")]
 Limit = Annotated[int | None, typer.Option("--limit", metavar="N", parser=whole(1), help="Only the first N images.")]
 ToldSnr = Annotated[
@@ -117,6 +141,13 @@ def one_snr(text: str) -> float:
     if not abs(value) <= 100.0:
         raise UsageError(f"SNR of {text} dB", SNR_HINT)
     return value
+
+
+def one_ratio(text: str | None) -> float | None:
+    """A bandwidth ratio; None where none is given. Raises UsageError for what is none."""
+    from ..units import parse_ratio
+
+    return None if text is None else parse_ratio(text)
 
 
 def snr_list(text: str) -> list[float]:
@@ -173,25 +204,6 @@ def named_systems(arguments: list[str] | None, option: str | None) -> list[str] 
     return list(dict.fromkeys(name for text in texts for name in names(text, "list of systems"))) or None
 
 
-def check_target(path: Path, overwrite: bool, suffix: str) -> None:
-    """Refuse a result file before the work that fills it.
-
-    Raises:
-        UsageError: another suffix, the file exists, or its folder is missing or not writable.
-    """
-    folder = Path(os.path.realpath(path)).parent
-    if path.suffix.lower() != suffix:
-        raise UsageError(f"{path} does not end in {suffix}", f"name it {path.stem or 'result'}{suffix}")
-    if os.path.isdir(path):
-        raise UsageError(f"{path} is a folder", f"name a {suffix} file")
-    if os.path.lexists(path) and not overwrite:
-        raise UsageError(f"{path} exists", "add -f to replace it, or name another file")
-    if not folder.is_dir():
-        raise UsageError(f"{path}: no folder {folder}", f"make it first: mkdir -p {folder}")
-    if not os.access(folder, os.W_OK | os.X_OK):
-        raise UsageError(f"{path}: no permission to write in {folder}", "choose another place")
-
-
 def figure(value: float | None, digits: int) -> str:
     """A number for people: infinite and undefined spelled out, ``-`` for nothing."""
     if value is None:
@@ -199,3 +211,53 @@ def figure(value: float | None, digits: int) -> str:
     if math.isnan(value):
         return "undefined"
     return f"{value:.{digits}f}" if math.isfinite(value) else "infinite"
+
+
+def check_mask_file(path: Path) -> None:
+    """Refuse a file for a mask whose format would change the class numbers."""
+    if path.suffix.lower() not in ("", ".png"):
+        raise UsageError(f"{path}: a mask is no {path.suffix} file", "its pixels are class numbers: write .png")
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """The task, whether it was named, and what the task KB says of the request (for JSON; None without one)."""
+
+    task: str
+    named: bool
+    report: dict[str, Any] | None = None
+
+
+def check_task(task: str | None) -> None:
+    """Raises UsageError for an unknown task."""
+    from ..codec import TASKS
+
+    if task is not None and task not in TASKS:
+        raise unknown_name("task", task, TASKS)
+
+
+def task_of(task: str | None, request: str | None, sentence_model: str | None = None) -> Wanted:
+    """The task of the options ``--task``, ``--request`` and ``--sentence-model``.
+
+    Raises:
+        UsageError: an unknown task, options that exclude one another, an empty or a refused request.
+        MissingError: the sentence model is not at hand. IntegrityError: it is damaged.
+    """
+    check_task(task)
+    if request is None:
+        if sentence_model is not None:
+            raise UsageError(f"the sentence model {sentence_model!r} without a request", "add --request TEXT")
+        return Wanted(task or "reconstruction", named=task is not None)
+    if task is not None:
+        raise UsageError(f"a request and the task {task!r}", "give --request or --task, not both")
+    if not request.strip():
+        raise UsageError(f"an empty request {request!r}", "say what the receiver wants, e.g. 'show me the photo'")
+
+    from ..tasks.knowledge_base import format_scores, load_task_kb
+    from ..tasks.sentences import DEFAULT_SENTENCE_MODEL
+
+    kb = load_task_kb(DEFAULT_SENTENCE_MODEL if sentence_model is None else sentence_model)
+    decision = kb.decide(request)
+    scores = {name: round(score, 4) for name, score in decision.scores.items()}
+    say(f"task: {decision.task}, by the request ({format_scores(decision.scores)})")
+    return Wanted(str(decision.task), True, {"text": request, "sentence_model": kb.model.name, "scores": scores})

@@ -8,68 +8,75 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..errors import UsageError, unknown_name
+from ..files import check_target
 from .console import say
-from .options import Force, check_target, names
+from .options import Force, names
 
 if TYPE_CHECKING:
+    from ..report.chart import Chart
     from ..report.columns import Value
 
 KINDS = ("curves", "strip")
 CURVE_SUFFIXES = (".svg", ".pdf", ".png")
 STRIP_SUFFIXES = (".png", ".webp")
+OF_STRIPS = ("image", "crop", "source")
+OF_CURVES = ("x", "y", "facet", "style", "title", "interval", "arrived", "lost", "log_x", "anchors", "width", "over")
+"""Options of one kind only."""
+
+Text = str | None
+Sources = Annotated[
+    list[Path], typer.Argument(metavar="RECORDS|DIR...", help="JSON files of eval -o, folders of bench.", show_default=False)
+]
+Output = Annotated[Path, typer.Option("-o", "--output", metavar="FILE", help="FILE.svg, .pdf or .png; for strips .png or .webp.")]
+Kind = Annotated[str, typer.Option("--kind", metavar="KIND", help="curves or strip.")]
+X = Annotated[str, typer.Option("--x", metavar="COLUMN", help="snr_db, bandwidth_ratio, cpp or another column with numbers.")]
+Y = Annotated[
+    str, typer.Option("--y", metavar="METRIC", help="A metric that the records have, or cpp, bandwidth_ratio, encode_ms, ...")
+]
+Systems = Annotated[Text, typer.Option("--systems", "--model", metavar="NAMES", help="Only these, in this order.")]
+Where = Annotated[Text, typer.Option("--where", metavar="LIST", help="E.g. channel=awgn,ratio=1/16,told_snr_db=none.")]
+FACET = "A panel for each value; of several columns the last goes down."
+Facet = Annotated[Text, typer.Option("--facet", metavar="COLUMNS", help=FACET)]
+Style = Annotated[str, typer.Option("--style", metavar="STYLE", help="paper (3.5 inches wide) or screen.")]
+Title = Annotated[Text, typer.Option("--title", metavar="TEXT", help="Else what all records share; '' for none.")]
+INTERVAL = "95 % interval over other images, over other noise, or none."
+Interval = Annotated[str, typer.Option("--interval", metavar="KIND", help=INTERVAL)]
+Arrived = Annotated[bool, typer.Option("--arrived", help="Means without the lost images.")]
+LOST = "The share that was lost, in a panel below (PSNR against SNR has it)."
+Lost = Annotated[bool, typer.Option("--lost", help=LOST)]
+OVER = "Differences from it in a panel below; none: no such panel. [first learned]"
+Over = Annotated[Text, typer.Option("--over", metavar="SYSTEM", help=OVER)]
+LogX = Annotated[bool, typer.Option("--log-x", help="Logarithmic x axis.")]
+ANCHORS = "Published points to draw beside the curves."
+Anchors = Annotated[Path | None, typer.Option("--anchors", metavar="FILE.csv", help=ANCHORS)]
+Width = Annotated[Text, typer.Option("--width", metavar="INCHES", help="Of the figure, instead of the style's.")]
+Image = Annotated[Text, typer.Option("--image", "--picture", metavar="NAME", help="Strip: which image.")]
+Crop = Annotated[Text, typer.Option("--crop", metavar="X,Y,W,H", help="Strip: which part, in pixels.")]
+Source = Annotated[Path | None, typer.Option("--source", metavar="FILE", help="Strip: the sent image, to be shown first.")]
 
 
 def plot(
-    sources: Annotated[
-        list[Path], typer.Argument(metavar="RECORDS|DIR...", help="JSON files of eval -o, folders of bench.", show_default=False)
-    ],
-    output: Annotated[
-        Path, typer.Option("-o", "--output", metavar="FILE", help="FILE.svg, .pdf or .png; for strips .png or .webp.")
-    ],
-    kind: Annotated[str, typer.Option("--kind", metavar="KIND", help="curves or strip.")] = "curves",
-    x: Annotated[
-        str, typer.Option("--x", metavar="COLUMN", help="snr_db, bandwidth_ratio, cpp or another column with numbers.")
-    ] = "snr_db",
-    y: Annotated[
-        str, typer.Option("--y", metavar="METRIC", help="A metric that the records have, or cpp, bandwidth_ratio, encode_ms, ...")
-    ] = "psnr",
-    systems: Annotated[
-        str | None, typer.Option("--systems", "--model", metavar="NAMES", help="Only these, in this order.")
-    ] = None,
-    where: Annotated[
-        str | None, typer.Option("--where", metavar="LIST", help="E.g. channel=awgn,ratio=1/16,told_snr_db=none.")
-    ] = None,
-    facet: Annotated[
-        str | None,
-        typer.Option("--facet", metavar="COLUMNS", help="A panel for each value; of several columns the last goes down."),
-    ] = None,
-    style: Annotated[str, typer.Option("--style", metavar="STYLE", help="paper (3.5 inches wide) or screen.")] = "paper",
-    title: Annotated[
-        str | None, typer.Option("--title", metavar="TEXT", help="Else what all records share; '' for none.")
-    ] = None,
-    interval: Annotated[
-        str, typer.Option("--interval", metavar="KIND", help="95 % interval over other images, over other noise, or none.")
-    ] = "pictures",
-    arrived: Annotated[bool, typer.Option("--arrived", help="Means without the lost images.")] = False,
-    lost: Annotated[
-        bool, typer.Option("--lost", help="The share that was lost, in a panel below (PSNR against SNR has it).")
-    ] = False,
-    over: Annotated[
-        str | None,
-        typer.Option(
-            "--over", metavar="SYSTEM", help="Differences from it in a panel below; none: no such panel. [first learned]"
-        ),
-    ] = None,
-    log_x: Annotated[bool, typer.Option("--log-x", help="Logarithmic x axis.")] = False,
-    anchors: Annotated[
-        Path | None, typer.Option("--anchors", metavar="FILE.csv", help="Published points to draw beside the curves.")
-    ] = None,
-    width: Annotated[str | None, typer.Option("--width", metavar="INCHES", help="Of the figure, instead of the style's.")] = None,
-    picture: Annotated[str | None, typer.Option("--picture", metavar="NAME", help="Strip: which image.")] = None,
-    crop: Annotated[str | None, typer.Option("--crop", metavar="X,Y,W,H", help="Strip: which part, in pixels.")] = None,
-    source: Annotated[
-        Path | None, typer.Option("--source", metavar="FILE", help="Strip: the sent image, to be shown first.")
-    ] = None,
+    context: typer.Context,
+    sources: Sources,
+    output: Output,
+    kind: Kind = "curves",
+    x: X = "snr_db",
+    y: Y = "psnr",
+    systems: Systems = None,
+    where: Where = None,
+    facet: Facet = None,
+    style: Style = "paper",
+    title: Title = None,
+    interval: Interval = "pictures",
+    arrived: Arrived = False,
+    lost: Lost = False,
+    over: Over = None,
+    log_x: LogX = False,
+    anchors: Anchors = None,
+    width: Width = None,
+    image: Image = None,
+    crop: Crop = None,
+    source: Source = None,
     force: Force = False,
 ) -> None:
     """Draw records: quality against SNR or bandwidth, one curve a system, small multiples where conditions differ.
@@ -86,71 +93,65 @@ def plot(
 
     if kind not in KINDS:
         raise unknown_name("kind", kind, KINDS)
+    for name in OF_CURVES if kind == "strip" else OF_STRIPS:
+        if getattr(context.get_parameter_source(name), "name", "") == "COMMANDLINE":
+            what = ("curves", "leave it out for a strip") if kind == "strip" else ("strips", "add --kind strip")
+            raise UsageError(f"--{name.replace('_', '-')} belongs to {what[0]}", what[1])
     conditions = {} if where is None else parse_where(where)
     asked = None if systems is None else names(systems, "list of systems")
     if kind == "strip":
-        curves = {
-            "x": x != "snr_db", "y": y != "psnr", "facet": facet, "style": style != "paper", "title": title is not None,
-            "interval": interval != "pictures", "arrived": arrived, "lost": lost, "log-x": log_x, "anchors": anchors,
-            "width": width, "over": over,
-        }  # fmt: skip
-        if given := [name for name, value in curves.items() if value]:
-            raise UsageError(f"--{given[0]} belongs to curves", "leave it out for a strip")
-        if len(sources) != 1 or picture is None:
-            raise UsageError(
-                "a strip needs one folder and --picture", "openjscc plot DIR --kind strip --picture NAME -o strip.png"
-            )
-        _check(output, force, STRIP_SUFFIXES)
-        _strip(sources[0], picture, crop, asked, conditions, source, output, force)
+        _strip(sources, image, crop, asked, conditions, source, output, force)
     else:
-        if given := [name for name, value in (("picture", picture), ("crop", crop), ("source", source)) if value is not None]:
-            raise UsageError(f"--{given[0]} belongs to strips", "add --kind strip")
-        from ..metrics import METRICS
-        from ..report.anchors import read_anchors
-        from ..report.chart import NO_BANDS, Chart, without_wide_bands
-        from ..report.charts import draw
-        from ..report.fingerprint import rows_of
-        from ..report.layout import MEASURED
-        from ..report.select import check_column, load_records, select
-        from ..report.style import write_figure
-        from ..studies.comparisons import read_bands
+        from ..report.chart import Chart
 
-        for column in (x, *([] if facet is None else names(facet, "list of facets"))):
-            check_column(column)
-        if y not in METRICS and y not in MEASURED:
-            raise unknown_name("metric", y, {*METRICS, *MEASURED})
         facets = None if facet is None else names(facet, "list of facets")
         chart = Chart(x, y, facets, interval, arrived, {}, style, title, lost, log_x, _inches(width), over)
-        _check(output, force, CURVE_SUFFIXES)
-        published = [] if anchors is None else read_anchors(anchors)
-        chosen = select(load_records(sources), conditions, asked)
-        bands = read_bands(sources)
-        asked_chart, chart = chart, without_wide_bands(chart, chosen)
-        figure, notes = draw(chosen, chart, published, bands)
-        if chart != asked_chart and y not in MEASURED:
-            notes = [*notes, NO_BANDS]
-        for note in notes:
-            say(f"note: {note}")
-        write_figure(figure, output, style, rows_of(chosen, chart, published, bands))
+        _curves(sources, chart, asked, conditions, anchors, output, force)
     say(f"written: {output}")
 
 
 def _strip(
-    folder: Path, picture: str, crop: str | None, systems: list[str] | None, where: dict[str, list[Value]], source: Path | None,
-    output: Path, force: bool,
+    folders: list[Path], image: str | None, crop: str | None, systems: list[str] | None, where: dict[str, list[Value]],
+    source: Path | None, output: Path, force: bool,
 ) -> None:  # fmt: skip
     from ..data.images import write_png
     from ..report.strips import parse_crop, strip
 
+    if len(folders) != 1 or image is None:
+        raise UsageError("a strip needs one folder and --picture", "openjscc plot DIR --kind strip --picture NAME -o strip.png")
+    check_target(output, force, STRIP_SUFFIXES)
     area = None if crop is None else parse_crop(crop)
-    sheet = strip(folder / "pictures", picture, area, systems=systems, where=where, source=source)
+    sheet = strip(folders[0] / "pictures", image, area, systems=systems, where=where, source=source)
     write_png(output, sheet, overwrite=force)
 
 
-def _check(output: Path, force: bool, suffixes: tuple[str, ...]) -> None:
-    if output.suffix.lower() not in suffixes:
-        raise UsageError(f"{output} does not end in {' or '.join(suffixes)}", f"name it {output.stem or 'figure'}{suffixes[0]}")
-    check_target(output, force, output.suffix.lower())
+def _curves(
+    sources: list[Path], chart: Chart, systems: list[str] | None, where: dict[str, list[Value]], anchors: Path | None,
+    output: Path, force: bool,
+) -> None:  # fmt: skip
+    from ..metrics import METRICS
+    from ..report.anchors import read_anchors
+    from ..report.chart import NO_BANDS, without_wide_bands
+    from ..report.charts import draw
+    from ..report.fingerprint import rows_of
+    from ..report.layout import MEASURED
+    from ..report.select import check_column, load_records, select
+    from ..report.style import write_figure
+    from ..studies.comparisons import read_bands
+
+    for column in (chart.x, *(chart.facets or ())):
+        check_column(column)
+    if chart.y not in METRICS and chart.y not in MEASURED:
+        raise unknown_name("metric", chart.y, {*METRICS, *MEASURED})
+    check_target(output, force, CURVE_SUFFIXES)
+    published = [] if anchors is None else read_anchors(anchors)
+    chosen = select(load_records(sources), where, systems)
+    bands = read_bands(sources)
+    shown = without_wide_bands(chart, chosen)
+    figure, notes = draw(chosen, shown, published, bands)
+    for note in [*notes, *([NO_BANDS] if shown != chart and chart.y not in MEASURED else [])]:
+        say(f"note: {note}")
+    write_figure(figure, output, chart.style, rows_of(chosen, shown, published, bands))
 
 
 def _inches(text: str | None) -> float | None:

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..errors import OpenJSCCError, UsageError
-from .console import print_json, say
-from .options import Device, Force, Json
+from .console import print_reports, say
+from .options import Device, Equalizer, Force, Json, check_mask_file
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -22,25 +22,19 @@ LONGEST_STEM = 100
 """Bytes of a file's name that come from a label."""
 
 
+IN = "A .sigmf-meta, .sigmf or .npy recording; - for standard input."
+In = Annotated[Path, typer.Argument(metavar="IN", help=IN)]
+OUT = "The image, a folder, or - for a PNG on standard output. Default: received.png."
+Out = Annotated[Path | None, typer.Option("-o", "--output", metavar="OUT", help=OUT)]
+MODEL = "The system, for frames whose short header names none, or with options such as mtgsc:steps=10."
+Model = Annotated[str | None, typer.Option("--model", metavar="M", help=MODEL)]
+
+
 def rx(
-    recording: Annotated[
-        Path, typer.Argument(metavar="IN", help="A .sigmf-meta, .sigmf or .npy recording; - for standard input.")
-    ],
-    output: Annotated[
-        Path | None,
-        typer.Option(
-            "-o", "--output", metavar="OUT", help="The image, a folder, or - for a PNG on standard output. Default: received.png."
-        ),
-    ] = None,
-    model: Annotated[
-        str | None,
-        typer.Option(
-            "--model",
-            metavar="M",
-            help="The system, for frames whose short header names none, or with options such as mtgsc:steps=10.",
-        ),
-    ] = None,
-    equalizer: Annotated[str, typer.Option("--equalizer", metavar="E", help="Under fading: mmse or zf.")] = "mmse",
+    recording: In,
+    output: Out = None,
+    model: Model = None,
+    equalizer: Equalizer = "mmse",
     device: Device = "cpu",
     force: Force = False,
     as_json: Json = False,
@@ -54,69 +48,95 @@ def rx(
     openjscc rx received.sigmf-meta -o received.png
     openjscc rx received.npy --model adjscc.cifar10
     """
-    from ..data.images import check_output, write_png
     from ..devices import exact_float32, find_device
     from ..radio import Receiver
     from ..recording import PIPE, check_recording, load_frames
 
     check_recording(recording)
-    where = output or Path("received.png")
-    to_stdout = str(where) == PIPE
-    if to_stdout and (as_json or sys.stdout.isatty()):
-        raise UsageError("an image to " + ("standard output with --json" if as_json else "a terminal"), "name a file with -o")
-    folder = where.is_dir()
-    if not folder and not to_stdout:
-        check_output(where, force)
+    written = _Written(output or Path("received.png"), force, as_json)
     receiver = Receiver(model, equalizer, find_device(device))
     if str(recording) == PIPE:
         receiver.prepare()
-    reports: list[dict[str, Any]] = []
-    waiting: Image.Image | None = None  # the first image, until its name is certain
-    taken: set[str] = set()
     failure: OpenJSCCError | None = None
-
-    def write(report: dict[str, Any], target: Path, image: Image.Image) -> None:
-        if image.mode == "P" and target.suffix.lower() not in ("", ".png"):
-            raise UsageError(f"{target}: a mask is no {target.suffix} file", "its pixels are class numbers: write .png")
-        if to_stdout:
-            image.save(sys.stdout.buffer, "PNG")
-        else:
-            write_png(target, image, overwrite=force)
-            report["output"] = str(target)
-            if not as_json:
-                print(target, flush=True)
-        say(_line(report))
-
     with exact_float32():
         try:
-            for number, got in enumerate(receiver.receive(load_frames(recording)), start=1):
-                report, image = _report(number, got), _image(got)
-                reports.append(report)
-                if number > 1 and to_stdout:
-                    raise UsageError("several frames to standard output", "name a folder with -o")
-                if waiting is not None:
-                    write(reports[0], _numbered(where, 1), waiting)
-                    waiting = None
-                if image is None:
-                    say(_line(report))
-                elif folder:
-                    write(report, where / _file_name(got, number, taken), image)
-                elif number > 1:
-                    write(report, _numbered(where, number), image)
-                else:
-                    waiting = image
+            for got in receiver.receive(load_frames(recording)):
+                written.add(got)
         except OpenJSCCError as error:  # what arrived before it is kept
             failure = error
-        if waiting is not None and not (to_stdout and failure):
-            write(reports[0], where, waiting)
+        written.close(failure is None)
+    reports = written.reports
     if as_json and reports:
-        print_json(reports if len(reports) > 1 else reports[0])
+        print_reports(reports)
     if failure is not None:
         raise failure
     if not reports:
         raise OpenJSCCError(f"{recording} holds no frame", "all of its samples are zero")
     if not all(report["ok"] for report in reports):
         raise typer.Exit(1)
+
+
+class _Written:
+    """Images to ``where``: one file, files with numbers, a folder, or standard output.
+
+    Attributes:
+        reports: of the frames, for JSON.
+    """
+
+    def __init__(self, where: Path, force: bool, as_json: bool) -> None:
+        from ..data.images import check_output
+        from ..recording import PIPE
+
+        self.where, self.force, self.as_json = where, force, as_json
+        self.to_stdout, self.folder = str(where) == PIPE, where.is_dir()
+        if self.to_stdout and (as_json or sys.stdout.isatty()):
+            raise UsageError("an image to " + ("standard output with --json" if as_json else "a terminal"), "name a file with -o")
+        if not self.folder and not self.to_stdout:
+            check_output(where, force)
+        self.reports: list[dict[str, Any]] = []
+        self._first: Image.Image | None = None  # until its name is certain
+        self._taken: set[str] = set()
+
+    def add(self, got: Reception) -> None:
+        """The next frame."""
+        number = len(self.reports) + 1
+        report, image = _report(number, got), _image(got)
+        self.reports.append(report)
+        if number > 1 and self.to_stdout:
+            raise UsageError("several frames to standard output", "name a folder with -o")
+        self._write_first(_numbered(self.where, 1))
+        if image is None:
+            say(_line(report))
+        elif self.folder:
+            self._write(report, self.where / _file_name(got, number, self._taken), image)
+        elif number > 1:
+            self._write(report, _numbered(self.where, number), image)
+        else:
+            self._first = image
+
+    def close(self, complete: bool) -> None:
+        """After the last frame; ``complete``: no error came between."""
+        if complete or not self.to_stdout:
+            self._write_first(self.where)
+
+    def _write_first(self, target: Path) -> None:
+        if self._first is not None:
+            image, self._first = self._first, None
+            self._write(self.reports[0], target, image)
+
+    def _write(self, report: dict[str, Any], target: Path, image: Image.Image) -> None:
+        from ..data.images import write_png
+
+        if image.mode == "P":
+            check_mask_file(target)
+        if self.to_stdout:
+            image.save(sys.stdout.buffer, "PNG")
+        else:
+            write_png(target, image, overwrite=self.force)
+            report["output"] = str(target)
+            if not self.as_json:
+                print(target, flush=True)
+        say(_line(report))
 
 
 def _numbered(where: Path, number: int) -> Path:

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..errors import UsageError
-from .bench import check_folder, run_plan
+from ..files import make_folder
+from . import options as opt
+from .bench import run_plan
 from .console import print_json, print_table, progress, say
 from .eval import INTERRUPTED, print_records
-from .options import DataDir, Device, Jobs, Json, TaskNetworks, check_packaged, figure, jobs_for, names, whole
 
 if TYPE_CHECKING:
     import torch
@@ -28,36 +29,34 @@ RESULTS = Path("results") / "studies"
 UNCOMMITTED = "cells/\npictures/\n"
 
 
+Name = Annotated[
+    str | None, typer.Argument(metavar="NAME|FILE.toml", help="A packaged study or one of yours.", show_default=False)
+]
+List = Annotated[bool, typer.Option("--list", help="List the packaged studies.")]
+Check = Annotated[bool, typer.Option("--check", help="Measure some cells again and compare with the records.")]
+OUTPUT = "Folder of the results; else results/studies/NAME."
+Output = Annotated[Path | None, typer.Option("-o", "--output", metavar="DIR", help=OUTPUT)]
+LIMIT = "Only the first N images, for a quick look."
+Limit = Annotated[int | None, typer.Option("--limit", metavar="N", parser=opt.whole(1), help=LIMIT)]
+SOME = f"With --check: how many cells; else {CELLS}."
+Cells = Annotated[int | None, typer.Option("--cells", metavar="K", parser=opt.whole(1), help=SOME)]
+DRAWN = "With --check: which cells are drawn."
+Seed = Annotated[int | None, typer.Option("--seed", metavar="S", parser=opt.whole(), help=DRAWN)]
+
+
 def study(
-    name: Annotated[
-        str | None, typer.Argument(metavar="NAME|FILE.toml", help="A packaged study or one of yours.", show_default=False)
-    ] = None,
-    list_studies: Annotated[bool, typer.Option("--list", help="List the packaged studies.")] = False,
-    check: Annotated[bool, typer.Option("--check", help="Measure some cells again and compare with the records.")] = False,
-    output: Annotated[
-        Path | None, typer.Option("-o", "--output", metavar="DIR", help="Folder of the results; else results/studies/NAME.")
-    ] = None,
-    data_dir: DataDir = None,
-    limit: Annotated[
-        int | None,
-        typer.Option("--limit", metavar="N", parser=whole(1), help="Only the first N images, for a quick look."),
-    ] = None,
-    task_network: TaskNetworks = None,
-    jobs: Jobs = None,
-    device: Device = "cpu",
-    cells: Annotated[
-        int | None, typer.Option("--cells", metavar="K", parser=whole(1), help=f"With --check: how many cells; else {CELLS}.")
-    ] = None,
-    seed: Annotated[
-        int | None,
-        typer.Option(
-            "--seed",
-            metavar="S",
-            parser=whole(),
-            help="With --check: which cells are drawn.",
-        ),
-    ] = None,
-    as_json: Json = False,
+    name: Name = None,
+    list_studies: List = False,
+    check: Check = False,
+    output: Output = None,
+    data_dir: opt.DataDir = None,
+    limit: Limit = None,
+    task_network: opt.TaskNetworks = None,
+    jobs: opt.Jobs = None,
+    device: opt.Device = "cpu",
+    cells: Cells = None,
+    seed: Seed = None,
+    as_json: opt.Json = False,
 ) -> None:
     """Measure, draw and write down a named figure of a paper.
 
@@ -81,7 +80,7 @@ def study(
     openjscc study sp-jscc-snr --task-network classifier,resnet20.th
     """
     if name is not None and not list_studies:
-        check_packaged(name, "study", "studies/packaged")
+        opt.check_packaged(name, "study", "studies/packaged")
     from ..devices import find_device
     from ..studies.spec import load_study, with_networks
 
@@ -95,7 +94,7 @@ def study(
         raise UsageError(f"--{'cells' if cells is not None else 'seed'} without --check", "a study has its seeds in its file")
     where = find_device(device)
     plan = load_study(name)
-    looked_by = [] if task_network is None else names(task_network, "list of task networks")
+    looked_by = [] if task_network is None else opt.names(task_network, "list of task networks")
     if looked_by:
         plan = with_networks(plan, looked_by)
     if check:
@@ -128,7 +127,7 @@ def _measure(
     stem = Path(name).stem
     plan = plan_study(study, data_dir, limit, device)
     _check_results(folder, stem, plan)
-    check_folder(folder)
+    make_folder(folder)
     for metric, reason in plan.missing.items():
         say(f"note: {metric} is left out: {reason}")
     for note in _data_notes(plan):
@@ -256,7 +255,7 @@ def _check(
         say(f"note: {metric} is left out: {reason}")
 
     def at_once(system: str) -> int:
-        return jobs or jobs_for(system)
+        return jobs or opt.jobs_for(system)
 
     total = sum(len(dataset) * some[0].trials for some, _, dataset in plan.cells)
     with progress("pictures sent", total) as advance:
@@ -293,7 +292,7 @@ def _report(compared: list[Comparison], as_json: bool) -> None:
             format_ratio(line.record.ratio),
             line.quantity,
         ]
-        values = ["-" if value is None else figure(value, 4) for value in (line.recorded, line.measured)]
+        values = ["-" if value is None else opt.figure(value, 4) for value in (line.recorded, line.measured)]
         verdict = "ok" if line.ok else line.error or "NOT THE SAME"
         rows.append([*where, *values, f"{line.tolerance:.4f}", verdict])
     print_table(["system", "channel", "snr (dB)", "ratio", "quantity", "recorded", "measured", "tolerance", "verdict"], rows)

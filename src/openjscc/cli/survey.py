@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..errors import UsageError
-from .bench import check_folder
+from ..files import make_folder
 from .console import print_json, print_table, progress, say
 from .options import DataDir, Jobs, Json, check_packaged, whole
 
@@ -89,7 +89,7 @@ def make(
             f"{folder} already holds a questionnaire", "name another folder with -o; openjscc survey analyse reads its answers"
         )
     plan = plan_pairs(dataclasses.replace(questionnaire, pairs=section), data_dir, limit)
-    check_folder(folder)
+    make_folder(folder)
     write_atomically(folder / ".gitignore", UNCOMMITTED.encode())
     with progress("images sent", len(plan.transmissions)) as advance:
         manifest, key = make_pairs(folder, Path(name).stem, plan, jobs=jobs or os.cpu_count() or 1, advance=advance)

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..errors import IntegrityError, MissingError, UsageError
+from ..files import check_folder, check_target
 from .console import one_line, print_table, say
-from .options import DataDir, Force, check_packaged, check_target, minutes, whole
+from .options import DataDir, Force, check_packaged, minutes, whole
 
 if TYPE_CHECKING:
     from torch import nn
@@ -21,33 +22,34 @@ if TYPE_CHECKING:
     from ..training.recipe import Recipe
 
 
+Name = Annotated[str | None, typer.Argument(metavar="RECIPE", help="Name of a packaged recipe, or a .toml file.")]
+Output = Annotated[Path | None, typer.Option("-o", "--output", metavar="DIR", help="Folder of the run. Default: runs/RECIPE.")]
+CHANGE = "Change one value of the recipe; may be repeated."
+Changes = Annotated[list[str] | None, typer.Option("--set", metavar="A.B=V", help=CHANGE)]
+MINUTES = "Stop after so long, with a checkpoint."
+MaxMinutes = Annotated[float | None, typer.Option("--max-minutes", metavar="M", parser=minutes, help=MINUTES)]
+STEPS = "Stop after so many steps, with a checkpoint."
+MaxSteps = Annotated[int | None, typer.Option("--max-steps", metavar="N", parser=whole(0), help=STEPS)]
+Resume = Annotated[bool, typer.Option("--resume", help="Go on from the checkpoint of the run (or of --travel).")]
+TRAVEL = "Keep a compact state there, to go on elsewhere (half precision, not bit for bit)."
+Travel = Annotated[Path | None, typer.Option("--travel", metavar="DIR", help=TRAVEL)]
+EXPORT = "Write the result as a release file, ARCH.TAG.safetensors."
+Export = Annotated[Path | None, typer.Option("--export", metavar="FILE", help=EXPORT)]
+List = Annotated[bool, typer.Option("--list", help="List the packaged recipes.")]
+
+
 def train(
-    recipe: Annotated[str | None, typer.Argument(metavar="RECIPE", help="Name of a packaged recipe, or a .toml file.")] = None,
-    output: Annotated[
-        Path | None, typer.Option("-o", "--output", metavar="DIR", help="Folder of the run. Default: runs/RECIPE.")
-    ] = None,
-    changes: Annotated[
-        list[str] | None, typer.Option("--set", metavar="A.B=V", help="Change one value of the recipe; may be repeated.")
-    ] = None,
-    max_minutes: Annotated[
-        float | None, typer.Option("--max-minutes", metavar="M", parser=minutes, help="Stop after so long, with a checkpoint.")
-    ] = None,
-    max_steps: Annotated[
-        int | None, typer.Option("--max-steps", metavar="N", parser=whole(0), help="Stop after so many steps, with a checkpoint.")
-    ] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on from the checkpoint of the run (or of --travel).")] = False,
-    travel: Annotated[
-        Path | None,
-        typer.Option(
-            "--travel", metavar="DIR", help="Keep a compact state there, to go on elsewhere (half precision, not bit for bit)."
-        ),
-    ] = None,
-    export: Annotated[
-        Path | None, typer.Option("--export", metavar="FILE", help="Write the result as a release file, ARCH.TAG.safetensors.")
-    ] = None,
+    recipe: Name = None,
+    output: Output = None,
+    changes: Changes = None,
+    max_minutes: MaxMinutes = None,
+    max_steps: MaxSteps = None,
+    resume: Resume = False,
+    travel: Travel = None,
+    export: Export = None,
     data_dir: DataDir = None,
     force: Force = False,
-    list_recipes: Annotated[bool, typer.Option("--list", help="List the packaged recipes.")] = False,
+    list_recipes: List = False,
 ) -> None:
     """Train a model as a recipe says.
 
@@ -76,11 +78,11 @@ def train(
         raise UsageError("no recipe named", "openjscc train --list shows them")
     plan = load_recipe(recipe, changes or [])
     if export is not None:
-        check_target(export, force, ".safetensors")
+        check_target(export, force, [".safetensors"])
     if travel is not None and travel.exists() and not travel.is_dir():
         raise UsageError(f"{travel} is no folder", "name a folder for --travel")
     folder = output if output is not None else Path("runs") / Path(recipe).stem
-    _check_run_folder(folder)
+    check_folder(folder)
     initial = _initial(plan)
 
     finished = _finished_state(plan, folder, travel) if resume else None
@@ -125,17 +127,6 @@ def _train(
 
 def _again(name: str, folder: Path, more: str = "") -> str:
     return f"openjscc train {name} --resume -o {folder} {more}(with the same --set and --data-dir)"
-
-
-def _check_run_folder(folder: Path) -> None:
-    """A folder that can be made or written to, found out before the work."""
-    existing = folder.absolute()
-    while not os.path.lexists(existing):
-        existing = existing.parent
-    if not os.path.isdir(existing):
-        raise UsageError(f"{existing} is no folder", "choose another one with -o")
-    if not os.access(existing, os.W_OK | os.X_OK):
-        raise UsageError(f"{folder}: no permission to write in {existing}", "choose another folder with -o")
 
 
 def _initial(plan: Recipe) -> nn.Module | None:

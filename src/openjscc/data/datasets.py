@@ -10,6 +10,7 @@ import mimetypes
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -245,15 +246,9 @@ def _left_out(left: Sequence[str]) -> str:
 
 
 def _from_folder(
-    name: str,
-    split: str,
-    folder: Path,
-    *,
-    paths: Sequence[Path] | None = None,
-    masks: Sequence[Path] | None = None,
-    side: int | None = None,
-    note: str = "",
-) -> PictureDataset:
+    name: str, split: str, folder: Path, *, paths: Sequence[Path] | None = None, masks: Sequence[Path] | None = None,
+    side: int | None = None, note: str = "",
+) -> PictureDataset:  # fmt: skip
     left = ""
     if paths is None:
         paths, others = _listing(folder)
@@ -317,20 +312,14 @@ def _open_div2k_224(root: Path, split: str) -> PictureDataset:
 
 def _open_cifar10(root: Path, split: str) -> PictureDataset:
     folders = (root / "cifar10", root)
-    candidates = [(folder / item, read) for item, read in _CIFAR_LAYOUTS for folder in folders]
-    for path, read in [*candidates, *((folder / "cifar10_mini.npz", read_npz) for folder in folders)]:
+    layouts = {"cifar10.npz": read_npz, ARCHIVE_FOLDER: read_python_archive, "cifar-10-python.tar.gz": read_python_archive}
+    candidates = [
+        (folder / item, read) for item, read in (layouts | {"cifar10_mini.npz": read_npz}).items() for folder in folders
+    ]
+    for path, read in [*candidates, *([(root, read_python_archive)] if root.name == ARCHIVE_FOLDER else [])]:
         if path.is_file() or path.is_dir():
             return _from_arrays("cifar10", split, path, *read(path, split))
-    if root.name == ARCHIVE_FOLDER:
-        return _from_arrays("cifar10", split, root, *read_python_archive(root, split))
     raise _not_found("cifar10", split, root)
-
-
-_CIFAR_LAYOUTS: tuple[tuple[str, Callable[[Path, str], tuple[np.ndarray, np.ndarray | None, np.ndarray | None]]], ...] = (
-    ("cifar10.npz", read_npz),
-    (ARCHIVE_FOLDER, read_python_archive),
-    ("cifar-10-python.tar.gz", read_python_archive),
-)
 
 
 def _open_voc(root: Path, split: str, name: str = "voc", side: int | None = None) -> PictureDataset:
@@ -338,10 +327,6 @@ def _open_voc(root: Path, split: str, name: str = "voc", side: int | None = None
         if found := listed(folder, split):
             return _from_folder(name, split, folder / PICTURES, paths=found[0], masks=found[1], side=side)
     raise _not_found(name, split, root)
-
-
-def _open_voc_224(root: Path, split: str) -> PictureDataset:
-    return _open_voc(root, split, "voc-224", 224)
 
 
 def _open_photos(root: Path, split: str) -> PictureDataset:
@@ -356,6 +341,6 @@ _OPENERS: dict[str, Callable[[Path, str], PictureDataset]] = {
     "div2k-224": _open_div2k_224,
     "cifar10": _open_cifar10,
     "voc": _open_voc,
-    "voc-224": _open_voc_224,
+    "voc-224": partial(_open_voc, name="voc-224", side=224),
     "photos": _open_photos,
 }

@@ -5,10 +5,8 @@ Nothing here decides silently: whatever was done to make RGB out of a file is in
 
 from __future__ import annotations
 
-import contextlib
 import io
 import os
-import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +17,7 @@ from PIL import Image
 from torch.nn import functional as F
 
 from ..errors import IntegrityError, UsageError
-from ..files import cannot_write, sweep
+from ..files import check_target, write_atomically
 from .colour import to_rgb
 from .decoding import frame_count, load, opened
 
@@ -209,30 +207,21 @@ def write_png(
     check_output(path, overwrite)
     kind, options = _WRITERS[path.suffix.lower() or ".png"]
     image = pixels if isinstance(pixels, Image.Image) else to_pil(pixels)
-    if kind == "WEBP" and quality is not None:
-        options = min(options, {"quality": quality, "method": 6}, key=lambda some: _bytes(image, kind, some))
-    target = Path(os.path.realpath(path))  # a link keeps pointing where it points
-    sweep(target.parent, target.name[:100])
-    temporary = target.with_name(f".{target.name[:100]}.{secrets.token_hex(4)}.tmp")
     try:
-        with open(temporary, "xb") as file:
-            image.save(file, format=kind, **options)  # pyright: ignore[reportArgumentType]
-        os.replace(temporary, target)
-    except (OSError, ValueError) as error:
-        if isinstance(error, OSError) and error.errno is not None:
-            raise cannot_write(path, error) from None
-        message = f"{path}: {image.width}x{image.height} does not fit into {kind} ({error})"  # the encoder's own complaint
+        content = _encoded(image, kind, options)
+        if kind == "WEBP" and quality is not None:
+            content = min(content, _encoded(image, kind, {"quality": quality, "method": 6}), key=len)
+    except (OSError, ValueError) as error:  # the encoder's own complaint
+        message = f"{path}: {image.width}x{image.height} does not fit into {kind} ({error})"
         raise UsageError(message, "write .png") from None
-    finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
+    write_atomically(Path(os.path.realpath(path)), content)  # a link keeps pointing where it points
     return path
 
 
-def _bytes(image: Image.Image, kind: str, options: Mapping[str, object]) -> int:
+def _encoded(image: Image.Image, kind: str, options: Mapping[str, object]) -> bytes:
     buffer = io.BytesIO()
     image.save(buffer, format=kind, **options)  # pyright: ignore[reportArgumentType]
-    return buffer.tell()
+    return buffer.getvalue()
 
 
 def check_output(path: str | os.PathLike[str], overwrite: bool = False) -> None:
@@ -241,27 +230,7 @@ def check_output(path: str | os.PathLike[str], overwrite: bool = False) -> None:
     Raises:
         UsageError: as `write_png`.
     """
-    path = Path(path)
-    try:
-        if path.suffix.lower() not in ("", *_WRITERS):
-            raise UsageError(f"{path}: cannot write {path.suffix!r} files", f"use one of {', '.join(_WRITERS)}")
-        if path.is_dir():
-            raise UsageError(f"{path} is a folder", "name a file, e.g. received.png")
-        if path.exists() and not path.is_file():
-            raise UsageError(f"{path} is not an ordinary file", "name a file, e.g. received.png")
-        if path.exists() and not overwrite:
-            raise UsageError(f"{path} exists", "add -f to replace it (in Python overwrite=True), or name another file with -o")
-        folder = Path(os.path.realpath(path)).parent
-        if not folder.is_dir():
-            raise UsageError(f"{path}: no folder {folder}", f"make it first: mkdir -p {folder}")
-        if not os.access(folder, os.W_OK | os.X_OK):
-            raise UsageError(f"{path}: no permission to write in {folder}", "choose another place with -o")
-    except OSError as error:
-        raise cannot_write(path, error) from None
-    except UsageError:
-        raise
-    except ValueError:  # a NUL character in the path
-        raise UsageError(f"{str(path)!r} is not a file name", "name a file, e.g. received.png") from None
+    check_target(Path(path), overwrite, (".png", "", *_WRITERS), f"use one of {', '.join(_WRITERS)}")
 
 
 def to_pil(pixels: torch.Tensor) -> Image.Image:

@@ -1,35 +1,28 @@
-"""Pickles of plain data, read without unpickling: dictionaries, lists, texts, numbers, arrays.
+"""Pickles of plain data: dictionaries, lists, texts, numbers, arrays.
 
-A pickle is a program. Python's unpickler runs all of it: it calls names, claims memory, hashes keys. Here the
-standard library takes the program apart (`pickletools.genops`), and a small interpreter knows the few
-instructions that plain data needs. It calls nothing, and imports nothing.
+A pickle is a program that may call any name, and claim any memory. So its instructions are looked at first
+(`pickletools.genops`), and the names that arrays are written with stand for the few functions here: nothing else is called.
 """
 
 from __future__ import annotations
 
+import io
 import math
+import pickle
 import pickletools
 import re
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 _STEPS = 200_000
-_RECONSTRUCT = ("numpy.core.multiarray _reconstruct", "numpy._core.multiarray _reconstruct")
-_NDARRAY, _DTYPE, _ENCODE = "numpy ndarray", "numpy dtype", "_codecs encode"
 _WHOLE = re.compile(r"[iu][1248]")
-_VALUES = {
-    *("INT", "BININT", "BININT1", "BININT2", "LONG", "LONG1", "LONG4", "FLOAT", "BINFLOAT"),
-    *("STRING", "BINSTRING", "SHORT_BINSTRING", "UNICODE", "BINUNICODE", "SHORT_BINUNICODE", "BINUNICODE8"),
-    *("BINBYTES", "SHORT_BINBYTES", "BINBYTES8"),
-}
-"""Instructions that bring a value."""
-
-_MARK = object()
-
-
-class _Name(str):
-    """What a pickle wants to import."""
+_PLAIN = re.compile(
+    r"PROTO|FRAME|STOP|MARK|MEMOIZE|(LONG_)?(BIN)?(PUT|GET)|EMPTY_(DICT|LIST|TUPLE)|APPENDS?|LIST|TUPLE[123]?|DICT|SETITEMS?|"
+    r"(STACK_)?GLOBAL|REDUCE|BUILD|NONE|NEWTRUE|NEWFALSE|(BIN)?INT[12]?|LONG[14]?|(BIN)?FLOAT|(SHORT_)?(BIN)?(STRING|UNICODE|BYTES)8?"
+)
+"""Instructions that plain data needs."""
 
 
 class _Type:
@@ -41,7 +34,7 @@ class _Type:
             raise ValueError(f"an array of type {kind!r} is not one of whole numbers")
         self.spec, self.order = spec, "<"
 
-    def build(self, state: Any) -> None:
+    def __setstate__(self, state: Any) -> None:
         if state[1] not in ("<", ">", "|"):
             raise ValueError("an unknown byte order")
         self.order = state[1]
@@ -52,7 +45,7 @@ class _Array:
 
     value: np.ndarray | None = None
 
-    def build(self, state: Any) -> None:
+    def __setstate__(self, state: Any) -> None:
         _, shape, kind, fortran, content = state
         if not isinstance(kind, _Type) or not isinstance(content, str | bytes):
             raise ValueError("an array without a type or content")
@@ -65,6 +58,21 @@ class _Array:
         self.value = flat.reshape(shape, order="F" if fortran else "C")
 
 
+class _Unpickler(pickle._Unpickler):  # in Python: the compiled one makes room for as many places as a pickle names
+    """Calls what stands here for the names of numpy, and nothing else."""
+
+    def find_class(self, module: str, name: str, /) -> Callable[..., Any]:  # new functions each time: a pickle may alter them
+        if (module, name) in (("numpy.core.multiarray", "_reconstruct"), ("numpy._core.multiarray", "_reconstruct")):
+            return lambda *_: _Array()
+        if (module, name) == ("numpy", "ndarray"):
+            return lambda *_: None
+        if (module, name) == ("numpy", "dtype"):
+            return lambda spec, *_: _Type(spec)
+        if (module, name) == ("_codecs", "encode"):
+            return lambda text, coding: text.encode({"latin1": "latin-1"}[coding])
+        raise ValueError(f"it asks for {f'{module}.{name}'[:80]}, an array of whole numbers needs no such thing")
+
+
 def read_plain_pickle(content: bytes) -> dict[str, Any]:
     """The dictionary in a pickle; its values are lists, texts, numbers, or arrays of whole numbers.
 
@@ -72,105 +80,12 @@ def read_plain_pickle(content: bytes) -> dict[str, Any]:
         ValueError: damaged, no dictionary, or more than plain data. Damaged data may raise other errors as
             well, such as IndexError and TypeError.
     """
-    stack: list[Any] = []
-    memo: dict[int, Any] = {}
-    for count, (code, argument, _) in enumerate(pickletools.genops(content)):
+    for count, (code, _, _) in enumerate(pickletools.genops(content)):
         if count > _STEPS:
             raise ValueError(f"it has more than {_STEPS:,} instructions")
-        _step(code.name, argument, stack, memo)
-    (found,) = stack
+        if not _PLAIN.fullmatch(code.name):
+            raise ValueError(f"the instruction {code.name} is not one of plain data")
+    found = _Unpickler(io.BytesIO(content), encoding="latin1").load()
     if not isinstance(found, dict):
         raise ValueError("it holds no dictionary")
     return {key: value.value if isinstance(value, _Array) else value for key, value in found.items()}
-
-
-def _step(name: str, argument: Any, stack: list[Any], memo: dict[int, Any]) -> None:
-    match name:
-        case "PROTO" | "FRAME" | "STOP":
-            pass
-        case "MARK":
-            stack.append(_MARK)
-        case "EMPTY_DICT":
-            stack.append({})
-        case "EMPTY_LIST":
-            stack.append([])
-        case "EMPTY_TUPLE":
-            stack.append(())
-        case "NONE" | "NEWTRUE" | "NEWFALSE":
-            stack.append({"NONE": None, "NEWTRUE": True, "NEWFALSE": False}[name])
-        case "PUT" | "BINPUT" | "LONG_BINPUT" | "MEMOIZE":
-            memo[len(memo) if name == "MEMOIZE" else argument] = stack[-1]
-        case "GET" | "BINGET" | "LONG_BINGET":
-            stack.append(memo[argument])
-        case "APPEND":
-            value = stack.pop()
-            _of(stack, list).append(value)
-        case "APPENDS":
-            values = _marked(stack)
-            _of(stack, list).extend(values)
-        case "LIST":
-            stack.append(_marked(stack))
-        case "TUPLE":
-            stack.append(tuple(_marked(stack)))
-        case "TUPLE1" | "TUPLE2" | "TUPLE3":
-            size = int(name[-1])
-            stack[-size:] = [tuple(stack[-size:])]
-        case "DICT":
-            stack.append(_paired(_marked(stack)))
-        case "SETITEM":
-            pair = [stack.pop(), stack.pop()][::-1]
-            _of(stack, dict).update(_paired(pair))
-        case "SETITEMS":
-            pairs = _paired(_marked(stack))
-            _of(stack, dict).update(pairs)
-        case "GLOBAL":
-            stack.append(_Name(argument))
-        case "STACK_GLOBAL":
-            stack[-2:] = [_Name(" ".join(stack[-2:]))]
-        case "REDUCE":
-            arguments, called = stack.pop(), stack.pop()
-            stack.append(_made(called, arguments))
-        case "BUILD":
-            state = stack.pop()
-            _of(stack, _Array, _Type).build(state)
-        case _ if name in _VALUES:
-            stack.append(argument)
-        case _:
-            raise ValueError(f"the instruction {name} is not one of plain data")
-
-
-def _of(stack: list[Any], *kinds: type) -> Any:
-    if not isinstance(stack[-1], kinds):
-        raise ValueError("an instruction for another kind of value")
-    return stack[-1]
-
-
-def _marked(stack: list[Any]) -> list[Any]:
-    """What lies above the last mark, taken off with it."""
-    at = len(stack) - 1
-    while stack[at] is not _MARK:
-        at -= 1  # IndexError where there is none
-    values = stack[at + 1 :]
-    del stack[at:]
-    return values
-
-
-def _paired(values: list[Any]) -> dict[str, Any]:
-    keys = values[::2]
-    if not all(type(key) is str for key in keys):
-        raise ValueError("a key that is no text")
-    return dict(zip(keys, values[1::2], strict=True))
-
-
-def _made(called: Any, arguments: Any) -> Any:
-    """What the few names stand for that arrays, and bytes in old protocols, are written with."""
-    if not isinstance(called, _Name):
-        raise ValueError("something is called that has no name")
-    if called in _RECONSTRUCT and arguments[0] == _NDARRAY:
-        return _Array()
-    if called == _DTYPE:
-        return _Type(arguments[0])
-    if called == _ENCODE and arguments[1:] == ("latin1",):
-        return arguments[0].encode("latin-1")
-    asked = ".".join(called.split())[:80]
-    raise ValueError(f"it asks for {asked}, an array of whole numbers needs no such thing")

@@ -108,10 +108,9 @@ class SetMetric(Metric):
         return self.summary(entries)
 
 
-def _set_metric(
-    name: str, higher_is_better: bool, needs: str, gather: Gather, summary: Summary, description: str, kind: str = "set",
-    single: Callable[[np.ndarray], float] | None = None,
-) -> SetMetric:  # fmt: skip
+def _set_metric(name: str, how: tuple[Gather, Summary], description: str, needs: str = "weights") -> SetMetric:
+    kind = "set" if needs == "weights" else "task"
+
     def function(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
         of = "predictions and labels" if kind == "task" else "all pictures together"
         each = ", ".join(metric.name for metric in METRICS.values() if metric.kind == "picture")
@@ -119,10 +118,15 @@ def _set_metric(
             f"{name} is a figure of {of}, not of one picture", f"of one picture: {each}; in Python: collect and reduce"
         )
 
-    return SetMetric(
-        name, "", higher_is_better, needs, function, description, kind, gather, summary, single, additive=needs == "masks"
-    )
+    single = task.is_hit if name == "accuracy" else None
+    return SetMetric(name, "", kind == "task", needs, function, description, kind, *how, single, additive=needs == "masks")
 
+
+_PATCHES = "of 256x256 patches"
+_INCEPTION = distribution.inception_features, distribution.frechet_of_entries
+_FRECHET = distribution.vgg16_features, distribution.frechet_of_entries
+_KERNEL = distribution.vgg16_features, distribution.kernel_of_entries
+_PIXELS, _NINE = task.confusion_entries, partial(task.miou, classes=class_numbers(VOC_NINE))
 
 METRICS: dict[str, Metric] = {
     metric.name: metric
@@ -133,68 +137,14 @@ METRICS: dict[str, Metric] = {
         Metric("lpips", "", False, "weights", lpips, "learned perceptual distance on AlexNet, heads v0.1, at 8 bits"),
         Metric("lpips_vgg", "", False, "weights", lpips_vgg, "learned perceptual distance on VGG16, heads v0.1, at 8 bits"),
         Metric("dists", "", False, "weights", dists, "structure and texture distance on VGG16, at 8 bits, without resizing"),
-        _set_metric(
-            "fid",
-            False,
-            "weights",
-            distribution.inception_features,
-            distribution.frechet_of_entries,
-            "Frechet distance on FID's Inception network, of 256x256 patches",
-        ),
-        _set_metric(
-            "fd_vgg16",
-            False,
-            "weights",
-            distribution.vgg16_features,
-            distribution.frechet_of_entries,
-            "Frechet distance on VGG16's relu5_3, of 256x256 patches; not comparable with FID",
-        ),
-        _set_metric(
-            "kd_vgg16",
-            False,
-            "weights",
-            distribution.vgg16_features,
-            distribution.kernel_of_entries,
-            "kernel distance on VGG16's relu5_3, of 256x256 patches; not comparable with KID",
-        ),
-        _set_metric(
-            "accuracy",
-            True,
-            "labels",
-            task.class_entries,
-            task.accuracy,
-            "share of pictures whose class was found",
-            "task",
-            task.is_hit,
-        ),
-        _set_metric("f1", True, "labels", task.class_entries, task.f1, "F1 score, mean over classes", "task"),
-        _set_metric(
-            "miou",
-            True,
-            "masks",
-            task.confusion_entries,
-            task.miou,
-            "intersection over union, mean over VOC's 21 classes",
-            "task",
-        ),
-        _set_metric(
-            "miou_nine",
-            True,
-            "masks",
-            task.confusion_entries,
-            partial(task.miou, classes=class_numbers(VOC_NINE)),
-            f"the same, mean over nine classes: {', '.join(VOC_NINE)}",
-            "task",
-        ),
-        _set_metric(
-            "pixel_accuracy",
-            True,
-            "masks",
-            task.confusion_entries,
-            task.pixel_accuracy,
-            "share of pixels whose class was found",
-            "task",
-        ),
+        _set_metric("fid", _INCEPTION, f"Frechet distance on FID's Inception network, {_PATCHES}"),
+        _set_metric("fd_vgg16", _FRECHET, f"Frechet distance on VGG16's relu5_3, {_PATCHES}; not comparable with FID"),
+        _set_metric("kd_vgg16", _KERNEL, f"kernel distance on VGG16's relu5_3, {_PATCHES}; not comparable with KID"),
+        _set_metric("accuracy", (task.class_entries, task.accuracy), "share of pictures whose class was found", "labels"),
+        _set_metric("f1", (task.class_entries, task.f1), "F1 score, mean over classes", "labels"),
+        _set_metric("miou", (_PIXELS, task.miou), "intersection over union, mean over VOC's 21 classes", "masks"),
+        _set_metric("miou_nine", (_PIXELS, _NINE), f"the same, mean over nine classes: {', '.join(VOC_NINE)}", "masks"),
+        _set_metric("pixel_accuracy", (_PIXELS, task.pixel_accuracy), "share of pixels whose class was found", "masks"),
     )
 }
 

@@ -24,7 +24,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from ..errors import UsageError
-from ..files import cannot_write, sweep
+from ..files import cannot_write, check_target, sweep
 from .archive import read_archive, read_archive_file, write_archive
 from .array import read_array, write_array
 from .burst import ARCHIVE, ARRAY, DATA, META, PIPE, Burst, check_file
@@ -74,10 +74,7 @@ def check_writable(path: str | os.PathLike[str], overwrite: bool = False) -> lis
     target = Path(path)
     files = [target.with_suffix(META), target.with_suffix(DATA)] if form == META else [target]
     for file in files:
-        if os.path.lexists(file) and not overwrite:
-            raise UsageError(f"{file} exists", "add -f to replace it (in Python overwrite=True), or name another file")
-    if not target.parent.is_dir():
-        raise UsageError(f"{path}: no folder {target.parent}", f"make it first: mkdir -p {target.parent}")
+        check_target(file, overwrite, [file.suffix.lower()])
     return files
 
 

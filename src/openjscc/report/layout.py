@@ -106,14 +106,9 @@ class Layout:
 
 
 def arrange(
-    records: Sequence[Record],
-    x: str,
-    y: str,
-    facets: Sequence[str] | None = None,
-    interval: str = "pictures",
-    arrived: bool = False,
-    names: Mapping[str, str] | None = None,
-) -> Layout:
+    records: Sequence[Record], x: str, y: str, facets: Sequence[str] | None = None, interval: str = "pictures",
+    arrived: bool = False, names: Mapping[str, str] | None = None,
+) -> Layout:  # fmt: skip
     """Panels of curves.
 
     Args:
@@ -137,12 +132,11 @@ def arrange(
     if not chosen:
         hint = f"metric: {listed(records, 'metric')}; or a column: {', '.join(MEASURED)}"
         raise UsageError(f"no record of metric {y!r}", hint)
-    notes: list[str] = []
     placed = [record for record in chosen if _position(record, x) is not None]
     if not placed:
         raise UsageError(f"the records have no {x}", "choose another column for the x axis, e.g. snr_db or bandwidth_ratio")
-    if len(placed) < len(chosen):
-        notes.append(f"{len(chosen) - len(placed)} records have no {x} and are left out")
+    out = len(chosen) - len(placed)
+    notes = [f"{out} records have no {x} and are left out"] if out else []
     if facets is None:
         facets = [name for name in _CONDITIONS[:4] if name != along and _differs(placed, name)]
     elif x in facets or along in facets:

@@ -7,7 +7,7 @@ import io
 import statistics
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,16 +27,18 @@ from .recipe import Recipe
 if TYPE_CHECKING:
     from .clock import Clock
 
-LOG = "log.csv"
+LOG, OLD_LOG = "log.csv", "log-old.csv"
 LOG_EVERY = 50
 """Updates between two lines of ``log.csv``."""
 
 SAY_EVERY = 10.0
 """Seconds between two lines about a step that takes long before training."""
 
-FIELDS: tuple[str, ...] = ("step", "seconds", "loss", "lr", "images_per_s", "validation", "terms", "updates")
-"""``updates``: how many the means of ``loss`` and ``terms`` are over; fewer than `LOG_EVERY` where a sitting began or
-ended in between."""
+FIELDS = ("step", "seconds", "loss", "lr", "images_per_s", "updates")
+"""Columns of every log; then one for each further value of an update, and ``val_NAME`` for each figure of a validation.
+
+``updates``: how many the means of a row are over; fewer than `LOG_EVERY` where a sitting began or ended in between.
+"""
 
 
 def rows_until(path: Path, step: int) -> list[dict[str, str]]:
@@ -51,7 +53,7 @@ def rows_until(path: Path, step: int) -> list[dict[str, str]]:
 def lacks_validation(folder: Path, step: int) -> bool:
     """Whether a run was ended between its checkpoint at a step where a validation is due, and that validation."""
     path = folder / LOG
-    return path.exists() and not any(int(row["step"]) == step and row.get("validation") for row in rows_until(path, step))
+    return path.exists() and not any(int(row["step"]) == step and not row.get("lr") for row in rows_until(path, step))
 
 
 class Count:
@@ -96,14 +98,11 @@ class RunLog:
     def __enter__(self) -> RunLog:
         if not self._enabled:
             return self
-        kept = rows_until(self._path, self._start)
-        beginning = io.StringIO(newline="")
-        rows = csv.DictWriter(beginning, FIELDS, restval="", extrasaction="ignore")
-        rows.writeheader()
-        rows.writerows(kept)
-        write_atomically(self._path, beginning.getvalue().encode())
-        self._file = self._path.open("a", newline="")
-        self._rows = csv.DictWriter(self._file, FIELDS, restval="", extrasaction="ignore")
+        rows = rows_until(self._path, self._start)
+        if rows and "validation" in rows[0]:  # of an older version, with figures in words: kept as it is beside the new one
+            write_atomically(self._path.with_name(OLD_LOG), self._path.read_bytes())
+            rows = [{name: row.get(name, "") for name in FIELDS} for row in rows]
+        self._restart(dict.fromkeys([*FIELDS, *(rows[0] if rows else [])]), rows)
         self._mark = time.monotonic()
         if sys.stderr.isatty():
             from rich.console import Console
@@ -143,32 +142,43 @@ class RunLog:
             updates, self._mark, self._count = self._count, now, 0
             means = {name: torch.stack(terms).mean().item() for name, terms in self._terms.items()}
             self._terms.clear()
-            mean = means.pop("loss", None)  # None where the updates were other networks'
-            row: dict[str, object] = {
-                "step": step,
-                "seconds": f"{self._clock.seconds():.1f}",
-                "loss": "" if mean is None else f"{mean:.6g}",
-                "lr": f"{lr:.4g}",
-                "terms": ", ".join(f"{name} {value:.6g}" for name, value in means.items()),
-                "updates": updates,
-            }
-            self._rows.writerow(row | {"images_per_s": f"{rate:.1f}"})
-            self._file.flush()
+            row = {name: f"{value:.6g}" for name, value in means.items()}
+            self._write(step, row | {"lr": f"{lr:.4g}", "images_per_s": f"{rate:.1f}", "updates": str(updates)})
             if self._bar is not None:
-                self._bar.update(
-                    self._task, rate=f"{rate:.1f} images/s", figure=row["terms"] if mean is None else f"loss {mean:.4g}"
-                )
+                shown = {"loss": means["loss"]} if "loss" in means else means  # no loss where the updates were other networks'
+                self._bar.update(self._task, rate=f"{rate:.1f} images/s", figure=in_words(shown))
 
-    def validated(self, step: int, text: str) -> None:
-        """After a validation: its figures in words."""
-        self._rows.writerow({"step": step, "seconds": f"{self._clock.seconds():.1f}", "validation": text})
-        self._file.flush()
+    def validated(self, step: int, figures: Mapping[str, float]) -> None:
+        """After a validation: its figures by name."""
+        self._write(step, {f"val_{name}": f"{value:.6g}" for name, value in figures.items()})
         self._mark = time.monotonic()
-        line = f"step {step}, {self._clock.seconds() / 60:.1f} min: {text}"
+        line = f"step {step}, {self._clock.seconds() / 60:.1f} min: {in_words(figures)}"
         if self._bar is not None:
             self._bar.console.print(line)
         else:
             self._say(line)
+
+    def _write(self, step: int, values: dict[str, str]) -> None:
+        if not values.keys() <= set(self._rows.fieldnames):
+            self._file.close()
+            self._restart(dict.fromkeys([*self._rows.fieldnames, *values]), rows_until(self._path, step))
+        self._rows.writerow({"step": step, "seconds": f"{self._clock.seconds():.1f}"} | values)
+        self._file.flush()
+
+    def _restart(self, columns: Iterable[str], rows: Iterable[Mapping[str, str]]) -> None:
+        """Write the file anew with these columns, and leave it open for further rows."""
+        beginning = io.StringIO(newline="")
+        table = csv.DictWriter(beginning, list(columns), restval="", extrasaction="ignore")
+        table.writeheader()
+        table.writerows(rows)
+        write_atomically(self._path, beginning.getvalue().encode())
+        self._file = self._path.open("a", newline="")
+        self._rows = csv.DictWriter(self._file, table.fieldnames, restval="")
+
+
+def in_words(figures: Mapping[str, float]) -> str:
+    """``psnr_1/16 27.1234, lpips_1/16 0.1234``."""
+    return ", ".join(f"{name} {value:.4f}" for name, value in figures.items())
 
 
 class Validation:
@@ -183,18 +193,21 @@ class Validation:
         self.pictures = [dataset[i] for i in chosen]
         self.labels = None if dataset.labels is None else dataset.labels[chosen].tolist()
 
-    def __call__(self, network: nn.Module, step: int) -> str:
-        """Mean PSNR in dB by bandwidth ratio, in words; writes ``samples/step-*.png``: sent above, received below."""
-        codec = self.codec(network)
-        figures = [f"CBR {format_ratio(ratio)} {self._figures(codec, ratio, step)[0]}" for ratio in codec.ratios]
-        if CodecInfo(codec).has_policy:
-            text, used = self._figures(codec, None, step)
-            figures.append(f"policy {text} at CBR {used:.4f}")
-        return ", ".join(figures)
+    def __call__(self, network: nn.Module, step: int) -> dict[str, float]:
+        """Mean figures as ``NAME_RATIO``, e.g. ``psnr_1/16`` in dB. A codec that decides its own rate adds ``NAME_policy``,
+        and its bandwidth ratio with the header, ``cbr_policy``. Writes ``samples/step-*.png``: sent above, received below."""
+        codec, figures = self.codec(network), dict[str, float]()
+        for ratio in (*codec.ratios, *([None] if CodecInfo(codec).has_policy else [])):
+            means = self._means(codec, ratio, step)
+            used = means.pop("cbr")
+            figures |= {f"{name}_{'policy' if ratio is None else format_ratio(ratio)}": value for name, value in means.items()}
+            if ratio is None:
+                figures["cbr_policy"] = used
+        return figures
 
     def measured(self, sent: torch.Tensor, received: torch.Tensor) -> dict[str, float]:
         """What is measured of images ``(1, 3, H, W)``: PSNR in dB, and in subclasses further figures by name."""
-        return {"PSNR": METRICS["psnr"].function(sent, received).item()}
+        return {"psnr": METRICS["psnr"].function(sent, received).item()}
 
     @staticmethod
     def codec(network: nn.Module) -> LearnedCodec:
@@ -202,10 +215,9 @@ class Validation:
         assert isinstance(network, LearnedCodec)
         return network
 
-    def _figures(self, codec: LearnedCodec, ratio: float | None, step: int) -> tuple[str, float]:
-        """Mean figures, in words, and mean bandwidth ratio with the header."""
+    def _means(self, codec: LearnedCodec, ratio: float | None, step: int) -> dict[str, float]:
+        """Mean figures, and as ``cbr`` the mean bandwidth ratio with the header."""
         values: list[dict[str, float]] = []
-        used: list[float] = []
         shown: list[tuple[torch.Tensor, torch.Tensor]] = []
         for picture in self.pictures:
             x = picture[None].float() / 255.0
@@ -213,15 +225,12 @@ class Validation:
             result = transmit(codec, channel.name, x, snr_db, ratio=ratio, equalizer=channel.equalizer)
             assert result.image is not None
             image = result.image.float().cpu()
-            values.append(self.measured(x, image))
-            used.append(result.bandwidth_ratio[0].item())
+            values.append(self.measured(x, image) | {"cbr": result.bandwidth_ratio[0].item()})
             if len(shown) < 4:
                 shown.append((x[0], image[0]))
         if ratio == codec.default_ratio:
             self._write_strip(shown, step)
-        means = {name: statistics.fmean(each[name] for each in values) for name in values[0]}
-        text = [f"{means.pop('PSNR'):.2f} dB", *(f"{name} {mean:.4f}" for name, mean in means.items())]
-        return " ".join(text), statistics.fmean(used)
+        return {name: statistics.fmean(each[name] for each in values) for name in values[0]}
 
     def _write_strip(self, shown: list[tuple[torch.Tensor, torch.Tensor]], step: int) -> None:
         from PIL import Image

@@ -66,8 +66,8 @@ class DataSection:
     terms: str = ""
 
     def __post_init__(self) -> None:
-        _within("crop", self.crop, 1, CROP_LIMIT)
-        _within("validate_limit", self.validate_limit, 1, COUNT_LIMIT)
+        _within(self, 1, CROP_LIMIT, "crop")
+        _within(self, 1, COUNT_LIMIT, "validate_limit")
         if not 0 < self.scale[0] <= self.scale[1] <= 16:
             raise UsageError(f"scale {list(self.scale)}", "give the smallest and the largest factor, e.g. [0.5, 2.0]")
 
@@ -89,7 +89,7 @@ class ChannelSection:
     equalizer: Literal["mmse", "zf"] = "mmse"
 
     def __post_init__(self) -> None:
-        _within("levels", self.levels, 0, BATCH_LIMIT)
+        _within(self, 0, BATCH_LIMIT, "levels")
         low, high = self.snr_db
         if not -SNR_LIMIT_DB <= low <= high <= SNR_LIMIT_DB:
             raise UsageError(f"snr_db {list(self.snr_db)}", "give the lowest and the highest SNR in dB, e.g. [0.0, 20.0]")
@@ -130,10 +130,8 @@ class RateSection:
     floor: float = 0.005
 
     def __post_init__(self) -> None:
-        for name in ("weight", "decay"):
-            _at_least(name, getattr(self, name), 0)
-        for name in ("temperature", "floor"):
-            _at_least(name, getattr(self, name), 1e-6)
+        _at_least(self, 0, "weight", "decay")
+        _at_least(self, 1e-6, "temperature", "floor")
         _share("policy_share", self.policy_share)
 
     def temperature_at(self, epoch: float) -> float:
@@ -170,8 +168,8 @@ class SemanticSection:
             raise UsageError(
                 f"mse_share is {self.mse_share}, weighting is 'none'", "without weights all of it is plain: leave it out"
             )
-        _at_least("kl", self.kl, 0)
-        _within("start", self.start, 0, COUNT_LIMIT)
+        _at_least(self, 0, "kl")
+        _within(self, 0, COUNT_LIMIT, "start")
 
 
 @dataclass(frozen=True)
@@ -207,14 +205,10 @@ class GanSection:
     shift: int = 1
 
     def __post_init__(self) -> None:
-        _within("shift", self.shift, 1, CROP_LIMIT)
-        for name in ("pretrain", "discriminator"):
-            _within(name, getattr(self, name), 0, COUNT_LIMIT)
-        for name in ("beta_p", "beta_m", "beta_g", "lr"):
-            _at_least(name, getattr(self, name), 0)
-        for name, values in (("channels", self.channels), ("codeword", (self.codeword,))):
-            for value in values:
-                _within(name, value, 1, WIDTH_LIMIT)
+        _within(self, 1, CROP_LIMIT, "shift")
+        _within(self, 0, COUNT_LIMIT, "pretrain", "discriminator")
+        _at_least(self, 0, "beta_p", "beta_m", "beta_g", "lr")
+        _within(self, 1, WIDTH_LIMIT, "channels", "codeword")
         _decays("betas", self.betas)
 
 
@@ -239,7 +233,7 @@ class MultitaskSection:
     def __post_init__(self) -> None:
         if not self.tasks or not set(self.tasks) <= set(TASKS):
             raise UsageError(f"tasks {list(self.tasks)}", f"one or both of {', '.join(TASKS)}")
-        _at_least("segmentation_weight", self.segmentation_weight, 0)
+        _at_least(self, 0, "segmentation_weight")
         _share("start_share", self.start_share)
 
 
@@ -279,8 +273,7 @@ class ClassificationSection:
 
     def __post_init__(self) -> None:
         _share("smoothing", self.smoothing)
-        for name in ("shift", "cut"):
-            _within(name, getattr(self, name), 0, CROP_LIMIT)
+        _within(self, 0, CROP_LIMIT, "shift", "cut")
 
 
 @dataclass(frozen=True)
@@ -315,11 +308,10 @@ class OptimizerSection:
     ema: float = 0.0
 
     def __post_init__(self) -> None:
-        _within("batch", self.batch, 1, BATCH_LIMIT)
-        _within("steps", self.steps, 1, COUNT_LIMIT)
-        _within("warmup", self.warmup, 0, COUNT_LIMIT)
-        for name in ("lr", "final_lr", "weight_decay", "clip"):
-            _at_least(name, getattr(self, name), 0)
+        _within(self, 1, BATCH_LIMIT, "batch")
+        _within(self, 1, COUNT_LIMIT, "steps")
+        _within(self, 0, COUNT_LIMIT, "warmup")
+        _at_least(self, 0, "lr", "final_lr", "weight_decay", "clip")
         _decays("ema", (self.ema,))
         _decays("betas", self.betas)
 
@@ -345,8 +337,7 @@ class RunSection:
     validate_snr_db: float = 10.0
 
     def __post_init__(self) -> None:
-        _within("validate_every", self.validate_every, 1, COUNT_LIMIT)
-        _within("checkpoint_every", self.checkpoint_every, 1, COUNT_LIMIT)
+        _within(self, 1, COUNT_LIMIT, "validate_every", "checkpoint_every")
         if not 0 <= self.seed < 2**53:
             raise UsageError(f"seed {self.seed}", "a whole number from 0 up to 2^53")
         if not abs(self.validate_snr_db) <= SNR_LIMIT_DB:
@@ -363,11 +354,15 @@ def _decays(name: str, values: tuple[float, ...]) -> None:
         raise UsageError(f"{name} {', '.join(map(str, values))}", "a decay lies in [0, 1), e.g. 0.999")
 
 
-def _at_least(name: str, value: float, lowest: float) -> None:
-    if not lowest <= value < math.inf:
-        raise UsageError(f"{name} {value}", f"a number from {lowest} up")
+def _at_least(section: object, lowest: float, *names: str) -> None:
+    for name in names:
+        if not lowest <= (value := getattr(section, name)) < math.inf:
+            raise UsageError(f"{name} {value}", f"a number from {lowest} up")
 
 
-def _within(name: str, value: int, lowest: int, highest: int) -> None:
-    if not lowest <= value <= highest:
-        raise UsageError(f"{name} {value}", f"a whole number from {lowest} to {highest:,}")
+def _within(section: object, lowest: int, highest: int, *names: str) -> None:
+    for name in names:
+        found = getattr(section, name)
+        for value in found if isinstance(found, tuple) else (found,):
+            if not lowest <= value <= highest:
+                raise UsageError(f"{name} {value}", f"a whole number from {lowest} to {highest:,}")

@@ -117,10 +117,10 @@ class ClassificationStep(TrainingStep):
 class ClassificationValidation(Validation):
     """Share of images whose class is found, on images it is not trained on."""
 
-    def __call__(self, network: nn.Module, step: int) -> str:
+    def __call__(self, network: nn.Module, step: int) -> dict[str, float]:
         if self.labels is None:
-            return "no labels"
+            return {}
         classifier, hits = ClassificationStep.classifier(network), 0
         for picture, label in zip(self.pictures, self.labels, strict=True):
             hits += int(tasks.perceive(classifier, picture[None].float() / 255.0).argmax(1)) == label
-        return f"accuracy {hits / len(self.labels):.4f}"
+        return {"accuracy": hits / len(self.labels)}

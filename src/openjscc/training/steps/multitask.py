@@ -181,12 +181,9 @@ class MultitaskValidation(Validation):
             data = replace(recipe.data, validate=next(named), validate_limit=MASKS_SEEN)
             self._segmentation = SegmentationValidation(replace(recipe, data=data), data_dir, folder / SEGMENTATION)
 
-    def __call__(self, network: nn.Module, step: int) -> str:
-        """All figures, in words."""
-        parts = [super().__call__(network, step)] if RECONSTRUCTION in self.recipe.multitask.tasks else []
-        if self._segmentation is not None:
-            parts.append(self._segmentation(network, step))
-        return ", ".join(parts)
+    def __call__(self, network: nn.Module, step: int) -> dict[str, float]:
+        figures = super().__call__(network, step) if RECONSTRUCTION in self.recipe.multitask.tasks else {}
+        return figures if self._segmentation is None else figures | self._segmentation(network, step)
 
 
 def _spread(values: torch.Tensor, among: torch.Tensor, share: float) -> torch.Tensor:

@@ -185,5 +185,5 @@ class PerceptualValidation(Validation):
         device = self._lpips.get_buffer("shift").device
         x, y = (((picture * 255).round() / 255).to(device) for picture in (sent, received))
         with torch.no_grad():
-            values = super().measured(sent, received) | {"LPIPS": self._lpips(x, y).item()}
-            return values | {"DISTS": dists(x, y).item()} if self._with_dists and min(x.shape[-2:]) >= DISTS_SMALLEST else values
+            values = super().measured(sent, received) | {"lpips": self._lpips(x, y).item()}
+            return values | {"dists": dists(x, y).item()} if self._with_dists and min(x.shape[-2:]) >= DISTS_SMALLEST else values

@@ -150,8 +150,9 @@ class SegmentationValidation(Validation):
         masks = masks_of(self.dataset)
         self.masks = [masks[index] for index in self.chosen]
 
-    def __call__(self, network: nn.Module, step: int) -> str:
-        """The figures, in words; writes ``samples/step-*.png``: images above, what was found below, in VOC's colours."""
+    def __call__(self, network: nn.Module, step: int) -> dict[str, float]:
+        """Mean IoU over all classes and over nine of them, and pixel accuracy; writes ``samples/step-*.png``: images above,
+        segments below, in VOC's colours."""
         entries: list[np.ndarray] = []
         shown: list[tuple[torch.Tensor, torch.Tensor]] = []
         colours = torch.tensor(voc_palette()) / 255.0
@@ -163,7 +164,7 @@ class SegmentationValidation(Validation):
                 shown.append((x[0], colours[found[0]].permute(2, 0, 1)))
         self._write_strip(shown, step)
         nine = miou(entries, class_numbers(VOC_NINE))
-        return f"mIoU {miou(entries):.4f}, of nine classes {nine:.4f}, pixel accuracy {pixel_accuracy(entries):.4f}"
+        return {"miou": miou(entries), "miou_nine": nine, "pixel_accuracy": pixel_accuracy(entries)}
 
     def _scores(self, network: nn.Module, x: torch.Tensor) -> torch.Tensor:
         if isinstance(network, TaskNetwork):

@@ -76,10 +76,10 @@ class SemanticValidation(Validation):
         super().__init__(recipe, data_dir, folder)
         self._task = task
 
-    def __call__(self, network: nn.Module, step: int) -> str:
-        text = super().__call__(network, step)
+    def __call__(self, network: nn.Module, step: int) -> dict[str, float]:
+        figures = super().__call__(network, step)
         if self.labels is None:
-            return text
+            return figures
         codec, hits = self.codec(network), 0
         device = next(network.parameters()).device
         for picture, label in zip(self.pictures, self.labels, strict=True):
@@ -89,4 +89,4 @@ class SemanticValidation(Validation):
             assert image is not None
             with torch.no_grad():
                 hits += int(self._task(((image * 255).round() / 255).to(device)).argmax(1).item() == label)
-        return f"{text}, accuracy {hits / len(self.labels):.3f}"
+        return figures | {"accuracy": hits / len(self.labels)}
