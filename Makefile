@@ -19,7 +19,7 @@ CORE  := $(VENV)/.installed-core
 ALL   := $(VENV)/.installed-all
 
 .DEFAULT_GOAL := help
-.PHONY: help send install test check format clean
+.PHONY: help send install test check results format clean
 
 help: ## show this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## */\1\t/' | expand -t 10

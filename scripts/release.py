@@ -2,7 +2,7 @@
 
     python scripts/release.py runs/adjscc-photo adjscc.photo --data-dir DATA
 
-Writes src/openjscc/weights/NAME.safetensors, results/NAME.json (every metric, ratio and SNR, as `openjscc eval` writes them),
+Writes src/openjscc/weights/NAME.safetensors, results/NAME.csv (every metric, ratio and SNR, as `openjscc eval` writes them),
 results/training/NAME.csv (the run's log) and cards/NAME.md. The figures of the card and those in the weight's header are read
 from the records.
 """
@@ -99,7 +99,7 @@ def main() -> None:
     target = ROOT / "src" / "openjscc" / "weights" / f"{options.name}.safetensors"
     info = export(codec, target, tag=tag, training=facts, reference=reference)
     records = [replace(record, weight_sha256=info.sha256) for record in records]  # the same parameters, now with their figures
-    write_records(ROOT / "results" / f"{options.name}.json", records)
+    write_records(ROOT / "results" / f"{options.name}.csv", records)
     (ROOT / "results" / "training" / f"{options.name}.csv").write_bytes((options.run / "log.csv").read_bytes())
     (ROOT / "cards" / f"{options.name}.md").write_text(card(info, state, records))
 
@@ -242,7 +242,7 @@ def section(records: list[Record], name: str, step: str) -> str:
     ]
     about = f"""{first.data}, {first.images:,} pictures, AWGN, {first.trials} draw of noise per picture, seed {first.seed}, \
 weights as released
-(half precision). Bandwidth ratios are nominal; the header is counted on top (`bandwidth_ratio` in `results/{name}.json`)."""
+(half precision). Bandwidth ratios are nominal; the header is counted on top (`bandwidth_ratio` in `results/{name}.csv`)."""
     return "\n\n".join([about, *tables])
 
 

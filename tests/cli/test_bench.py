@@ -19,6 +19,7 @@ from statistics import fmean
 
 import numpy as np
 import pytest
+from openjscc.bench.packing import unpack
 
 from far_device import FAR, far_device
 from openjscc import metrics
@@ -26,7 +27,6 @@ from openjscc.bench import read_records
 from openjscc.bench.cells import _wanted, measure_cell, plan_cells
 from openjscc.bench.kept import add_kept, read_kept
 from openjscc.bench.measure import Measured
-from openjscc.bench.packing import unpack
 from openjscc.bench.point import Cell, Precision
 from openjscc.bench.statistics import half_width_95
 from openjscc.cli.console import progress

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from openjscc.bench.packing import unpack
 from PIL import Image
 
 from helpers import PixelCodec
@@ -20,7 +21,6 @@ from openjscc import load, transmit
 from openjscc.bench import Interrupted, Record, Sweep, evaluate, read_records, summarise, write_records
 from openjscc.bench.cells import plan_cells
 from openjscc.bench.measure import measure
-from openjscc.bench.packing import unpack
 from openjscc.bench.point import Precision
 from openjscc.bench.statistics import share_half_width_95, student_t_975
 from openjscc.data.datasets import open_dataset

@@ -9,12 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from openjscc.bench.packing import unpack
 from PIL import Image
 
 from helpers import PixelCodec
 from openjscc import load, transmit
 from openjscc.bench import Record, Sweep, evaluate, nominal_ratio, read_records, write_records
-from openjscc.bench.packing import unpack
 from openjscc.classes import VOC, voc_palette
 from openjscc.cli.outcomes import class_names, shares
 from openjscc.codec import Reconstruction

@@ -11,9 +11,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from openjscc.bench.packing import unpack
 
 from openjscc.bench import read_records
-from openjscc.bench.packing import unpack
 from openjscc.errors import MissingError
 from openjscc.studies.comparisons import read_bands, read_tables
 from openjscc.studies.differences import DifferenceTable

@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from openjscc.bench.packing import unpack
 from PIL import Image
 
-from openjscc.bench.packing import unpack
 from openjscc.models import create, export
 from openjscc.tasks import CifarResNet, load_task_network, top_classes
 from task_networks import labelled

@@ -6,10 +6,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from openjscc.bench.packing import unpack
 
 from openjscc.bench.differences import Difference
 from openjscc.bench.gains import Gain
-from openjscc.bench.packing import unpack
 from openjscc.composite import CompositeCodec
 from openjscc.models import read_info
 from openjscc.systems import load

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from openjscc.report.fingerprint import rows_of
 
 from openjscc.bench.differences import difference
 from openjscc.bench.records import Record
 from openjscc.errors import UsageError
 from openjscc.report.chart import Chart
-from openjscc.report.fingerprint import rows_of
 from openjscc.report.layout import arrange
 from openjscc.report.paired import Paired, differences, paired, reference
 from openjscc.studies.comparisons import read_bands, write_tables

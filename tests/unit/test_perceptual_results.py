@@ -8,11 +8,11 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+from openjscc.bench.packing import unpack
 
 from openjscc.bench import read_records, write_records
 from openjscc.bench.differences import Difference
 from openjscc.bench.gains import Gain
-from openjscc.bench.packing import unpack
 from openjscc.models import read_info
 from openjscc.studies.comparisons import read_tables, write_tables
 from openjscc.studies.differences import DifferenceTable

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from openjscc.report.fingerprint import carried
 
 from openjscc.errors import UsageError
-from openjscc.report.fingerprint import carried
 from openjscc.survey.analysis import Crossing, analyse, crossings
 from openjscc.survey.answers import read_answers
 from openjscc.survey.page import FIGURE, draw_preferences, figure_rows, labels, write_page

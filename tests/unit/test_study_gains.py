@@ -10,9 +10,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from openjscc.bench.packing import unpack
 
 from openjscc.bench.cells import CellResult
-from openjscc.bench.packing import unpack
 from openjscc.bench.records import Record
 from openjscc.errors import IntegrityError, UsageError
 from openjscc.studies.comparisons import read_tables, write_tables

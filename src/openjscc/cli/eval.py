@@ -62,7 +62,8 @@ def evaluate(
     jobs: Jobs = None,
     device: Device = "cpu",
     output: Annotated[
-        Path | None, typer.Option("-o", "--output", metavar="FILE.json", help="Write the records there, too.")
+        Path | None,
+        typer.Option("-o", "--output", metavar="FILE.csv", help="Write the records there, too."),
     ] = None,
     force: Force = False,
     as_json: Json = False,
@@ -105,7 +106,7 @@ def evaluate(
     for name in asked:
         check_name(name)
     if output is not None:
-        check_target(output, force, ".json")
+        check_target(output, force, ".csv")
     opened = load_all(asked, sweep.ratios, data if data in DATASETS else None, where)
     for _, codec, _ in opened:
         check_task(codec, wanted)

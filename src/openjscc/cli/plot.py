@@ -21,7 +21,7 @@ STRIP_SUFFIXES = (".png", ".webp")
 
 def plot(
     sources: Annotated[
-        list[Path], typer.Argument(metavar="RECORDS|DIR...", help="JSON files of eval -o, folders of bench.", show_default=False)
+        list[Path], typer.Argument(metavar="RECORDS|DIR...", help="Files of eval -o, folders of bench.", show_default=False)
     ],
     output: Annotated[
         Path, typer.Option("-o", "--output", metavar="FILE", help="FILE.svg, .pdf or .png; for strips .png or .webp.")
@@ -77,7 +77,7 @@ def plot(
     With --kind strip: crops of received images side by side, from a folder of bench --keep.
 
     \b
-    openjscc plot records.json --where ratio=1/16 -o snr.svg
+    openjscc plot records.csv --where ratio=1/16 -o snr.svg
     openjscc plot RUN --x bandwidth_ratio --log-x --where snr_db=10 --anchors published.csv -o rate.pdf
     openjscc plot RUN --where channel=awgn --lost --style screen -o cliff.png
     openjscc plot RUN --kind strip --picture kodim23 --crop 300,100,160,160 --where snr_db=1 -o strip.png
@@ -109,7 +109,6 @@ def plot(
         from ..report.anchors import read_anchors
         from ..report.chart import NO_BANDS, Chart, without_wide_bands
         from ..report.charts import draw
-        from ..report.fingerprint import rows_of
         from ..report.layout import MEASURED
         from ..report.select import check_column, load_records, select
         from ..report.style import write_figure
@@ -131,7 +130,7 @@ def plot(
             notes = [*notes, NO_BANDS]
         for note in notes:
             say(f"note: {note}")
-        write_figure(figure, output, style, rows_of(chosen, chart, published, bands))
+        write_figure(figure, output, style)
     say(f"written: {output}")
 
 
