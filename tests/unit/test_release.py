@@ -76,7 +76,7 @@ def test_a_codec_of_two_tasks(place: Path, monkeypatch: pytest.MonkeyPatch, caps
     assert "mIoU over nine" in capsys.readouterr().out
     assert not list((place / "cards").iterdir())
     released(release, place, monkeypatch, run, "mtgsc.photo")
-    records = read_records(place / "results" / "mtgsc.photo.json")
+    records = read_records(place / "results" / "mtgsc.photo.csv")
     found = {(r.task, r.data, r.metric, round(1 / (r.ratio or 1))) for r in records}
     assert found == {("reconstruction", "kodak", metric, ratio) for metric in ("psnr", "ssim") for ratio in (16, 32)} | {
         ("segmentation", "voc", metric, 32) for metric in ("miou", "miou_nine", "pixel_accuracy")
@@ -102,7 +102,7 @@ def test_a_codec_for_segmentations(place: Path, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(release, "SNR_DB", (10.0,))
     run = run_of(place, "deeplab_jscc-voc")
     released(release, place, monkeypatch, run, "deeplab_jscc.photo", "--jobs", 2)
-    records = read_records(place / "results" / "deeplab_jscc.photo.json")
+    records = read_records(place / "results" / "deeplab_jscc.photo.csv")
     assert [record.metric for record in records] == ["miou", "miou_nine", "pixel_accuracy"]
     assert "voc, 3 pictures" in (place / "cards" / "deeplab_jscc.photo.md").read_text()
 
