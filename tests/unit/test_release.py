@@ -171,7 +171,7 @@ def test_the_card_of_a_perceptual_weight(script: ModuleType, tmp_path: Path) -> 
     records = [measured("psnr", snr, 20 + snr) for snr in script.SNR_DB]
     records += [measured("lpips", snr, 0.3 - snr / 1000) for snr in script.SNR_DB]
     records += [measured("dists", snr, 0.2 - snr / 1000) for snr in script.SLOW_SNR_DB]
-    text = script.card(info, state, records)
+    text = script.card(info, records)
     assert "| 1/48 | 20.00 | 25.00 | 30.00 | 35.00 | 40.00 |" in text
     assert "DISTS, lower is better:\n\n| CBR | 10 dB |\n|---|---|\n| 1/48 | 0.1900 |" in text
     assert "Made for AWGN at 0 to 15 dB; what a network is told of the SNR is clamped to 0 to 20 dB." in text

@@ -30,8 +30,7 @@ LINE = (
 """The columns that every CSV file of records has. Any other column is in the CSV file only where the records differ in it."""
 
 ACCOUNT = 2
-"""Of channel uses and draws, as a record says (`Record.account`): 2 since the header is coded and read (rule C4) and draws have
-seeds of 128 bits (rule C12), and digital links have another default. Records without the field are of 1."""
+"""The present `Record.account`; digital links had another default before. Records without the field are of 1."""
 
 FIRST_ACCOUNT = (
     "**Measured with the first account.** A header took one channel use a bit, and no frame was lost with it; since then it is "
@@ -46,50 +45,50 @@ FIGURE_LIMIT = 1e15
 
 @dataclass(frozen=True)
 class Record:
-    """A metric of a system on a data set, at one channel, SNR and ratio.
+    """A metric of a system on a data set, at one channel, SNR and ratio. `docs/benchmarks.md` has the attributes as a table.
 
     Attributes:
         system: as the user asked for it.
-        weight: what that resolved to, ``arch.tag``, with the options of the name.
-        metric: a name of `openjscc.metrics.METRICS`.
-        channel: canonical spec.
+        weight: what the name resolved to: ``arch.tag``, with the options of the name.
+        metric: name of the metric, as ``--metrics`` takes it.
+        channel: canonical spec of the channel.
         snr_db: average SNR in dB.
-        ratio: nominal bandwidth ratio, one of the system's; None: it chose for every image.
-        mean: over images and trials; None where it is not finite (see ``infinite``).
-        std: see `openjscc.bench.statistics.Summary`.
-        ci95: see `openjscc.bench.statistics.Summary`: what other images of this kind may give.
+        ratio: nominal bandwidth ratio; None: the system chose it for every image.
+        mean: mean over images and trials; a lost image counts as grey (C11). None: not finite, see ``infinite``.
+        std: standard deviation of the values of all images and trials; None for a single value.
+        ci95: half width of the 95 % interval of the mean over other images of this kind; None for a single image.
         images: number of images.
         trials: repetitions of each image, every one with its own fading and noise.
         bandwidth_ratio: mean of channel uses, header included, over source values.
         parameters: of the networks; None for a system without.
-        macs_per_pixel: multiply-accumulates of encoder and decoder; None where it has no meaning.
+        macs_per_pixel: multiply-accumulates of encoder and decoder per pixel; None where it has no meaning.
         data: the data set, as asked for.
         seed: of the experiment.
-        outage_rate: share of the transmissions that were lost; they are in ``mean`` with the grey image that stands for them.
-        mean_arrived: the mean without them; None where nothing arrived.
-        bound: a theoretical bound, not a system.
+        outage_rate: share of the transmissions that were lost (C11).
+        mean_arrived: mean without the lost transmissions; None where nothing arrived.
+        bound: whether it is a theoretical bound, not a system.
         tool: a digital system's source coder with its version; None for learned ones.
-        told_snr_db: the SNR that the transmitter believed in, where that was not ``snr_db``.
-        task: what the receiver was to get (`openjscc.codec.TASKS`); channel uses are those of this task.
-        task_network: name of the network whose view of the images was measured; None for metrics that need none.
-        task_network_sha256: what tells it from another one of that name (`openjscc.tasks.TaskNetwork.sha256`).
-        ci95_noise: half width of the 95 % confidence interval of the mean over just these images, what other noise and fading
-            may give; None for a single trial.
-        weight_sha256: of a learned system's weight file's content (`openjscc.models.WeightInfo`); of ``CODEC+NETWORK`` of both
-            (`openjscc.composite.CompositeWeight`); None for others.
-        data_sha256: of the images, in order.
-        masks_sha256: of their masks, where the metric is of these.
-        channel_uses: mean per image, header included.
-        cpp: mean channel uses per pixel.
+        told_snr_db: SNR in dB that the transmitter believed in; None: the true one.
+        task: what the receiver was to get, ``reconstruction`` or ``segmentation``; channel uses are those of this task.
+        task_network: network whose view of the images was measured; None for metrics that need none.
+        task_network_sha256: sha256 of that network (hex).
+        ci95_noise: half width of the 95 % interval of the mean over other noise and fading, on just these images; None for a
+            single trial.
+        weight_sha256: sha256 of a learned system's weight (hex); of ``CODEC+NETWORK`` of both; None for others.
+        data_sha256: sha256 of the images, in order (hex).
+        masks_sha256: sha256 of their masks (hex), where the metric is of these.
+        channel_uses: mean channel uses per image, header included.
+        cpp: mean channel uses per pixel, header included.
         encode_ms: mean time per image of the encoder, in milliseconds.
         decode_ms: mean time per image of equalisation and decoder, in milliseconds.
         device: what it was computed on.
-        versions: of the libraries that decide figures.
-        commit: of the source tree, where known; with ``+`` where it had changes.
+        versions: of Python and of the libraries that decide figures.
+        commit: revision of the source tree, where known; with ``+`` where it had changes.
         error: what went wrong, where there is no figure.
-        infinite: how many of the images x trials have an infinite value: the PSNR of identical images (rule C10).
-        mean_finite: the mean without them; None where there are none of them, or nothing else.
-        account: how channel uses were counted and draws made, see `ACCOUNT`.
+        infinite: number of infinite values of the images x trials: the PSNR of identical images (C10).
+        mean_finite: mean without the infinite values; None where there are none of them, or nothing else.
+        account: how channel uses were counted and draws made: 2 since the header is coded and read (C4) and draws have seeds of
+            128 bits (C12), else 1.
     """
 
     system: str
