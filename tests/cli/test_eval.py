@@ -357,7 +357,7 @@ def test_no_table_no_summary(values: list) -> None:
 
 RECORD = Record("a", "a.b", "psnr", "awgn", 1.0, 0.5, math.inf, math.nan, None, 2, 1, 0.1 + 0.2, None, None, "d", 0)
 OTHER = dataclasses.replace(
-    RECORD, system='a,"b"\n', mean=-0.0, std=5e-324, ratio=None, commit="12345e678901", tool="1.5", bound=True, error="",
+    RECORD, system='a,"b"\r\n\r', mean=-0.0, std=5e-324, ratio=None, commit="12345e678901", tool="1.5", bound=True, error="",
     versions={"torch": "2"}, parameters=2**53 + 1,
 )  # fmt: skip
 

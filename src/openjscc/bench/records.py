@@ -183,7 +183,7 @@ def write_records(path: Path, records: Iterable[Record], facts: Mapping[str, Any
     lines.writerow(names)
     lines.writerows([_cell(row[name]) for name in names] for row in rows)
     write_atomically(run_path(path), (json.dumps({**shared, **(facts or {})}, indent=1, allow_nan=False) + "\n").encode())
-    write_atomically(path, text.getvalue().encode())
+    write_atomically(path, text.getvalue().encode(errors="backslashreplace"))  # paths may have half characters
 
 
 def read_records(path: Path, kind: type[Kind] = Record) -> list[Kind]:
@@ -221,7 +221,7 @@ def read_run(path: Path) -> dict[str, Any]:
 
 def _rows(path: Path, kind: type[Record]) -> list[dict[str, Any]]:
     """One mapping a record, from CSV and the shared facts, or from a JSON list."""
-    text = path.read_text("utf-8-sig")
+    text = path.read_bytes().decode("utf-8-sig")
     if path.suffix.lower() == ".json":
         return read_objects(text)
     lines = csv.reader(io.StringIO(text), strict=True)
