@@ -42,7 +42,7 @@ def empty(script: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     """The script in a tree without results."""
     for name, path in (
         ("ROOT", ""),
-        ("RESULTS", "a.json"),
+        ("RESULTS", "a.csv"),
         ("FIGURE", "a.webp"),
         ("PAGE", "page.md"),
         ("STUDIES", "studies"),
@@ -73,7 +73,8 @@ def trainings(empty: ModuleType, monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
     def trained(asked: argparse.Namespace, name: str) -> tuple[None, dict[str, object]]:
         names.append(name)
-        return None, {"stage_seconds": 120.0 if "MSE" in name else 180.0, "training_seconds": 60.0, "trained_on": "a machine"}
+        seconds = {"stage_seconds": 120.0 if "MSE" in name else 180.0, "training_seconds": 60.0}
+        return None, seconds | {"trained_on": "a machine", "updates": 1000, "beta_m": 1e-5, "beta_g": 0.0, "shift": 1}
 
     monkeypatch.setattr(empty, "trained", trained)
     monkeypatch.setattr(empty, "moved_lpips", lambda *_: 0.25)
