@@ -19,7 +19,7 @@ CORE  := $(VENV)/.installed-core
 ALL   := $(VENV)/.installed-all
 
 .DEFAULT_GOAL := help
-.PHONY: help send install test check format clean
+.PHONY: help send install test check results format clean
 
 help: ## show this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## */\1\t/' | expand -t 10
@@ -34,11 +34,16 @@ install: $(ALL) ## install the package with all extras and the development tools
 test: $(ALL) ## run the whole test suite
 	OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(TEST_ARGS)
 
-check: $(ALL) ## lint, format, types, import layers
+results: $(ALL) ## make all pages and figures again from the records in results/
+	$(BIN)/python scripts/results.py
+
+check: $(ALL) ## lint, format, types, import layers, pages and figures of the records
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright
 	$(BIN)/lint-imports
+	@before=$$(git diff | sha256sum); $(BIN)/python scripts/results.py; test "$$before" = "$$(git diff | sha256sum)" || \
+	  { echo "error: pages or figures were not those of the records; they are now: see git diff" >&2; exit 1; }
 
 format: $(ALL) ## put the code into the house format
 	$(BIN)/ruff check --fix .

@@ -1,4 +1,4 @@
-"""Figures of scripts/cliff.py and scripts/bler.py, drawn from committed records, and whether they still show them."""
+"""Figures of scripts/cliff.py and scripts/bler.py, drawn from committed records."""
 
 from __future__ import annotations
 
@@ -18,7 +18,6 @@ from openjscc.digital.bler import table
 from openjscc.digital.mcs import parse_mcs
 from openjscc.report.chart import Chart
 from openjscc.report.charts import draw
-from openjscc.report.fingerprint import carried, fingerprint, rows_of
 from openjscc.report.style import write_figure
 
 NAMES = {
@@ -37,15 +36,8 @@ def draw_all(results: Path) -> None:
     figures = results / "figures"
     figures.mkdir(exist_ok=True)
     for name in CLIFFS:
-        draw_cliff(read_records(results / f"{name}.json"), figures / f"{name}.svg")
+        draw_cliff(read_records(results / f"{name}.csv"), figures / f"{name}.svg")
     draw_bler(results / "published" / "bler.json", figures / "bler.svg")
-
-
-def stale(results: Path) -> list[str]:
-    """Names of the figures that do not show the committed records."""
-    expected = {f"{name}.svg": rows_of(cliff_records(read_records(results / f"{name}.json")), CHART) for name in CLIFFS}
-    expected["bler.svg"] = fingerprint(bler_curves(results / "published" / "bler.json"))
-    return [name for name, rows in expected.items() if carried(results / "figures" / name) != rows]
 
 
 def cliff_records(records: list[Record]) -> list[Record]:
@@ -62,7 +54,7 @@ def draw_cliff(records: list[Record], target: Path) -> None:
     chosen = cliff_records(records)
     figure, notes = draw(chosen, CHART)
     print(*(f"{target.name}: {note}" for note in notes), sep="\n", end="\n" if notes else "")
-    write_figure(figure, target, "screen", rows_of(chosen, CHART))
+    write_figure(figure, target, "screen")
 
 
 def bler_curves(published: Path) -> list[dict[str, Any]]:
@@ -96,7 +88,7 @@ def draw_bler(published: Path, target: Path) -> None:
             axis.semilogy(x, y, "o", color=colour, markerfacecolor="none")
         finish_bler(axis)
         figure.tight_layout()
-        write_figure(figure, target, rows=fingerprint(curves))
+        write_figure(figure, target)
         plt.close(figure)
 
 

@@ -20,7 +20,7 @@ class Measured:
 
     def __init__(self, folder: Path, of: str, network: str | None = None) -> None:
         self.folder, self.of, self.network = folder, of, network
-        self.records = [one for one in read_records(folder / "summary.json") if one.error is None]
+        self.records = [one for one in read_records(folder) if one.error is None]
 
     @cached_property
     def tables(self) -> Sequence[DifferenceTable]:

@@ -4,7 +4,6 @@
     python scripts/multitask.py floor           # results/multitask-floor.json; needs VOC (--data-dir, OPENJSCC_DATA)
     python scripts/multitask.py unseen          # results/multitask-unseen.json; after openjscc study multitask-psnr-224
     python scripts/multitask.py page            # fills docs/papers/generative-multitask.md, draws the training's curves
-    python scripts/multitask.py page --check    # exit 1 if it shows other records
 
 `cost` writes results/multitask-cost.json and prints it as a table. Of each task: the parameters that transmitter and receiver
 need (those that its result depends on), the bytes that they take in half precision, the multiply-accumulates of both ends for a
@@ -69,15 +68,9 @@ def main() -> None:
     parser.add_argument("-o", "--output", type=Path, help="the JSON file")
     parser.add_argument("--study", type=Path, default=STUDIES / "multitask-psnr-224", help="folder of the study, with its cells")
     parser.add_argument("--data-dir", help="folder of VOC")
-    parser.add_argument("--check", action="store_true", help="write no page; exit 1 if it shows other records")
     options = parser.parse_args()
     if options.what == "page":
-        text = PAGE.read_text("utf-8")
-        if options.check:
-            stale = [PAGE] * (filled(text) != text) + [CURVES] * multitask_figures.stale(LOGS, CURVES)
-            raise SystemExit("; ".join(f"{path.relative_to(ROOT)}: shows other records" for path in stale) or 0)
-        write_atomically(PAGE, filled(text).encode())
-        multitask_figures.draw(LOGS, CURVES)
+        page()
         return
     if options.what == "cost":
         found, words, target = cost(), table, RESULT
@@ -87,6 +80,12 @@ def main() -> None:
         found, words, target = unseen(options.study), unseen_words, UNSEEN
     write_atomically(options.output or target, (json.dumps(found, indent=1) + "\n").encode())
     print(words(found))
+
+
+def page() -> None:
+    """Fill the page from the records, and draw its figure from the logs."""
+    write_atomically(PAGE, filled(PAGE.read_text("utf-8")).encode())
+    multitask_figures.draw(LOGS, CURVES)
 
 
 def filled(text: str) -> str:

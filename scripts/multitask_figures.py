@@ -8,7 +8,6 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from openjscc.report.fingerprint import carried, fingerprint
 from openjscc.report.labels import family
 from openjscc.report.style import DASHES, LOOKS, looks_of, matplotlib, settings, write_figure
 
@@ -102,9 +101,4 @@ def draw(logs: Path, target: Path) -> None:
             axis.grid(alpha=0.3)
             axis.legend(fontsize=look.small, frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=2)
         figure.tight_layout()
-    write_figure(figure, target, rows=fingerprint(shown))
-
-
-def stale(logs: Path, target: Path) -> bool:
-    """Whether the figure shows other logs."""
-    return not target.exists() or carried(target) != fingerprint(curves(logs))
+    write_figure(figure, target)

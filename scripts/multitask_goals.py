@@ -69,7 +69,7 @@ def _pictures(folder: Path, goal: str, least: float) -> list[list[str]]:
 
 
 def _time(folder: Path) -> list[list[str]]:
-    if not (folder / "summary.json").exists():
+    if not (folder / "records.csv").exists():
         return []
     (first, *_) = [one for one in _of(folder, "psnr") if one.system == "mtgsc"]
     if first.encode_ms is None or first.decode_ms is None:
@@ -80,7 +80,7 @@ def _time(folder: Path) -> list[list[str]]:
 
 
 def _segmentations(folder: Path) -> list[list[str]]:
-    if not (folder / "summary.json").exists():
+    if not (folder / "records.csv").exists():
         return []
     rows = []
     for metric, classes in MIOU.items():
@@ -94,7 +94,7 @@ def _segmentations(folder: Path) -> list[list[str]]:
 
 def _control(folder: Path) -> list[list[str]]:
     """The rivals trained on crops as small as MTGSC's."""
-    if not (folder / "summary.json").exists():
+    if not (folder / "records.csv").exists():
         return []
     return [row for metric in MIOU for row in _above(folder, metric, CROPS)]
 
@@ -111,7 +111,7 @@ def _above(folder: Path, metric: str, systems: dict[str, str]) -> list[list[str]
 def _alone(studies: Path) -> list[list[str]]:
     rows = []
     pictures, segmentations = studies / "multitask-one-pictures", studies / "multitask-one-segmentations"
-    if (pictures / "summary.json").exists():
+    if (pictures / "records.csv").exists():
         records = _of(pictures, "psnr")
         gaps = _gaps(_by_snr(records, "mtgsc"), _by_snr(records, "mtgsc.picture"))
         rows.append(
@@ -122,7 +122,7 @@ def _alone(studies: Path) -> list[list[str]]:
             ]
         )
     for metric, classes in MIOU.items():
-        if (segmentations / "summary.json").exists():
+        if (segmentations / "records.csv").exists():
             records = _of(segmentations, metric)
             gaps = [100 * gap for gap in _gaps(_by_snr(records, "mtgsc"), _by_snr(records, "mtgsc.segmentation"))]
             goal = f"at most {NEAR_POINTS:g} points below the same network trained for segmentations alone, mIoU of {classes}"
@@ -148,7 +148,7 @@ def _overhead(folder: Path) -> list[list[str]]:
 
 
 def _of(folder: Path, metric: str) -> list[Record]:
-    records = read_records(folder / "summary.json")
+    records = read_records(folder)
     return [one for one in records if one.metric == metric and one.channel == "awgn" and one.error is None]
 
 

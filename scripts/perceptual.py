@@ -3,7 +3,6 @@
     python scripts/perceptual.py run RUNS --data-dir DATA    # trains and measures what is missing; may be stopped
     python scripts/perceptual.py draw RUNS --data-dir DATA   # the same crops as each network receives them
     python scripts/perceptual.py page                        # fills docs/papers/perceptual-jscc.md, draws the training's curves
-    python scripts/perceptual.py page --check                # exit 1 if it, or the picture, shows other records
 
 Recipe ganjscc-small (485,500 parameters, CBR 1/48). A shared stage, `STAGE`: 3,600 updates on LPIPS and MSE at a constant
 learning rate, then 600 of the discriminator alone. From its state each row makes 1,000 updates of the codec (`Row`), with the
@@ -14,7 +13,7 @@ most, so a run that is stopped has these.
 On one core (AMD EPYC with AVX-512 bfloat16) an update of the codec takes 0.25 s, one of the discriminator alone 0.20, both 0.46,
 and one on the squared error alone 0.16. That makes 17 minutes for the shared stage, 4 for a row, 8 for one with a generative
 loss, 12 for "Deep JSCC": 86 in all. Measuring takes two minutes a row, half of that with OPENJSCC_SOURCE_MEMORY=5000. Writes
-results/perceptual-ablation.json and, once that is complete, `draw` results/figures/perceptual-ablation.webp.
+results/perceptual-ablation.csv and, once that is complete, `draw` results/figures/perceptual-ablation.webp.
 """
 
 from __future__ import annotations
@@ -35,8 +34,7 @@ import perceptual_headline
 import torch
 from marked import fill
 
-from openjscc.bench import Record, Sweep, evaluate
-from openjscc.bench.packing import pack, unpack
+from openjscc.bench import Record, Sweep, evaluate, read_records, write_records
 from openjscc.bench.provenance import device_name
 from openjscc.data.datasets import open_dataset
 from openjscc.data.sheets import side_by_side
@@ -45,14 +43,13 @@ from openjscc.link import transmit
 from openjscc.metrics import METRICS
 from openjscc.models import LearnedCodec, create
 from openjscc.report.columns import metric_name
-from openjscc.report.fingerprint import carried, exif_with, fingerprint
 from openjscc.report.markdown import table_row
 from openjscc.training.checkpoint import CHECKPOINT, load_checkpoint
 from openjscc.training.loop import RunOptions, train
 from openjscc.training.recipe import Recipe, load_recipe
 
 ROOT = Path(__file__).resolve().parents[1]
-RESULTS = ROOT / "results" / "perceptual-ablation.json"
+RESULTS = ROOT / "results" / "perceptual-ablation.csv"
 FIGURE = ROOT / "results" / "figures" / "perceptual-ablation.webp"
 LOG, CURVES = ROOT / "results" / "training" / "ganjscc.photo.csv", ROOT / "results" / "figures" / "ganjscc-training.svg"
 PAGE = ROOT / "docs" / "papers" / "perceptual-jscc.md"
@@ -121,6 +118,30 @@ MOVED, OFF = 2, "2 px off"
 """LPIPS is measured a second time without so many first rows and columns: half of the stride of AlexNet's first convolution."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class Entry(Record):
+    """A figure of a row.
+
+    Attributes:
+        row: a key of `ROWS`.
+        updates: of its own, after the shared stage.
+        stage_seconds, training_seconds: of the shared stage, and of the row's own updates.
+        trained_on: device.
+        beta_m, beta_g, shift: see `Row`.
+        moved: mean LPIPS without the first rows and columns (`MOVED`), beside that of the whole images.
+    """
+
+    row: str
+    updates: int
+    stage_seconds: float
+    training_seconds: float
+    trained_on: str
+    beta_m: float
+    beta_g: float
+    shift: int
+    moved: float | None = None
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     verbs = parser.add_subparsers(dest="verb", required=True)
@@ -133,25 +154,17 @@ def main() -> None:
             "--set", action="append", default=[], help="as for openjscc train, to try the command out: writes nothing"
         )
     run.add_argument("--limit", type=int, help="only the first test pictures, to try it out: writes no results")
-    page = verbs.add_parser("page", help="fill the page from the records")
-    page.add_argument("--check", action="store_true", help="write nothing; exit 1 if page or picture show other records")
+    verbs.add_parser("page", help="fill the page from the records")
     options = parser.parse_args()
     if options.verb == "page":
-        if options.check:
-            old = [str(path.relative_to(ROOT)) for path in stale()]
-            raise SystemExit(
-                f"{', '.join(old)}: shows other records; run python scripts/perceptual.py page, or draw" if old else 0
-            )
-        if LOG.exists():
-            perceptual_figures.draw(LOG, CURVES)
-        write_atomically(PAGE, filled(PAGE.read_text("utf-8")).encode())
+        page()
     elif options.verb == "draw":
         sheet = drawn(options)
         if options.set:
             sheet.save(options.runs / FIGURE.name)
             return
         FIGURE.parent.mkdir(parents=True, exist_ok=True)
-        sheet.save(FIGURE, quality=88, method=6, exif=exif_with(shown_by_figure(records())))
+        sheet.save(FIGURE, quality=88, method=6)
     else:
         measure_all(options)
 
@@ -165,15 +178,15 @@ def measure_all(options: argparse.Namespace) -> None:
             continue
         codec, facts = trained(options, name)
         moved = moved_lpips(codec, options)
-        entries = [{"row": name, **facts, **asdict(record)} for record in measured(codec, options)]
-        done += [entry | ({"moved": moved} if entry["metric"] == "lpips" else {}) for entry in entries]
+        entries = [Entry(row=name, **facts, **asdict(record)) for record in measured(codec, options)]
+        done += [asdict(replace(entry, moved=moved if entry.metric == "lpips" else None)) for entry in entries]
         print(table(done), end="\n\n", flush=True)
         if not trying:
-            write_atomically(RESULTS, pack(done).encode())
+            write_records(RESULTS, [Entry(**entry) for entry in done])
 
 
 def records() -> list[dict[str, Any]]:
-    return unpack(RESULTS.read_text()) if RESULTS.exists() else []
+    return [asdict(entry) for entry in read_records(RESULTS, Entry)] if RESULTS.exists() else []
 
 
 def recipe_of(row: Row, more: list[str]) -> tuple[Recipe, Recipe, int]:
@@ -259,7 +272,7 @@ def table(entries: list[dict[str, Any]]) -> str:
         mine = {entry["metric"]: entry["mean"] for entry in entries if entry["row"] == name}
         if mine:
             cells = [f"{mine[metric]:.{2 if metric == 'psnr' else 3}f}" for metric in METRICS_SHOWN]
-            moved = next((f"{entry['moved']:.3f}" for entry in entries if entry["row"] == name and "moved" in entry), "")
+            moved = next((f"{one['moved']:.3f}" for one in entries if one["row"] == name and one["moved"] is not None), "")
             cells.insert(METRICS_SHOWN.index("lpips") + 1, moved)
             lines.append(table_row([name, *cells]))
     return "\n".join(lines)
@@ -300,10 +313,11 @@ def cut(picture: torch.Tensor, name: str) -> torch.Tensor:
     return picture[:, y : y + SIDE, x : x + SIDE]
 
 
-def shown_by_figure(entries: list[dict[str, Any]]) -> str:
-    """What the picture has to carry: crops, and the figures of the networks that it was sent with."""
-    rows = [[entry["row"], entry["metric"], entry["mean"]] for entry in entries]
-    return fingerprint([CROPS, SIDE, SNR_DB, sorted(rows)])
+def page() -> None:
+    """Fill the page from the records, and draw the curves of its training."""
+    if LOG.exists():
+        perceptual_figures.draw(LOG, CURVES)
+    write_atomically(PAGE, filled(PAGE.read_text("utf-8")).encode())
 
 
 def filled(text: str) -> str:
@@ -316,17 +330,6 @@ def filled(text: str) -> str:
         "ablation": ablation(records()),
     }
     return fill(text, "scripts/perceptual.py page", contents)
-
-
-def stale() -> list[Path]:
-    """Which of page and picture show other records."""
-    text = PAGE.read_text("utf-8")
-    found = [PAGE] if filled(text) != text else []
-    if FIGURE.exists() and carried(FIGURE) != shown_by_figure(records()):
-        found.append(FIGURE)
-    if LOG.exists() and (not CURVES.exists() or perceptual_figures.stale(LOG, CURVES)):
-        found.append(CURVES)
-    return found
 
 
 def ablation(entries: list[dict[str, Any]]) -> str:

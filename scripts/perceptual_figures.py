@@ -1,4 +1,4 @@
-"""The figure of a perceptual training, drawn from its committed log, and whether it still shows it."""
+"""The figure of a perceptual training, drawn from its committed log."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ mpl.use("Agg")
 import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 
-from openjscc.report.fingerprint import carried, fingerprint
 from openjscc.report.style import COLOURS, write_figure
 
 TERMS = {
@@ -56,13 +55,8 @@ def draw(log: Path, target: Path) -> None:
         for axis in axes[1]:
             axis.set_xlabel("training time (minutes)")
         figure.tight_layout()
-        write_figure(figure, target, rows=fingerprint(shown))
+        write_figure(figure, target)
         plt.close(figure)
-
-
-def stale(log: Path, target: Path) -> bool:
-    """Whether the figure shows another log."""
-    return carried(target) != fingerprint(curves(log))
 
 
 def _terms(axis: Axes, shown: Curves, names: tuple[str, ...], label: str) -> None:

@@ -23,7 +23,7 @@ TWICE, LESS_DB, NEAR = 2.0, 4.0, 0.02
 
 def beside(studies: Path) -> str:
     """A table of the paper's claims at CBR 1/48, and what the training adds at each ratio."""
-    if not all((studies / name / "summary.json").exists() for name in ("perceptual-snr", "perceptual-cbr")):
+    if not all((studies / name / "records.csv").exists() for name in ("perceptual-snr", "perceptual-cbr")):
         return ""
     study, ratios = Measured(studies / "perceptual-snr", OURS), Measured(studies / "perceptual-cbr", OURS)
     psnr = {system: study.means(system, "psnr")[SNR_DB] for system in (OURS, *NAMES)}
@@ -53,7 +53,7 @@ def beside(studies: Path) -> str:
 
 def goals(studies: Path) -> str:
     """Rows: goal, whether it was reached and by how much."""
-    if not all((studies / name / "summary.json").exists() for name in ("perceptual-snr", "perceptual-cbr")):
+    if not all((studies / name / "records.csv").exists() for name in ("perceptual-snr", "perceptual-cbr")):
         return ""
     study = Measured(studies / "perceptual-snr", OURS)
     shape = min(one.value for one in study.less("deepjscc", "ms_ssim").values())

@@ -24,7 +24,7 @@ def headline(studies: Path) -> str:
     lines = []
     for name, label in STUDIES.items():
         file = studies / name / "gains.json"
-        if not (studies / name / "summary.json").exists():
+        if not (studies / name / "records.csv").exists():
             continue
         tables = {table.section.metric: table for table in read_tables(file, GainTable) if table.section.over == "ganjscc"}
         for metric in METRICS:

@@ -2,7 +2,7 @@
 
     python scripts/release.py runs/adjscc-photo adjscc.photo --data-dir DATA
 
-Writes src/openjscc/weights/NAME.safetensors, results/NAME.json (every metric, ratio and SNR, as `openjscc eval` writes them),
+Writes src/openjscc/weights/NAME.safetensors, results/NAME.csv (every metric, ratio and SNR, as `openjscc eval` writes them),
 results/training/NAME.csv (the run's log) and cards/NAME.md. The figures of the card and those in the weight's header are read
 from the records.
 """
@@ -25,7 +25,7 @@ from openjscc.bench.task_metrics import DEFAULT_METRICS, RECONSTRUCTION, SEGMENT
 from openjscc.codec import CodecInfo
 from openjscc.data.datasets import PictureDataset, open_dataset
 from openjscc.models import WeightInfo, configuration, create, export, load
-from openjscc.training.checkpoint import TrainingState, load_checkpoint
+from openjscc.training.checkpoint import load_checkpoint
 from openjscc.training.facts import sittings, training_facts
 from openjscc.training.recipe import Recipe, recipe_from_dict
 from openjscc.units import format_ratio
@@ -93,15 +93,15 @@ def main() -> None:
         for record in records if record.snr_db == 10.0 and record.mean is not None
     ]  # fmt: skip
     if options.limit is not None:
-        print(card(info, state, records))
+        print(card(info, records))
         return
     print(sections(records, options.name, recipe.step))
     target = ROOT / "src" / "openjscc" / "weights" / f"{options.name}.safetensors"
     info = export(codec, target, tag=tag, training=facts, reference=reference)
     records = [replace(record, weight_sha256=info.sha256) for record in records]  # the same parameters, now with their figures
-    write_records(ROOT / "results" / f"{options.name}.json", records)
+    write_records(ROOT / "results" / f"{options.name}.csv", records)
     (ROOT / "results" / "training" / f"{options.name}.csv").write_bytes((options.run / "log.csv").read_bytes())
-    (ROOT / "cards" / f"{options.name}.md").write_text(card(info, state, records))
+    (ROOT / "cards" / f"{options.name}.md").write_text(card(info, records))
 
 
 def test_set(task: str, tag: str, options: argparse.Namespace) -> PictureDataset:
@@ -171,9 +171,9 @@ def first_account(records: list[Record]) -> str:
     return f"{FIRST_ACCOUNT}\n\n" if any(record.account < ACCOUNT for record in records) else ""
 
 
-def card(info: WeightInfo, state: TrainingState, records: list[Record]) -> str:
+def card(info: WeightInfo, records: list[Record]) -> str:
     """The page about a weight."""
-    training, recipe = info.training, info.training["recipe"]
+    training, recipe = info.training, recipe_from_dict(info.training["recipe"], info.name).to_dict()
     crop = recipe["data"]["crop"]
     low, high = recipe["channel"]["snr_db"]
     least, most = info.config["snr_range"]
@@ -212,7 +212,7 @@ Recipe: `{training["recipe_name"]}` with the values stored in the weight's heade
 
 ## Limits
 
-- {limits(info)}
+- {limits(info, recipe["step"])}
 - Made for AWGN at {low:g} to {high:g} dB; what a network is told of the SNR is clamped to {told}. Under fading it gets
   equalised symbols, which it was not trained on. Where that was measured, [the studies](../results/README.md#studies) have it.
 - Trained on {crop}x{crop} crops of the data above; other kinds of pictures have not been measured.
@@ -242,7 +242,7 @@ def section(records: list[Record], name: str, step: str) -> str:
     ]
     about = f"""{first.data}, {first.images:,} pictures, AWGN, {first.trials} draw of noise per picture, seed {first.seed}, \
 weights as released
-(half precision). Bandwidth ratios are nominal; the header is counted on top (`bandwidth_ratio` in `results/{name}.json`)."""
+(half precision). Bandwidth ratios are nominal; the header is counted on top (`bandwidth_ratio` in `results/{name}.csv`)."""
     return "\n\n".join([about, *tables])
 
 
@@ -283,15 +283,15 @@ def semantic_loss(section: dict[str, Any]) -> str:
     return f"{start}: {' '.join(parts)}"
 
 
-def limits(info: WeightInfo) -> str:
+def limits(info: WeightInfo, step: str) -> str:
     """How far the training went, and what a generator does."""
     device = "a CPU" if all("CPU" in line for line in info.training["compute"]) else "a GPU"
     words = (
         f"Trained on {device} for {info.training['seconds'] / 60:.0f} minutes; `results/training/{info.name}.csv` has the log."
     )
-    if info.training["recipe"]["step"] == "perceptual":
+    if step == "perceptual":
         words += "\n- The decoder makes up part of the texture: what looks sharp need not be what was sent."
-    if info.training["recipe"]["step"] == "semantic":
+    if step == "semantic":
         words += (
             "\n- The network that accuracy and F1 are measured with above is the one that the loss was made with. "
             "What another one sees\n  is on [the paper's page](../docs/papers/sp-jscc.md)."

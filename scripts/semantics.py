@@ -5,12 +5,11 @@
     python scripts/semantics.py run RUNS --on voc            # the same on larger pictures, for a segmentation (needs fcn.voc)
     python scripts/semantics.py cost --data-dir DATA         # time of an update by loss, and of transmission, a minute or two
     python scripts/semantics.py page                         # tables and figure of docs/papers/sp-jscc.md, from the records
-    python scripts/semantics.py page --check                 # exit 1 if they show other records
 
 For each seed one network is trained with the plain error for the first ``semantic.start`` updates of the recipe
 spjscc-small (spjscc-voc); every row goes on from that same state, with the same pictures, SNRs and noise ("from the start":
 as many updates, all of them with that loss). Without --foreign there is no figure of a second network. Writes
-results/spjscc-ablation.json (spjscc-voc.json), and `cost` results/spjscc-cost.json.
+results/spjscc-ablation.csv (spjscc-voc.csv), and `cost` results/spjscc-cost.json.
 """
 
 from __future__ import annotations
@@ -30,8 +29,7 @@ import semantics_figures
 import torch
 from marked import fill
 
-from openjscc.bench import Record, Sweep, evaluate
-from openjscc.bench.packing import pack, unpack
+from openjscc.bench import Record, Sweep, evaluate, read_records, write_records
 from openjscc.bench.provenance import commit, device_name, versions
 from openjscc.bench.statistics import half_width_95
 from openjscc.codec import Codec
@@ -64,7 +62,7 @@ same pictures, same noise ("from the start": all 6,000 with that loss). Three tr
 dB, on the 10,000 test pictures, two draws of noise each. In brackets the difference from plain MSE, with its 95 % interval over
 training seeds (Student's t, two degrees of freedom). Losses were made with `classifier.cifar10`; "as printed, softmax" has
 rounding noise for weights. Made by `python scripts/semantics.py run RUNS --foreign resnet20-12fca82f.th`, a few minutes of one
-CPU core for each network (`training_seconds` and `device` in the [records](../../results/spjscc-ablation.json)).
+CPU core for each network (`training_seconds` and `device` in the [records](../../results/spjscc-ablation.csv)).
 
 {}
 
@@ -80,7 +78,7 @@ with each loss. Three training seeds; the network's mean intersection over union
 on what is received at 5 dB, two draws of noise each. In brackets the difference from plain MSE, with its 95 % interval over
 training seeds. The network is a weak one, and loses little by the channel: what it has on sent pictures is on its
 [card](../../cards/fcn.voc.md). Made by `python scripts/semantics.py run RUNS --on voc`
-([records](../../results/spjscc-voc.json)).
+([records](../../results/spjscc-voc.csv)).
 
 {}
 
@@ -129,13 +127,30 @@ class Experiment:
     results: Path
 
 
+@dataclass(frozen=True, kw_only=True)
+class Entry(Record):
+    """A figure of a row.
+
+    Attributes:
+        row: a key of `ROWS`.
+        training_seed: of the recipe.
+        training_seconds: of the run, the shared stage included.
+        semantic: what the row changes in the recipe.
+    """
+
+    row: str
+    training_seed: int
+    training_seconds: float
+    semantic: dict[str, Any]
+
+
 EXPERIMENTS = {
     "cifar10": Experiment(
-        "spjscc-small", "cifar10", "test", ("accuracy", "f1"), tuple(ROWS), ROOT / "results" / "spjscc-ablation.json"
+        "spjscc-small", "cifar10", "test", ("accuracy", "f1"), tuple(ROWS), ROOT / "results" / "spjscc-ablation.csv"
     ),
     "voc": Experiment(
         "spjscc-voc", "voc", "test", ("miou", "pixel_accuracy"),
-        (semantics_figures.PLAIN, "root mean square", "MSE + 0.03 KL"), ROOT / "results" / "spjscc-voc.json",
+        (semantics_figures.PLAIN, "root mean square", "MSE + 0.03 KL"), ROOT / "results" / "spjscc-voc.csv",
     ),
 }  # fmt: skip
 
@@ -152,17 +167,10 @@ def main() -> None:
     run.add_argument("--limit", type=int, help="only the first test pictures, to try the command out: writes nothing")
     time_it = verbs.add_parser("cost", help="measure how long an update takes")
     time_it.add_argument("--data-dir", help="where the data sets lie; else OPENJSCC_DATA")
-    page = verbs.add_parser("page", help="fill the page from the records, and draw its figure")
-    page.add_argument("--check", action="store_true", help="write nothing; exit 1 if page or figure show other records")
+    verbs.add_parser("page", help="fill the page from the records, and draw its figure")
     options = parser.parse_args()
     if options.verb == "page":
-        entries = {name: records(name) for name in EXPERIMENTS}
-        if options.check:
-            old = [str(path.relative_to(ROOT)) for path in stale(entries)]
-            raise SystemExit(f"{', '.join(old)}: shows other records; run python scripts/semantics.py page" if old else 0)
-        PAGE.write_text(filled(PAGE.read_text(), entries))
-        if entries["cifar10"]:
-            semantics_figures.draw(entries["cifar10"], FIGURE)
+        page()
         return
     if options.verb == "cost":
         costs = cost(options.data_dir)
@@ -175,19 +183,20 @@ def main() -> None:
             if any(entry["row"] == row and entry["training_seed"] == seed for entry in done):
                 continue
             codec, facts = trained(experiment, options, row, seed)
-            done += [
-                {"row": row, "training_seed": seed, **facts, **asdict(record)} for record in measured(experiment, codec, options)
+            fresh = [
+                Entry(row=row, training_seed=seed, **facts, **asdict(record)) for record in measured(experiment, codec, options)
             ]
+            done += map(asdict, fresh)
             if options.set or options.limit:
                 print(table(done))
                 return
-            experiment.results.write_text(pack(done))
+            write_records(experiment.results, [Entry(**entry) for entry in done])
 
 
 def records(name: str) -> list[dict[str, Any]]:
     """What has been measured of an experiment, rows in the order of `ROWS`."""
     path = EXPERIMENTS[name].results
-    done = unpack(path.read_text()) if path.exists() else []
+    done = [asdict(entry) for entry in read_records(path, Entry)] if path.exists() else []
     return sorted(done, key=lambda entry: (entry["training_seed"], list(ROWS).index(entry["row"])))
 
 
@@ -201,11 +210,12 @@ def filled(text: str, entries: dict[str, list[dict[str, Any]]]) -> str:
     return fill(text, "scripts/semantics.py page", {**tables, "cost": costs})
 
 
-def stale(entries: dict[str, list[dict[str, Any]]]) -> list[Path]:
-    """Which of page and figure show other records."""
-    found = [PAGE] if filled(PAGE.read_text(), entries) != PAGE.read_text() else []
-    drawn = entries["cifar10"]
-    return [*found, FIGURE] if drawn and (not FIGURE.exists() or semantics_figures.stale(drawn, FIGURE)) else found
+def page() -> None:
+    """Fill the page from the records, and draw its figure."""
+    entries = {name: records(name) for name in EXPERIMENTS}
+    PAGE.write_text(filled(PAGE.read_text(), entries))
+    if entries["cifar10"]:
+        semantics_figures.draw(entries["cifar10"], FIGURE)
 
 
 def trained(experiment: Experiment, options: argparse.Namespace, row: str, seed: int) -> tuple[LearnedCodec, dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""The figure of scripts/semantics.py, drawn from committed records, and whether it still shows them."""
+"""The figure of scripts/semantics.py, drawn from committed records."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ mpl.use("Agg")
 import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 
-from openjscc.report.fingerprint import carried, fingerprint
 from openjscc.report.style import COLOURS, MARKERS, write_figure
 from openjscc.units import format_ratio
 
@@ -53,13 +52,8 @@ def draw(entries: list[Entry], target: Path) -> None:
         handles = {label: handle for handle, label in zip(*axes[0, 0].get_legend_handles_labels(), strict=True)}
         figure.legend(handles.values(), handles, loc="lower center", ncol=2, frameon=False, fontsize=7)
         figure.tight_layout(rect=(0, legend / height, 1, 1))
-        write_figure(figure, target, rows=fingerprint(panels))
+        write_figure(figure, target)
         plt.close(figure)
-
-
-def stale(entries: list[Entry], target: Path) -> bool:
-    """Whether the figure shows other records."""
-    return carried(target) != fingerprint(trade_offs(entries))
 
 
 def _panel(axis: Axes, panel: dict[str, Any]) -> None:

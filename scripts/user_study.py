@@ -2,7 +2,6 @@
 
     python scripts/user_study.py coverage   # a minute on one core; writes results/user-study-coverage.json
     python scripts/user_study.py page       # the table of docs/user-study.md, from the records
-    python scripts/user_study.py page --check
 
 Questionnaires of the paper's length: 46 pairs, four ratios of the other system against each of two. People prefer the system with
 odds that fall with the fifth power of the other's bandwidth; participants and pairs differ by normal terms on the logarithm of
@@ -44,16 +43,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     verbs = parser.add_subparsers(dest="verb", required=True)
     verbs.add_parser("coverage", help="simulate and write the records")
-    page = verbs.add_parser("page", help="fill the page from the records")
-    page.add_argument("--check", action="store_true", help="write nothing; exit 1 if the page shows other records")
+    verbs.add_parser("page", help="fill the page from the records")
     options = parser.parse_args()
     if options.verb == "coverage":
         found = [coverage(*row, studies=STUDIES, generator=np.random.default_rng(SEED)) for row in ROWS]
         write_atomically(RESULTS, (json.dumps(found, indent=1) + "\n").encode())
-    elif options.check:
-        raise SystemExit("error: docs/user-study.md shows other records" if stale() else 0)
     else:
-        write_atomically(PAGE, filled(PAGE.read_text("utf-8")).encode())
+        page()
 
 
 def coverage(people: int, person: float, pair: float, *, studies: int, generator: np.random.Generator) -> dict[str, Any]:
@@ -138,10 +134,9 @@ def filled(text: str) -> str:
     return fill(text, "scripts/user_study.py page", {"coverage": table(json.loads(RESULTS.read_text()))})
 
 
-def stale() -> bool:
-    """Whether the page shows other records."""
-    text = PAGE.read_text("utf-8")
-    return filled(text) != text
+def page() -> None:
+    """Fill the page from the records."""
+    write_atomically(PAGE, filled(PAGE.read_text("utf-8")).encode())
 
 
 def table(rows: list[dict[str, Any]]) -> str:

@@ -82,6 +82,14 @@ def read_json(text: str) -> Any:
     return content
 
 
+def read_objects(text: str) -> list[dict[str, Any]]:
+    """The content of a JSON text that is a list of objects. Raises ValueError as `read_json`, and where it is something else."""
+    content = read_json(text)
+    if not isinstance(content, list) or not all(isinstance(item, dict) for item in content):
+        raise ValueError("not a list of objects")
+    return content
+
+
 def _finite(text: str) -> float:
     value = float(text)
     return value if math.isfinite(value) else _refuse(text[:40])

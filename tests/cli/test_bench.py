@@ -26,7 +26,6 @@ from openjscc.bench import read_records
 from openjscc.bench.cells import _wanted, measure_cell, plan_cells
 from openjscc.bench.kept import add_kept, read_kept
 from openjscc.bench.measure import Measured
-from openjscc.bench.packing import unpack
 from openjscc.bench.point import Cell, Precision
 from openjscc.bench.statistics import half_width_95
 from openjscc.cli.console import progress
@@ -49,9 +48,9 @@ def pictures(tmp_path: Path, make_picture: Callable[..., Path]) -> Path:
 
 def figures(folder: Path | str) -> list[dict]:
     """The records, without what two runs need not share."""
-    records = unpack((Path(folder) / "summary.json").read_text())
     return [
-        {key: value for key, value in record.items() if key not in ("encode_ms", "decode_ms", "device")} for record in records
+        {key: value for key, value in record.to_dict().items() if key not in ("encode_ms", "decode_ms", "device")}
+        for record in read_records(Path(folder))
     ]
 
 
@@ -79,7 +78,7 @@ def test_a_grid_of_learned_and_digital_systems(openjscc, pictures: Path) -> None
     ]
     result = openjscc("bench", *arguments, "--ratio", "1/6", "--trials", 2, "-o", "out", "--json")
     result.assert_ok()
-    records = read_records(Path("out/summary.json"))
+    records = read_records(Path("out/records.csv"))
     assert [record.to_dict() for record in records] == json.loads(result.out)
     assert len(records) == 3 * 2 * 2 * 2
     assert len(cells("out")) == 3 * 2 * 2
@@ -105,9 +104,9 @@ def test_a_grid_of_learned_and_digital_systems(openjscc, pictures: Path) -> None
 def test_the_same_figures_as_eval(openjscc, pictures: Path) -> None:
     arguments = ["--systems", f"adjscc,{DIGITAL}", "--data", pictures, "--snr", "4,10", "--trials", 2]
     openjscc("bench", *arguments, "-o", "out").assert_ok()
-    openjscc("eval", *arguments, "-o", "eval.json").assert_ok()
-    evaluated = {(r.system, r.metric, r.snr_db): r.mean for r in read_records(Path("eval.json"))}
-    for record in read_records(Path("out/summary.json")):
+    openjscc("eval", *arguments, "-o", "eval.csv").assert_ok()
+    evaluated = {(r.system, r.metric, r.snr_db): r.mean for r in read_records(Path("eval.csv"))}
+    for record in read_records(Path("out/records.csv")):
         assert record.mean == pytest.approx(evaluated[record.system, record.metric, record.snr_db], abs=1e-6)
 
 
@@ -184,7 +183,7 @@ def test_an_error_in_one_cell_is_a_record(openjscc, pictures: Path, monkeypatch:
     result = openjscc("bench", "--data", pictures, "--snr", "1,4,7", "--metrics", "psnr", "-o", "out")
     assert result.code == 1
     assert "out of luck" in result.err
-    records = read_records(Path("out/summary.json"))
+    records = read_records(Path("out/records.csv"))
     assert [record.error for record in records] == [None, "RuntimeError: out of luck", None]
     assert records[1].mean is None
     assert len(cells("out")) == 2, "the next run tries it again"
@@ -214,15 +213,15 @@ def test_the_same_command_twice_shares_the_cells(openjscc, pictures: Path, tiny_
 def test_trials_go_on_until_the_interval_is_narrow(openjscc, pictures: Path) -> None:
     arguments = ["bench", "--data", pictures, "--channel", "rayleigh:fast", "--snr", "3", "--metrics", "psnr,ssim"]
     openjscc(*arguments, "--trials", 2, "-o", "two").assert_ok()
-    wide = read_records(Path("two/summary.json"))[0].ci95_noise
+    wide = read_records(Path("two/records.csv"))[0].ci95_noise
     assert wide is not None
     openjscc(*arguments, "--trials", 2, "--until", f"psnr={wide / 8}", "--max-trials", 60, "-o", "many").assert_ok()
-    record = read_records(Path("many/summary.json"))[0]
+    record = read_records(Path("many/records.csv"))[0]
     assert record.trials > 2
     assert record.ci95_noise is not None
     assert record.ci95_noise <= wide / 8 or record.trials == 60
     openjscc(*arguments, "--until", "psnr=1e-9", "--max-trials", 5, "-o", "cap").assert_ok()
-    assert read_records(Path("cap/summary.json"))[0].trials == 5
+    assert read_records(Path("cap/records.csv"))[0].trials == 5
 
 
 def test_added_trials_advance_the_bar(pictures: Path, make_codec) -> None:
@@ -268,14 +267,14 @@ def test_a_metric_of_all_pictures(openjscc, pictures: Path, monkeypatch: pytest.
     monkeypatch.setitem(metrics.METRICS, "colour", row)
     arguments = ["--data", pictures, "--metrics", "colour,psnr", "--trials", 3, "--snr", "0"]
     openjscc("bench", *arguments, "-o", "out").assert_ok()
-    colour, psnr = read_records(Path("out/summary.json"))
+    colour, psnr = read_records(Path("out/records.csv"))
     assert (colour.metric, psnr.metric) == ("colour", "psnr")
     assert (colour.images, colour.trials, colour.ci95, colour.std) == (4, 3, None, None)
     assert colour.ci95_noise is not None
     assert colour.mean is not None
     assert colour.mean > 0
-    openjscc("eval", *arguments, "-o", "eval.json").assert_ok()
-    assert read_records(Path("eval.json"))[0].mean == pytest.approx(colour.mean, rel=1e-6)
+    openjscc("eval", *arguments, "-o", "eval.csv").assert_ok()
+    assert read_records(Path("eval.csv"))[0].mean == pytest.approx(colour.mean, rel=1e-6)
 
 
 def test_metrics_are_checked_before_the_work(openjscc, pictures: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -381,7 +380,7 @@ def test_cells_of_another_source_coder_or_version(openjscc, pictures: Path) -> N
     again.assert_ok()
     assert "1 of 2 cells are there already" in again.err
     assert "1 of them are of another version" in again.err
-    assert read_records(Path("out/summary.json"))[1].tool != "jpeg 1"
+    assert read_records(Path("out/records.csv"))[1].tool != "jpeg 1"
 
 
 def test_the_device_is_where_networks_compute(openjscc, pictures: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -396,7 +395,7 @@ def test_the_device_is_where_networks_compute(openjscc, pictures: Path, monkeypa
         patch.setattr("openjscc.devices.find_device", lambda name: {"cuda": FAR}[name])
         openjscc(*arguments, "-o", "far", "--device", "cuda").assert_ok()
     assert figures("far") == figures("near")
-    names = [str(record.device).partition(":")[0] for record in read_records(Path("far/summary.json"))]
+    names = [str(record.device).partition(":")[0] for record in read_records(Path("far/records.csv"))]
     assert names == ["meta", "cpu"]
     mixed = openjscc(*arguments, "-o", "far")
     mixed.assert_ok()
@@ -502,8 +501,8 @@ def test_no_trial_repeats_the_noise_of_another(openjscc, pictures: Path) -> None
     values = json.loads(path.read_text())["pictures"]["values"]["psnr"]
     assert all(len(row) == 12 for row in values)
     assert all(len(set(row)) == 12 for row in values)
-    openjscc("eval", "--data", pictures, "--metrics", "psnr", "--snr", "1", "--trials", 12, "-o", "all.json").assert_ok()
-    (record,) = read_records(Path("all.json"))
+    openjscc("eval", "--data", pictures, "--metrics", "psnr", "--snr", "1", "--trials", 12, "-o", "all.csv").assert_ok()
+    (record,) = read_records(Path("all.csv"))
     assert record.mean == pytest.approx(fmean(value for row in values for value in row), abs=1e-6), "as if asked for at once"
 
 
@@ -544,13 +543,13 @@ def test_cells_tell_weights_pictures_and_what_the_transmitter_is_told(pictures: 
 def test_a_transmitter_that_is_wrong_about_the_snr(openjscc, pictures: Path) -> None:
     arguments = ["--systems", "adjscc", "--data", pictures, "--snr", "1", "--metrics", "psnr"]
     right, wrong = [
-        openjscc("bench", *arguments, *told, "-o", "out") and read_records(Path("out/summary.json"))[0]
+        openjscc("bench", *arguments, *told, "-o", "out") and read_records(Path("out/records.csv"))[0]
         for told in ((), ("--told-snr", 20))
     ]
     assert len(cells("out")) == 2
     assert (right.told_snr_db, wrong.told_snr_db) == (None, 20)
-    openjscc("eval", *arguments, "--told-snr", 20, "-o", "eval.json").assert_ok()
-    (evaluated,) = read_records(Path("eval.json"))
+    openjscc("eval", *arguments, "--told-snr", 20, "-o", "eval.csv").assert_ok()
+    (evaluated,) = read_records(Path("eval.csv"))
     assert wrong.mean == pytest.approx(evaluated.mean, abs=1e-6)
     assert wrong.mean != pytest.approx(right.mean, abs=1e-4)
 

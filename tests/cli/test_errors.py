@@ -135,7 +135,7 @@ def test_a_decompression_bomb(openjscc, tmp_path: Path) -> None:
 
 def test_an_unwritable_folder(openjscc, photo: Path, locked_folder: Path) -> None:
     openjscc("send", photo, "-o", locked_folder / "out.png").assert_error(2, "out.png")
-    openjscc("eval", "--data", photo.parent, "-o", locked_folder / "out.json").assert_error(2, "out.json")
+    openjscc("eval", "--data", photo.parent, "-o", locked_folder / "out.csv").assert_error(2, "out.csv")
     openjscc("train", "adjscc-photo", "-o", locked_folder / "run").assert_error(2, "run")
 
 
@@ -186,7 +186,7 @@ def test_hints_for_newcomers(openjscc, make_picture, tmp_path: Path) -> None:
         (["eval", "photos"], 2, "photos is a folder", "--data photos"),
         (["eval"], 3, "kodak", "a folder of your own images"),
         (["models", "info", "jpeg-ldpc"], 2, "jpeg-ldpc is a digital link", "openjscc models list"),
-        (["plot", "photos", "-o", "a.svg"], 2, "photos/summary.json", "a folder of openjscc bench"),
+        (["plot", "photos", "-o", "a.svg"], 2, "photos/records.csv", "a folder of openjscc bench"),
         (["study", "kodak-snr", "--limit", "1"], 3, "kodak", "--data-dir"),
     ):
         result = openjscc(*arguments)
@@ -318,7 +318,7 @@ def test_a_full_disk_has_one_exit_code(
     make_picture(tmp_path / "a.png", 16, 16)
     options = {
         "send": [tmp_path / "a.png", "-o", "r.png"],
-        "eval": ["--data", tmp_path, "--metrics", "psnr", "-o", "r.json"],
+        "eval": ["--data", tmp_path, "--metrics", "psnr", "-o", "r.csv"],
         "bench": ["--data", tmp_path, "--metrics", "psnr", "-o", "out"],
     }
 
@@ -362,15 +362,15 @@ def test_the_installed_command_is_the_one_that_heeds_ctrl_c() -> None:
         "send absent.png --compare adjscc,NOPE",
         "send absent.png --channel NOPE",
         "send absent.png --task NOPE",
-        "eval NOPE --data absent -o absent/r.json",
-        "eval --data absent --channel NOPE -o absent/r.json",
-        "eval --data absent --metrics NOPE -o absent/r.json",
+        "eval NOPE --data absent -o absent/r.csv",
+        "eval --data absent --channel NOPE -o absent/r.csv",
+        "eval --data absent --metrics NOPE -o absent/r.csv",
         "bench --systems NOPE --data absent -o file.png",
         "bench --channel NOPE --data absent -o file.png",
         "bench --metrics NOPE --data absent -o file.png",
-        "plot absent.json --y NOPE -o absent/a.svg",
-        "plot absent.json --x NOPE -o absent/a.svg",
-        "plot absent.json --style NOPE -o absent/a.svg",
+        "plot absent.csv --y NOPE -o absent/a.svg",
+        "plot absent.csv --x NOPE -o absent/a.svg",
+        "plot absent.csv --style NOPE -o absent/a.svg",
         "study NOPE -o file.png",
         "train NOPE -o file.png",
     ],

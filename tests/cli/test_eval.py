@@ -20,8 +20,8 @@ from openjscc import load, transmit
 from openjscc.bench import Interrupted, Record, Sweep, evaluate, read_records, summarise, write_records
 from openjscc.bench.cells import plan_cells
 from openjscc.bench.measure import measure
-from openjscc.bench.packing import unpack
 from openjscc.bench.point import Precision
+from openjscc.bench.records import to_json
 from openjscc.bench.statistics import share_half_width_95, student_t_975
 from openjscc.data.datasets import open_dataset
 from openjscc.errors import IntegrityError, UsageError
@@ -81,11 +81,11 @@ def test_table(openjscc, pictures: Path) -> None:
 
 def test_a_table_has_intervals_from_six_images_up(openjscc, pictures: Path, make_picture: Callable[..., Path]) -> None:
     make_picture(pictures / "4.png", 16, 16, seed=4)
-    few = openjscc("eval", "--data", pictures, "--ratio", "1/6", "-o", "few.json")
+    few = openjscc("eval", "--data", pictures, "--ratio", "1/6", "-o", "few.csv")
     few.assert_ok()
     assert "±" not in few.out
     assert few.err.count("note: no 95 % interval: there are fewer than 6 images\n") == 1
-    assert all(record.ci95 for record in read_records(Path("few.json")))
+    assert all(record.ci95 for record in read_records(Path("few.csv")))
     make_picture(pictures / "5.png", 16, 16, seed=5)
     enough = openjscc("eval", "--data", pictures, "--ratio", "1/6")
     enough.assert_ok()
@@ -132,7 +132,7 @@ def test_what_a_policy_chooses_is_no_ratio_that_was_asked_for(pictures: Path) ->
 
 def test_json_records(openjscc, pictures: Path) -> None:
     arguments = ["--snr", "0:10:5", "--channel", "awgn,rician:4", "--trials", 2, "--seed", 5, "--limit", 3, "--metrics", "psnr"]
-    result = openjscc("eval", "--data", pictures, *arguments, "--json", "-o", "records.json")
+    result = openjscc("eval", "--data", pictures, *arguments, "--json", "-o", "records.csv")
     result.assert_ok()
     records = json.loads(result.out)
     assert len(records) == 2 * 3
@@ -146,8 +146,7 @@ def test_json_records(openjscc, pictures: Path) -> None:
     assert first["bandwidth_ratio"] == pytest.approx(ratio, rel=1e-12)
     assert first["parameters"] > 0
     assert first["macs_per_pixel"] > 0
-    assert unpack(Path("records.json").read_text()) == records
-    assert [record.to_dict() for record in read_records(Path("records.json"))] == records
+    assert [record.to_dict() for record in read_records(Path("records.csv"))] == records
 
 
 def test_the_figures_are_those_of_transmit(codec, pictures: Path) -> None:
@@ -240,19 +239,19 @@ def test_one_identical_image_does_not_hide_the_others(openjscc, tmp_path: Path, 
     assert f"infinite ({mean} without 1 of 2)" in openjscc("eval", *asked).out
     openjscc("bench", *asked, "-o", tmp_path / "out").assert_ok()
     assert f"infinite ({mean} without 1 of 2)" in openjscc("bench", *asked, "-o", tmp_path / "out").out, "as stored, too"
-    (kept,) = read_records(tmp_path / "out" / "summary.json")
+    (kept,) = read_records(tmp_path / "out" / "records.csv")
     notes = arrange([kept], "snr_db", "psnr").notes
     assert notes == [f"JPEG+LDPC: 1 infinite, not drawn (means: {mean} without 1 of 2 images)"]
 
 
 def test_existing_records_are_refused_before_any_work(openjscc, pictures: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    Path("r.json").write_text("mine")
+    Path("r.csv").write_text("mine")
     with monkeypatch.context() as patch:
         patch.setattr("openjscc.models.load", lambda *_: pytest.fail("loaded a model"))
-        openjscc("eval", "--data", pictures, "-o", "r.json").assert_error(2, "r.json")
-    assert Path("r.json").read_text() == "mine"
-    openjscc("eval", "--data", pictures, "-o", "r.json", "-f").assert_ok()
-    assert len(read_records(Path("r.json"))) == 2
+        openjscc("eval", "--data", pictures, "-o", "r.csv").assert_error(2, "r.csv")
+    assert Path("r.csv").read_text() == "mine"
+    openjscc("eval", "--data", pictures, "-o", "r.csv", "-f").assert_ok()
+    assert len(read_records(Path("r.csv"))) == 2
 
 
 def test_an_interruption_keeps_what_is_through(openjscc, pictures: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -267,11 +266,11 @@ def test_an_interruption_keeps_what_is_through(openjscc, pictures: Path, monkeyp
         return deliver(*arguments, **options)
 
     monkeypatch.setattr("openjscc.bench.measure.deliver", interrupted)
-    result = openjscc("eval", "--data", pictures, "--snr", "0,10", "--metrics", "psnr", "--json", "-o", "part.json")
+    result = openjscc("eval", "--data", pictures, "--snr", "0,10", "--metrics", "psnr", "--json", "-o", "part.csv")
     assert result.code == 130
     records = json.loads(result.out)
     assert [(record["snr_db"], record["images"]) for record in records] == [(0.0, 4)]
-    assert unpack(Path("part.json").read_text()) == records
+    assert [record.to_dict() for record in read_records(Path("part.csv"))] == records
     assert "interrupted" in result.err
 
 
@@ -279,12 +278,12 @@ def test_an_interruption_before_the_first_figure_leaves_old_results(openjscc, pi
     def interrupted(*arguments, **options):
         raise KeyboardInterrupt
 
-    Path("old.json").write_text("mine")
+    Path("old.csv").write_text("mine")
     monkeypatch.setattr("openjscc.bench.measure.deliver", interrupted)
-    result = openjscc("eval", "--data", pictures, "--metrics", "psnr", "-o", "old.json", "-f")
+    result = openjscc("eval", "--data", pictures, "--metrics", "psnr", "-o", "old.csv", "-f")
     assert result.code == 130
     assert "written" not in result.err
-    assert Path("old.json").read_text() == "mine"
+    assert Path("old.csv").read_text() == "mine"
 
 
 def test_figures_are_shown_where_the_file_cannot_be_written(openjscc, pictures: Path, monkeypatch) -> None:
@@ -292,7 +291,7 @@ def test_figures_are_shown_where_the_file_cannot_be_written(openjscc, pictures: 
         raise OSError(errno.ENOSPC, "full")
 
     monkeypatch.setattr("os.replace", full)
-    result = openjscc("eval", "--data", pictures, "--metrics", "psnr", "-o", "r.json")
+    result = openjscc("eval", "--data", pictures, "--metrics", "psnr", "-o", "r.csv")
     assert result.code == 1
     assert "adjscc.photo" in result.out
 
@@ -356,17 +355,50 @@ def test_no_table_no_summary(values: list) -> None:
         summarise(values)
 
 
+RECORD = Record("a", "a.b", "psnr", "awgn", 1.0, 0.5, math.inf, math.nan, None, 2, 1, 0.1 + 0.2, None, None, "d", 0)
+OTHER = dataclasses.replace(
+    RECORD, system='a,"b"\r\n\r', mean=-0.0, std=5e-324, ratio=None, commit="12345e678901", tool="1.5", bound=True, error="",
+    versions={"torch": "2"}, parameters=2**53 + 1,
+)  # fmt: skip
+
+
 def test_record_files(tmp_path: Path) -> None:
-    record = Record("a", "a.b", "psnr", "awgn", 1.0, 0.5, math.inf, math.nan, None, 2, 1, 0.51, None, None, "d", 0)
-    path = tmp_path / "r.json"
-    write_records(path, [record])
-    assert read_records(path) == [dataclasses.replace(record, mean=None, std=None)]
+    path = tmp_path / "r.csv"
+    write_records(path, [RECORD, OTHER])
+    read = [dataclasses.replace(RECORD, mean=None, std=None), dataclasses.replace(OTHER, error=None)]
+    assert repr(read_records(path)) == repr(read)
+    assert path.read_text().splitlines()[1].startswith("a,a.b,psnr,awgn,0.5,1.0,")
+    assert json.loads((tmp_path / "r.run.json").read_text()).items() >= {"data": "d", "seed": 0, "account": 1}.items()
+    write_records(tmp_path / "records.csv", [], {"more": [1]})
+    assert read_records(tmp_path) == []
+    assert json.loads((tmp_path / "run.json").read_text()) == {"more": [1]}
+    printed = tmp_path / "printed.json"
+    printed.write_text(to_json(read))
+    assert read_records(printed) == read
     with pytest.raises(UsageError, match="absent"):
-        read_records(tmp_path / "absent.json")
-    for content in ("[", "{}", "[1]", '[{"system": 3}]', '[{"colour": "red"}]'):
+        read_records(tmp_path / "absent.csv")
+
+
+def test_damaged_record_files(tmp_path: Path) -> None:
+    path = tmp_path / "r.csv"
+    write_records(path, [RECORD])
+    good, shared = path.read_text(), (tmp_path / "r.run.json").read_text()
+    for content in (
+        "", "[", good.replace("psnr,", ""), good.replace("mean", "colour"), good.replace(",0.5,", ",nan,"),
+        good.replace(",2,", ",2.5,"), good.replace("0.30000000000000004", "1e999"), '"' + good, good + "x" * 200_000,
+    ):  # fmt: skip
         path.write_text(content)
-        with pytest.raises(IntegrityError, match=r"r\.json"):
+        with pytest.raises(IntegrityError, match=r"r\.csv"):
             read_records(path)
+    path.write_text(good)
+    for content in ("[", "[1]", shared.replace('"seed": 0', '"seed": "x"'), shared.replace('"seed": 0', '"mean": 0.0')):
+        (tmp_path / "r.run.json").write_text(content)
+        with pytest.raises(IntegrityError, match=r"r\.csv"):
+            read_records(path)
+    for content in ("[", "{}", "[1]", '[{"system": 3}]', '[{"colour": "red"}]'):
+        (tmp_path / "r.json").write_text(content)
+        with pytest.raises(IntegrityError, match=r"r\.json"):
+            read_records(tmp_path / "r.json")
 
 
 @pytest.mark.parametrize("change", [{"trials": 0}, {"metrics": ("beauty",)}, {"channels": ("wire",)}, {"snr_db": (math.nan,)}])
@@ -445,10 +477,10 @@ def test_an_error_later_on_keeps_what_is_through(openjscc, larger: Path, monkeyp
         raise MissingError("the coder is gone", "install it")
 
     monkeypatch.setattr(Jpeg, "encode", missing)
-    result = openjscc("eval", "--systems", f"adjscc,{DIGITAL}", "--data", larger, "--metrics", "psnr", "-o", "part.json")
+    result = openjscc("eval", "--systems", f"adjscc,{DIGITAL}", "--data", larger, "--metrics", "psnr", "-o", "part.csv")
     assert result.code == 3
     assert "the coder is gone" in result.err
-    assert [record.system for record in read_records(Path("part.json"))] == ["adjscc"]
+    assert [record.system for record in read_records(Path("part.csv"))] == ["adjscc"]
 
 
 def test_unknown_digital_systems_are_refused(openjscc, larger: Path) -> None:

@@ -37,7 +37,7 @@ def run(tmp_path: Path) -> Path:
         for ratio in (1 / 16, 1 / 6)
         for snr in (0.0, 10.0, 20.0)
     ]
-    write_records(folder / "summary.json", records)
+    write_records(folder / "records.csv", records)
     return folder
 
 
@@ -93,8 +93,8 @@ def test_everything_at_once(openjscc, run: Path) -> None:
 
 
 def test_files_and_folders_together(openjscc, run: Path) -> None:
-    write_records(Path("more.json"), [dataclasses.replace(PLAIN, system="third", data="other")])
-    openjscc("plot", run, "more.json", "--facet", "data,ratio", "--arrived", "-o", "a.svg").assert_ok()
+    write_records(Path("more.csv"), [dataclasses.replace(PLAIN, system="third", data="other")])
+    openjscc("plot", run, "more.csv", "--facet", "data,ratio", "--arrived", "-o", "a.svg").assert_ok()
     text = Path("a.svg").read_text()
     assert ">other<" in text
     assert ">third<" in text
@@ -129,20 +129,20 @@ def test_mistakes(openjscc, run: Path, arguments: list[str], value: str, hint: s
 
 def test_few_pictures_have_no_bands(openjscc, tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
-    write_records(tmp_path / "few.json", [dataclasses.replace(PLAIN, images=2, snr_db=snr) for snr in (0.0, 10.0)])
-    few = openjscc("plot", tmp_path / "few.json", "-o", "few.svg")
+    write_records(tmp_path / "few.csv", [dataclasses.replace(PLAIN, images=2, snr_db=snr) for snr in (0.0, 10.0)])
+    few = openjscc("plot", tmp_path / "few.csv", "-o", "few.svg")
     few.assert_ok()
     assert "note: no bands: there are fewer than 8 pictures" in few.err
-    none = openjscc("plot", tmp_path / "few.json", "--interval", "none", "-o", "none.svg")
+    none = openjscc("plot", tmp_path / "few.csv", "--interval", "none", "-o", "none.svg")
     assert "no bands" not in none.err
     assert (tmp_path / "few.svg").read_bytes() == (tmp_path / "none.svg").read_bytes()
 
 
 def test_damaged_and_missing_records(openjscc, tmp_path: Path) -> None:
-    Path("r.json").write_text("{")
-    openjscc("plot", "r.json", "-o", "a.svg").assert_error(4, "r.json")
-    openjscc("plot", "absent.json", "-o", "a.svg").assert_error(2, "absent.json")
-    openjscc("plot", tmp_path, "-o", "a.svg").assert_error(2, "summary.json")
+    Path("r.csv").write_text("{")
+    openjscc("plot", "r.csv", "-o", "a.svg").assert_error(4, "r.csv")
+    openjscc("plot", "absent.csv", "-o", "a.svg").assert_error(2, "absent.csv")
+    openjscc("plot", tmp_path, "-o", "a.svg").assert_error(2, "records.csv")
 
 
 def test_matplotlib_is_an_extra(openjscc, run: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,8 +13,7 @@ from PIL import Image
 
 from helpers import PixelCodec
 from openjscc import load, transmit
-from openjscc.bench import Record, Sweep, evaluate, nominal_ratio, read_records, write_records
-from openjscc.bench.packing import unpack
+from openjscc.bench import Sweep, evaluate, nominal_ratio
 from openjscc.classes import VOC, voc_palette
 from openjscc.cli.outcomes import class_names, shares
 from openjscc.codec import Reconstruction
@@ -215,26 +214,13 @@ def test_more_trials_until_the_figure_is_known(openjscc, data: Path) -> None:
     assert {record["trials"] for record in records} <= set(range(8, 13))
 
 
-def test_old_records_are_of_pictures(openjscc, data: Path, tmp_path: Path) -> None:
-    path = tmp_path / "old.json"
-    openjscc("eval", "--data", data, "--metrics", "psnr", "-o", path).assert_ok()
-    (record,) = unpack(path.read_text())
-    for name in ("task", "masks_sha256"):
-        del record[name]
-    path.write_text(json.dumps([record]))
-    (read,) = read_records(path)
-    assert (read.task, read.masks_sha256) == ("reconstruction", None)
-    write_records(path, [read, Record(**{**read.to_dict(), "task": "segmentation", "metric": "miou"})])
-    assert read_records(path)[1].task == "segmentation"
-
-
 def test_plot_tells_the_tasks_apart(openjscc, data: Path, mtgsc: Path) -> None:
     pytest.importorskip("matplotlib")
     asked = ("eval", "--data", data, "--snr", "0,10")
-    openjscc(*asked, "--model", f"{mtgsc},jpeg-ldpc+shades", "--metrics", "miou,miou_nine", "-o", "m.json").assert_ok()
-    openjscc(*asked, "--model", mtgsc, "--metrics", "psnr", "-o", "p.json").assert_ok()
+    openjscc(*asked, "--model", f"{mtgsc},jpeg-ldpc+shades", "--metrics", "miou,miou_nine", "-o", "m.csv").assert_ok()
+    openjscc(*asked, "--model", mtgsc, "--metrics", "psnr", "-o", "p.csv").assert_ok()
     for y, words in (("miou", "mIoU"), ("miou_nine", "mIoU of nine classes")):
-        openjscc("plot", "m.json", "p.json", "--y", y, "--facet", "ratio", "-o", f"{y}.svg").assert_ok()
+        openjscc("plot", "m.csv", "p.csv", "--y", y, "--facet", "ratio", "-o", f"{y}.svg").assert_ok()
         assert words in Path(f"{y}.svg").read_text()
 
 

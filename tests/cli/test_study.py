@@ -8,12 +8,13 @@ import json
 import shutil
 import zipfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from openjscc.bench import read_records
-from openjscc.bench.packing import unpack
+from openjscc.bench import read_records, write_records
 from openjscc.errors import MissingError
 from openjscc.studies.comparisons import read_bands, read_tables
 from openjscc.studies.differences import DifferenceTable
@@ -95,9 +96,8 @@ def written(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
 
 
-def tampered(summary: Path, **changes: object) -> None:
-    records = unpack(summary.read_text())
-    summary.write_text(json.dumps([{**record, **changes} for record in records]))
+def tampered(folder: Path, **changes: Any) -> None:
+    write_records(folder / "records.csv", [replace(record, **changes) for record in read_records(folder)])
 
 
 def test_a_study_is_written_down_and_goes_on(openjscc, small: Path) -> None:
@@ -106,8 +106,8 @@ def test_a_study_is_written_down_and_goes_on(openjscc, small: Path) -> None:
     folder = Path("results/studies/small")
     first = written(folder)
     tables = {"gains.json", "differences.json", "paired.json"}
-    assert set(first) == {".gitignore", "small.md", "psnr.svg", "strip.png", "summary.json", "cells.zip", *tables}
-    records = read_records(folder / "summary.json")
+    assert set(first) == {".gitignore", "small.md", "psnr.svg", "strip.png", "records.csv", "run.json", "cells.zip", *tables}
+    records = read_records(folder / "records.csv")
     assert len(records) == 2 * (2 * 2 + 1)
     assert json.loads(result.out)["records"] == [record.to_dict() for record in records]
 
@@ -151,6 +151,10 @@ def test_a_study_is_written_down_and_goes_on(openjscc, small: Path) -> None:
     assert "5 of 5 cells" in again.err
     assert {path: path.stat().st_mtime_ns for path in (folder / "cells").iterdir()} == cells
     assert written(folder) == first, "the same records give the same bytes"
+    (folder / "small.md").unlink()
+    (folder / "psnr.svg").write_text("")
+    openjscc("study", small, "--redraw", "--json").assert_ok()
+    assert written(folder) == first, "page and figures are those of the records"
 
     shutil.rmtree(folder / "pictures")
     shutil.rmtree(folder / "cells")
@@ -197,54 +201,34 @@ def test_the_archive_of_cells(openjscc, small: Path) -> None:
 def test_cells_are_measured_again(openjscc, small: Path) -> None:
     openjscc("study", small, "--check").assert_error(3, "no results")
     openjscc("study", small, "-o", "out").assert_ok()
-    summary = Path("out/summary.json")
-    original = summary.read_text()
+    out = Path("out")
+    records = read_records(out)
     result = openjscc("study", small, "-o", "out", "--check", "--json")
     result.assert_ok()
     lines = json.loads(result.out)
     assert len(lines) >= 6
     assert {line["ok"] for line in lines} == {True}
     assert "3 of 5 cells" in result.err
-    page = Path("out/small.md").read_text()
-    Path("out/small.md").write_text(page.replace("| ADJSCC | ", "| ADJSCC | 9"))
-    changed = unpack(original)
-    changed[0]["mean"] += 0.001
-    summary.write_text(json.dumps(changed))
-    stale = openjscc("study", small, "-o", "out", "--check", "--cells", 1)
-    assert stale.code == 1
-    for part in (
-        "psnr.svg",
-        "table of psnr in small.md",
-        "table of ssim in small.md",
-        "gains of psnr in small.md",
-        "differences of psnr in small.md",
-    ):
-        assert f"{part} does not show the records" in stale.err
-    Path("out/small.md").write_text(page)
-    summary.write_text(original)
     table = openjscc("study", small, "-o", "out", "--check", "--cells", 1, "--seed", 1)
     table.assert_ok()
     assert "verdict" in table.out
 
-    records = unpack(original)
-    for record in records:
-        record["mean"] += 0.5 if record["metric"] == "psnr" else 0
-        record["ci95_noise"] = None
-    summary.write_text(json.dumps(records))
+    more = [replace(r, mean=(r.mean or 0) + 0.5 * (r.metric == "psnr"), ci95_noise=None) for r in records]
+    write_records(out / "records.csv", more)
     wrong = openjscc("study", small, "-o", "out", "--check", "--cells", 5)
     assert wrong.code == 1
     assert wrong.out.count("NOT THE SAME") == 5
     assert "ok" in wrong.out
 
-    summary.write_text(original)
-    tampered(summary, weight_sha256="0" * 64)
+    write_records(out / "records.csv", records)
+    tampered(out, weight_sha256="0" * 64)
     openjscc("study", small, "-o", "out", "--check").assert_error(4, "adjscc.photo")
-    summary.write_text(original)
-    tampered(summary, data_sha256="0" * 64)
+    write_records(out / "records.csv", records)
+    tampered(out, data_sha256="0" * 64)
     openjscc("study", small, "-o", "out", "--check").assert_error(4, "pictures")
     openjscc("study", small, "-o", "out", "--check", "--limit", 2).assert_error(2, "2 pictures")
-    summary.write_text("[")
-    openjscc("study", small, "-o", "out", "--check").assert_error(4, "summary.json")
+    (out / "records.csv").write_text("[")
+    openjscc("study", small, "-o", "out", "--check").assert_error(4, "records.csv")
 
 
 def test_a_metric_without_weights_is_left_out(openjscc, small: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -258,7 +242,7 @@ def test_a_metric_without_weights_is_left_out(openjscc, small: Path, monkeypatch
     result = openjscc("study", small, "-o", "out")
     result.assert_ok()
     assert "no weights of ssim" in result.err
-    assert {record.metric for record in read_records(Path("out/summary.json"))} == {"psnr"}
+    assert {record.metric for record in read_records(Path("out/records.csv"))} == {"psnr"}
     page = Path("out/small.md").read_text()
     assert "Left out: SSIM ↑, because no weights of ssim" in page
     assert "### SSIM" not in page
@@ -374,7 +358,7 @@ def test_a_wrong_snr_and_fewer_pictures_are_told_apart(openjscc, small: Path) ->
     result = openjscc("study", small, "-o", "out")
     result.assert_ok()
     assert "SNR taken for 3 dB:" in result.out
-    assert len(read_records(Path("out/summary.json"))) == 2 * (2 * 2 + 1)
+    assert len(read_records(Path("out/records.csv"))) == 2 * (2 * 2 + 1)
     page = Path("out/small.md").read_text()
     assert "SNR known or SNR taken for 3 dB at the transmitter" in page
     assert "2 pictures" in page
@@ -385,9 +369,7 @@ def test_metrics_measured_apart_with_other_trials(openjscc, small: Path) -> None
     small.write_text(STUDY.replace('trials = 2\nmetrics = ["psnr", "ssim"]', 'trials = 2\nmetrics = ["psnr"]') + APART)
     result = openjscc("study", small, "-o", "out")
     result.assert_ok()
-    records = {
-        (r.channel, r.metric): r for r in read_records(Path("out/summary.json")) if r.snr_db == 10 and r.system == "adjscc"
-    }
+    records = {(r.channel, r.metric): r for r in read_records(Path("out/records.csv")) if r.snr_db == 10 and r.system == "adjscc"}
     assert [records["rayleigh:block", metric].trials for metric in ("psnr", "ssim")] == [2, 1]
     page = Path("out/small.md").read_text()
     assert "Channel `awgn`: SNR 4, 10 dB; CBR 1/6; 1 trial a picture;" in page

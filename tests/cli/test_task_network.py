@@ -11,7 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
-from openjscc.bench.packing import unpack
+from openjscc.bench import read_records
 from openjscc.models import create, export
 from openjscc.tasks import CifarResNet, load_task_network, top_classes
 from task_networks import labelled
@@ -72,17 +72,15 @@ def test_bench_adds_a_network_to_a_folder(openjscc, data: Path, resnet: Path) ->
 def test_plot_chooses_and_tells_networks_apart(openjscc, data: Path, resnet: Path) -> None:
     pytest.importorskip("matplotlib")
     openjscc(
-        "eval", "--data", data, "--metrics", "accuracy", "--task-network", f"classifier,{resnet}", "--snr", "0,10", "-o", "r.json"
+        "eval", "--data", data, "--metrics", "accuracy", "--task-network", f"classifier,{resnet}", "--snr", "0,10", "-o", "r.csv"
     ).assert_ok()
-    openjscc("plot", "r.json", "--y", "accuracy", "-o", "both.svg").assert_ok()
+    openjscc("plot", "r.csv", "--y", "accuracy", "-o", "both.svg").assert_ok()
     picture = Path("both.svg").read_text()
     assert "task network tiny" in picture
     assert "task network classifier.cifar10" in picture
-    openjscc("plot", "r.json", "--y", "accuracy", "--where", "task_network=tiny", "-o", "one.svg").assert_ok()
+    openjscc("plot", "r.csv", "--y", "accuracy", "--where", "task_network=tiny", "-o", "one.svg").assert_ok()
     assert "classifier.cifar10" not in Path("one.svg").read_text()
-    openjscc("plot", "r.json", "--y", "accuracy", "--where", "task_network=none", "-o", "none.svg").assert_error(
-        2, "task_network"
-    )
+    openjscc("plot", "r.csv", "--y", "accuracy", "--where", "task_network=none", "-o", "none.svg").assert_error(2, "task_network")
 
 
 def test_what_cannot_be_measured(openjscc, data: Path, photo: Path, tmp_path: Path) -> None:
@@ -318,8 +316,7 @@ def test_a_study_that_shows_what_is_seen(
     assert accuracy.count("CBR chosen for each picture") == 1, "once, in the legend"
     assert Image.open("out/many.webp").height > 5 * 128, "sent, and two systems at two SNRs"
 
-    records = unpack(first["summary.json"].decode())
-    chosen = {(r["snr_db"], r["cpp"]) for r in records if r["ratio"] is None}
+    chosen = {(record.snr_db, record.cpp) for record in read_records(folder) if record.ratio is None}
     assert len(chosen) == 2
     shutil.rmtree(folder / "pictures")
     openjscc(*asked).assert_ok()

@@ -12,15 +12,6 @@ from openjscc.models import create
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def test_the_page_shows_the_studies_that_were_measured(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.syspath_prepend(str(ROOT / "scripts"))
-    import multitask
-
-    text = multitask.PAGE.read_text("utf-8")
-    assert multitask.filled(text) == text, "run python scripts/multitask.py page"
-    assert not multitask.multitask_figures.stale(multitask.LOGS, multitask.CURVES), "run python scripts/multitask.py page"
-
-
 def test_the_counts_are_in_the_records_and_on_the_page(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(str(ROOT / "scripts"))
     import multitask

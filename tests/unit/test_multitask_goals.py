@@ -73,7 +73,7 @@ def test_pictures(goals: Callable[[Path], str], tmp_path: Path) -> None:
     ours = records("mtgsc", "psnr", (27.0, 29.0, 30.0)) + records("mtgsc", "psnr", (9.0, 9.0, 9.0), "rayleigh:block")
     for name in ("multitask-psnr-224", "multitask-psnr-kodak"):
         (tmp_path / name).mkdir()
-        write_records(tmp_path / name / "summary.json", ours)
+        write_records(tmp_path / name / "records.csv", ours)
         write_tables(
             tmp_path / name / "differences.json",
             [
@@ -101,7 +101,7 @@ def test_a_point_without_a_figure(goals: Callable[[Path], str], tmp_path: Path) 
     """It is open; a point that is not there at all ends the script."""
     folder = tmp_path / "multitask-psnr-224"
     folder.mkdir()
-    write_records(folder / "summary.json", records("mtgsc", "psnr", (27.0, 29.0, 30.0)))
+    write_records(folder / "records.csv", records("mtgsc", "psnr", (27.0, 29.0, 30.0)))
     others = ("witt", "deepjscc", "jpeg-ldpc", "jpeg-ldpc:mcs=16qam-3/4-n1944", "jpeg-ldpc:mcs=64qam-3/4-n1944")
     whole, rest = differences("adjscc", 0.5, 0.6, 0.7), [differences(other, 0.5, 0.6, 0.7) for other in others]
     first, *more = whole.rows
@@ -115,7 +115,7 @@ def test_a_point_without_a_figure(goals: Callable[[Path], str], tmp_path: Path) 
 def test_no_time_where_none_was_measured(goals: Callable[[Path], str], tmp_path: Path) -> None:
     folder = tmp_path / "multitask-psnr-224"
     folder.mkdir()
-    write_records(folder / "summary.json", [replace(one, encode_ms=None) for one in records("mtgsc", "psnr", (1.0, 2.0, 3.0))])
+    write_records(folder / "records.csv", [replace(one, encode_ms=None) for one in records("mtgsc", "psnr", (1.0, 2.0, 3.0))])
     assert goals(tmp_path) == ""
 
 
@@ -134,7 +134,7 @@ def test_segmentations(goals: Callable[[Path], str], tmp_path: Path) -> None:
                 found += records(rival, metric, theirs)
                 gaps = [a - b for a, b in zip(means, theirs, strict=True)]
                 tables.append(differences(rival, *gaps, metric=metric, half=0.015))
-        write_records(tmp_path / name / "summary.json", found)
+        write_records(tmp_path / name / "records.csv", found)
         write_tables(tmp_path / name / "differences.json", tables)
     lines = goals(tmp_path).splitlines()
     assert "| mIoU of 21 classes above DeepLab JSCC | +1.4 to +5.0 points | no: ahead at 0, 12 dB, open at 18 dB |" in lines

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from openjscc.bench import read_records
 from openjscc.bench.differences import Difference
 from openjscc.bench.gains import Gain
-from openjscc.bench.packing import unpack
 from openjscc.composite import CompositeCodec
 from openjscc.models import read_info
 from openjscc.systems import load
@@ -54,8 +54,7 @@ def test_comparisons_in_words(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("study", NAMES)
 def test_the_studies_are_of_the_released_weights(study: str) -> None:
-    records = unpack((STUDIES / study / "summary.json").read_text())
-    learned = {(one["weight"], one["weight_sha256"]) for one in records if one["weight_sha256"]}
+    learned = {(one.weight, one.weight_sha256) for one in read_records(STUDIES / study) if one.weight_sha256}
     assert any(name == "mtgsc.photo" for name, _ in learned)
     for whole, sha256 in learned:
         name = whole if "+" in whole else whole.partition(":")[0]

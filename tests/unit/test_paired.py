@@ -13,7 +13,6 @@ from openjscc.bench.differences import difference
 from openjscc.bench.records import Record
 from openjscc.errors import UsageError
 from openjscc.report.chart import Chart
-from openjscc.report.fingerprint import rows_of
 from openjscc.report.layout import arrange
 from openjscc.report.paired import Paired, differences, paired, reference
 from openjscc.studies.comparisons import read_bands, write_tables
@@ -134,16 +133,3 @@ def test_variants_share_a_colour(draw) -> None:
     assert [line.get_markerfacecolor() == "white" for line in lines] == [True, False, True]
     assert len({str(line.get_linestyle()) + str(line._dash_pattern) for line in lines}) == 3
     assert [line.get_linestyle() for line in lines][1] == "-"
-
-
-def test_fingerprints_have_the_intervals_of_differences() -> None:
-    records = [*LEARNED, *OTHER]
-    plain = rows_of(records, Chart())
-    assert rows_of(records, Chart(), (), [dataclasses.replace(BANDS[0], over="witt")]) == plain
-    others = [
-        rows_of(records, Chart(), (), BANDS),
-        rows_of(records, Chart(), (), BANDS[:1]),
-        rows_of(records, Chart(over="deepjscc")),
-        rows_of(records, Chart(over="none")),
-    ]
-    assert len({plain, *others}) == 5

@@ -12,7 +12,6 @@ import pytest
 from openjscc.bench import read_records, write_records
 from openjscc.bench.differences import Difference
 from openjscc.bench.gains import Gain
-from openjscc.bench.packing import unpack
 from openjscc.models import read_info
 from openjscc.studies.comparisons import read_tables, write_tables
 from openjscc.studies.differences import DifferenceTable
@@ -20,7 +19,6 @@ from openjscc.studies.gains import GainTable
 
 ROOT = Path(__file__).resolve().parents[2]
 STUDIES = ROOT / "results" / "studies"
-PAGE = ROOT / "docs" / "papers" / "perceptual-jscc.md"
 pytestmark = pytest.mark.skipif(not STUDIES.is_dir(), reason="needs the source tree")
 
 
@@ -45,16 +43,9 @@ def studies(tmp_path: Path) -> Path:
     """Copies of the tables of the two studies on Kodak."""
     for name in ("perceptual-snr", "perceptual-cbr"):
         (tmp_path / name).mkdir()
-        for file in ("summary.json", "differences.json", "gains.json"):
+        for file in ("records.csv", "run.json", "differences.json", "gains.json"):
             shutil.copy(STUDIES / name / file, tmp_path / name)
     return tmp_path
-
-
-def test_the_page_says_what_the_records_say(found: ModuleType) -> None:
-    page = PAGE.read_text("utf-8")
-    for said in (found.beside(STUDIES), found.goals(STUDIES)):
-        assert len(said) > 500
-        assert said in page, "run python scripts/perceptual.py page"
 
 
 def put(file: Path, value: float, half: float, over: str, metric: str) -> None:
@@ -117,7 +108,7 @@ def test_gains_that_are_smaller_are_said(found: ModuleType, studies: Path) -> No
 
 
 def test_another_mean_is_noticed(found: ModuleType, studies: Path) -> None:
-    file = studies / "perceptual-snr" / "summary.json"
+    file = studies / "perceptual-snr" / "records.csv"
     worse = [replace(one, mean=(one.mean or 0.0) + 1) if one.system == "bpg-ldpc" else one for one in read_records(file)]
     write_records(file, worse)
     assert "| PSNR less that of BPG+LDPC, at 10 dB | lower | -4.24 dB |" in found.beside(studies)
@@ -141,8 +132,7 @@ def test_a_factor_is_turned_round(headline: ModuleType) -> None:
 
 @pytest.mark.parametrize("study", ["perceptual-snr", "perceptual-cbr", "perceptual-snr-div2k", "perceptual-cbr-div2k"])
 def test_the_studies_are_of_the_released_weights(study: str) -> None:
-    records = unpack((STUDIES / study / "summary.json").read_text())
-    learned = {(one["weight"], one["weight_sha256"]) for one in records if one["weight_sha256"]}
+    learned = {(one.weight, one.weight_sha256) for one in read_records(STUDIES / study) if one.weight_sha256}
     assert {name for name, _ in learned} == {"ganjscc.photo", "adjscc.photo", "deepjscc.photo"}
     for name, sha256 in learned:
         info = read_info(ROOT / "src" / "openjscc" / "weights" / f"{name}.safetensors")

@@ -69,10 +69,10 @@ def test_select() -> None:
 
 
 def test_sources_are_files_and_folders(tmp_path: Path) -> None:
-    write_records(tmp_path / "a.json", records_of("a"))
-    write_records(tmp_path / "summary.json", [*records_of("a"), *records_of("b")])
-    assert [r.system for r in load_records([tmp_path / "a.json", tmp_path])] == ["a"] * 3 + ["b"] * 3
-    with pytest.raises(UsageError, match=r"summary\.json"):
+    write_records(tmp_path / "a.csv", records_of("a"))
+    write_records(tmp_path / "records.csv", [*records_of("a"), *records_of("b")])
+    assert [r.system for r in load_records([tmp_path / "a.csv", tmp_path])] == ["a"] * 3 + ["b"] * 3
+    with pytest.raises(UsageError, match=r"records\.csv"):
         load_records([tmp_path.parent])
 
 
@@ -383,7 +383,7 @@ def test_records_of_other_images_than_the_anchors_are_named(draw) -> None:
 
 def test_the_anchors_images_are_those_of_the_results() -> None:
     for name, folder in (("kodak", "kodak-snr"), ("cifar10", "sp-jscc-snr")):
-        records = read_records(ROOT / "results" / "studies" / folder / "summary.json")
+        records = read_records(ROOT / "results" / "studies" / folder)
         assert {(record.images, record.data_sha256) for record in records} == {IMAGES[name]}
         assert of_other_images(records) == []
 

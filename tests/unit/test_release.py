@@ -76,7 +76,7 @@ def test_a_codec_of_two_tasks(place: Path, monkeypatch: pytest.MonkeyPatch, caps
     assert "mIoU over nine" in capsys.readouterr().out
     assert not list((place / "cards").iterdir())
     released(release, place, monkeypatch, run, "mtgsc.photo")
-    records = read_records(place / "results" / "mtgsc.photo.json")
+    records = read_records(place / "results" / "mtgsc.photo.csv")
     found = {(r.task, r.data, r.metric, round(1 / (r.ratio or 1))) for r in records}
     assert found == {("reconstruction", "kodak", metric, ratio) for metric in ("psnr", "ssim") for ratio in (16, 32)} | {
         ("segmentation", "voc", metric, 32) for metric in ("miou", "miou_nine", "pixel_accuracy")
@@ -102,7 +102,7 @@ def test_a_codec_for_segmentations(place: Path, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(release, "SNR_DB", (10.0,))
     run = run_of(place, "deeplab_jscc-voc")
     released(release, place, monkeypatch, run, "deeplab_jscc.photo", "--jobs", 2)
-    records = read_records(place / "results" / "deeplab_jscc.photo.json")
+    records = read_records(place / "results" / "deeplab_jscc.photo.csv")
     assert [record.metric for record in records] == ["miou", "miou_nine", "pixel_accuracy"]
     assert "voc, 3 pictures" in (place / "cards" / "deeplab_jscc.photo.md").read_text()
 
@@ -171,7 +171,7 @@ def test_the_card_of_a_perceptual_weight(script: ModuleType, tmp_path: Path) -> 
     records = [measured("psnr", snr, 20 + snr) for snr in script.SNR_DB]
     records += [measured("lpips", snr, 0.3 - snr / 1000) for snr in script.SNR_DB]
     records += [measured("dists", snr, 0.2 - snr / 1000) for snr in script.SLOW_SNR_DB]
-    text = script.card(info, state, records)
+    text = script.card(info, records)
     assert "| 1/48 | 20.00 | 25.00 | 30.00 | 35.00 | 40.00 |" in text
     assert "DISTS, lower is better:\n\n| CBR | 10 dB |\n|---|---|\n| 1/48 | 0.1900 |" in text
     assert "Made for AWGN at 0 to 15 dB; what a network is told of the SNR is clamped to 0 to 20 dB." in text

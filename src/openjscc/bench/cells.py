@@ -4,7 +4,7 @@
 
     DIR/cells/KEY.json     one cell: its facts, its records, the values of each image, a checksum
     DIR/pictures/          received images, where they are kept (`openjscc.bench.kept`)
-    DIR/summary.json       the records of all cells of the last command, in its order
+    DIR/records.csv        the records of all cells of the last command, in its order; DIR/run.json: what they share
 
 A cell's key is a hash of everything that its figures depend on, so a folder may hold cells of several commands, and the same
 command again measures only what is missing.
@@ -36,7 +36,7 @@ from . import task_metrics
 from .batches import BATCH_PIXELS, enumerate_batches, ordered_map, stacked, until
 from .measure import Measured, computed_on, measure, nominal_ratio, to_records
 from .point import FEWEST_TRIALS, FORMAT, Cell, Precision
-from .records import ACCOUNT, Record, write_records
+from .records import ACCOUNT, Record
 from .statistics import student_t_975
 from .task_metrics import check_networks, open_masks, quantities, task_of
 
@@ -306,13 +306,6 @@ def stored(folder: Path, cell: Cell) -> CellResult | None:
     except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError, OpenJSCCError) as error:
         raise IntegrityError(f"{path} is damaged: {error}", "remove it; the same command measures the cell again") from None
     return CellResult(cell, records, measured)
-
-
-def write_summary(folder: Path, results: Iterable[CellResult]) -> list[Record]:
-    """``DIR/summary.json``: all records, in order."""
-    records = [record for result in results for record in result.records]
-    write_records(folder / "summary.json", records)
-    return records
 
 
 def _finite(value: Any) -> Any:

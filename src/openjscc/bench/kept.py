@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -9,10 +10,9 @@ from dataclasses import asdict, dataclass, replace
 from hashlib import sha256
 from pathlib import Path, PurePosixPath
 
-from ..configuration import build
+from ..configuration import build, read_objects
 from ..errors import IntegrityError, MissingError, OpenJSCCError
 from ..files import claimed, write_atomically
-from .packing import pack, unpack
 from .task_metrics import RECONSTRUCTION
 
 INDEX = "index.json"
@@ -91,7 +91,8 @@ def add_kept(folder: Path, pictures: Iterable[KeptPicture]) -> None:
         for picture in pictures:
             infinite = picture.psnr is not None and not math.isfinite(picture.psnr)
             known[picture.file] = replace(picture, psnr=None) if infinite else picture
-        write_atomically(folder / INDEX, pack([asdict(picture) for picture in known.values()]).encode())
+        content = json.dumps([asdict(picture) for picture in known.values()], indent=1)
+        write_atomically(folder / INDEX, f"{content}\n".encode())
 
 
 def read_kept(folder: Path) -> list[KeptPicture]:
@@ -102,7 +103,7 @@ def read_kept(folder: Path) -> list[KeptPicture]:
     """
     path = folder / INDEX
     try:
-        content = unpack(path.read_text("utf-8"))
+        content = read_objects(path.read_text("utf-8"))
         pictures = [build(KeptPicture, item, f"{path}: picture {number}") for number, item in enumerate(content)]
     except OSError:
         raise MissingError(f"no kept pictures in {folder}", "openjscc bench --keep N keeps those of the first N") from None

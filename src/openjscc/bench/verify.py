@@ -21,7 +21,7 @@ from ..systems import composite_parts, load, load_all, split_options
 from ..tasks import TaskNetwork, load_task_network
 from .cells import CellResult, Plan, measure_cell, plan_cells
 from .point import Precision
-from .records import Record
+from .records import RECORDS, Record
 from .task_metrics import missing_metrics
 
 TOLERANCE_DB = 0.02
@@ -202,7 +202,7 @@ def _plan(
         data = first.data if first.data in DATASETS else None
         ((_, codec, ratios),) = load_all([exact], (first.ratio,), data, device or "cpu")
     except UsageError as error:
-        raise UsageError(f"summary.json: {error.message}", error.hint) from None
+        raise UsageError(f"{RECORDS}: {error.message}", error.hint) from None
     looked_by = dict.fromkeys(record.task_network for record in records if record.task_network is not None)
     return plan_cells(
         [(first.system, codec, ratios)], dataset, channels=[first.channel], snr_db=[first.snr_db],

@@ -54,9 +54,9 @@ def bench(
 ) -> None:
     """Measure a grid of systems, channels, ratios and SNRs, all under the same noise.
 
-    Writes DIR/summary.json (a list of this command's records) and DIR/cells (one file per cell, with the values of every
-    image). The same command again goes on where it was stopped; other commands may add cells to the folder. The same command
-    in a second terminal shares the work.
+    Writes DIR/records.csv (one line per figure of this command), DIR/run.json (what all lines share) and DIR/cells (one file
+    per cell, with the values of every image). The same command again goes on where it was stopped; other commands may add cells
+    to the folder. The same command in a second terminal shares the work.
 
     \b
     openjscc bench --systems adjscc,bpg-ldpc,bpg-capacity --data kodak --snr 0:20:2 --ratio 1/16 -o results/mine
@@ -109,11 +109,12 @@ def run_plan(
 
 
 def report(results: list[CellResult], folder: Path, as_json: bool) -> None:
-    """Writes the summary and prints it."""
-    from ..bench.cells import write_summary
+    """Write the records and print them."""
+    from ..bench.records import RECORDS, write_records
 
-    records = write_summary(folder, results)
-    say(f"written: {folder / 'summary.json'}")
+    records = [record for result in results for record in result.records]
+    write_records(folder / RECORDS, records)
+    say(f"written: {folder / RECORDS}")
     if as_json:
         print_json([record.to_dict() for record in records])
     else:

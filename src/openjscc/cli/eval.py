@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 INTERRUPTED = 130
 
 
-Output = Annotated[Path | None, typer.Option("-o", "--output", metavar="FILE.json", help="Write the records there, too.")]
+Output = Annotated[Path | None, typer.Option("-o", "--output", metavar="FILE.csv", help="Write the records there, too.")]
 
 
 def evaluate(
@@ -67,7 +67,7 @@ def evaluate(
     precision = Precision(trials, most=max(trials, 100))
     plan, dataset = planned(
         opt.named_systems(named, systems), asked, data, data_dir, limit, channel, snr, ratio, told_snr, precision, seed, device,
-        lambda: None if output is None else check_target(output, force, [".json"]),
+        lambda: None if output is None else check_target(output, force, [".csv"]),
     )  # fmt: skip
     records: list[Record] = []
     try:

@@ -25,7 +25,7 @@ OF_CURVES = ("x", "y", "facet", "style", "title", "interval", "arrived", "lost",
 
 Text = str | None
 Sources = Annotated[
-    list[Path], typer.Argument(metavar="RECORDS|DIR...", help="JSON files of eval -o, folders of bench.", show_default=False)
+    list[Path], typer.Argument(metavar="RECORDS|DIR...", help="Files of eval -o, folders of bench.", show_default=False)
 ]
 Output = Annotated[Path, typer.Option("-o", "--output", metavar="FILE", help="FILE.svg, .pdf or .png; for strips .png or .webp.")]
 Kind = Annotated[str, typer.Option("--kind", metavar="KIND", help="curves or strip.")]
@@ -84,7 +84,7 @@ def plot(
     With --kind strip: crops of received images side by side, from a folder of bench --keep.
 
     \b
-    openjscc plot records.json --where ratio=1/16 -o snr.svg
+    openjscc plot records.csv --where ratio=1/16 -o snr.svg
     openjscc plot RUN --x bandwidth_ratio --log-x --where snr_db=10 --anchors published.csv -o rate.pdf
     openjscc plot RUN --where channel=awgn --lost --style screen -o cliff.png
     openjscc plot RUN --kind strip --picture kodim23 --crop 300,100,160,160 --where snr_db=1 -o strip.png
@@ -133,7 +133,6 @@ def _curves(
     from ..report.anchors import read_anchors
     from ..report.chart import NO_BANDS, without_wide_bands
     from ..report.charts import draw
-    from ..report.fingerprint import rows_of
     from ..report.layout import MEASURED
     from ..report.select import check_column, load_records, select
     from ..report.style import write_figure
@@ -151,7 +150,7 @@ def _curves(
     figure, notes = draw(chosen, shown, published, bands)
     for note in [*notes, *([NO_BANDS] if shown != chart and chart.y not in MEASURED else [])]:
         say(f"note: {note}")
-    write_figure(figure, output, chart.style, rows_of(chosen, shown, published, bands))
+    write_figure(figure, output, chart.style)
 
 
 def _inches(text: str | None) -> float | None:

@@ -9,11 +9,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..errors import UsageError
-from ..files import make_folder
-from . import options as opt
-from .bench import run_plan
+from .bench import check_folder, run_plan
 from .console import print_json, print_table, progress, say
 from .eval import INTERRUPTED, print_records
+from .options import DataDir, Device, Jobs, Json, TaskNetworks, check_packaged, figure, jobs_for, names, whole
 
 if TYPE_CHECKING:
     import torch
@@ -29,46 +28,52 @@ RESULTS = Path("results") / "studies"
 UNCOMMITTED = "cells/\npictures/\n"
 
 
-Name = Annotated[
-    str | None, typer.Argument(metavar="NAME|FILE.toml", help="A packaged study or one of yours.", show_default=False)
-]
-List = Annotated[bool, typer.Option("--list", help="List the packaged studies.")]
-Check = Annotated[bool, typer.Option("--check", help="Measure some cells again and compare with the records.")]
-OUTPUT = "Folder of the results; else results/studies/NAME."
-Output = Annotated[Path | None, typer.Option("-o", "--output", metavar="DIR", help=OUTPUT)]
-LIMIT = "Only the first N images, for a quick look."
-Limit = Annotated[int | None, typer.Option("--limit", metavar="N", parser=opt.whole(1), help=LIMIT)]
-SOME = f"With --check: how many cells; else {CELLS}."
-Cells = Annotated[int | None, typer.Option("--cells", metavar="K", parser=opt.whole(1), help=SOME)]
-DRAWN = "With --check: which cells are drawn."
-Seed = Annotated[int | None, typer.Option("--seed", metavar="S", parser=opt.whole(), help=DRAWN)]
-
-
 def study(
-    name: Name = None,
-    list_studies: List = False,
-    check: Check = False,
-    output: Output = None,
-    data_dir: opt.DataDir = None,
-    limit: Limit = None,
-    task_network: opt.TaskNetworks = None,
-    jobs: opt.Jobs = None,
-    device: opt.Device = "cpu",
-    cells: Cells = None,
-    seed: Seed = None,
-    as_json: opt.Json = False,
+    name: Annotated[
+        str | None, typer.Argument(metavar="NAME|FILE.toml", help="A packaged study or one of yours.", show_default=False)
+    ] = None,
+    list_studies: Annotated[bool, typer.Option("--list", help="List the packaged studies.")] = False,
+    check: Annotated[bool, typer.Option("--check", help="Measure some cells again and compare with the records.")] = False,
+    redraw: Annotated[
+        bool, typer.Option("--redraw", help="Write the page and its figures again from the records; measure nothing.")
+    ] = False,
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", metavar="DIR", help="Folder of the results; else results/studies/NAME.")
+    ] = None,
+    data_dir: DataDir = None,
+    limit: Annotated[
+        int | None,
+        typer.Option("--limit", metavar="N", parser=whole(1), help="Only the first N images, for a quick look."),
+    ] = None,
+    task_network: TaskNetworks = None,
+    jobs: Jobs = None,
+    device: Device = "cpu",
+    cells: Annotated[
+        int | None, typer.Option("--cells", metavar="K", parser=whole(1), help=f"With --check: how many cells; else {CELLS}.")
+    ] = None,
+    seed: Annotated[
+        int | None,
+        typer.Option(
+            "--seed",
+            metavar="S",
+            parser=whole(),
+            help="With --check: which cells are drawn.",
+        ),
+    ] = None,
+    as_json: Json = False,
 ) -> None:
     """Measure, draw and write down a named figure of a paper.
 
-    Writes DIR/NAME.md, its figures, DIR/summary.json (the records), DIR/gains.json (what systems save against one another),
-    DIR/differences.json (how much better they are), DIR/paired.json (how sure the differences in figures are), DIR/cells (the
-    values of every image) and DIR/cells.zip (the same in one file, to keep with the results). The same command again measures
-    only what is in neither, and writes the page anew. The same command in a second
-    terminal shares the work.
+    Writes DIR/NAME.md (the page), its figures, DIR/records.csv (one line per measured figure), DIR/run.json (what all lines
+    share), DIR/gains.json (what systems save against one another), DIR/differences.json (how much better they are),
+    DIR/paired.json (how sure the differences in figures are), DIR/cells (the values of every image) and DIR/cells.zip (the same
+    in one file, to keep with the results). The same command again measures only what is in neither, and writes the page anew.
+    The same command in a second terminal shares the work.
 
     --check measures some cells again and exits with 1 where a figure is not the recorded one: with the same seed it must be
     equal to 0.02 dB (0.002 where it is not in dB); of digital links over several trials, to the record's interval over noise.
-    So it does where a drawing or table is not that of the records.
+
+    --redraw writes the page and its figures again from the records. Strips and heat maps stay as they are.
 
     --task-network puts other networks in the place of those that the study names; strips and heat maps are of the first of them.
 
@@ -77,10 +82,11 @@ def study(
     openjscc study kodak-snr --limit 2 -o quick
     openjscc study kodak-snr
     openjscc study kodak-snr --check
+    openjscc study kodak-snr --redraw
     openjscc study sp-jscc-snr --task-network classifier,resnet20.th
     """
     if name is not None and not list_studies:
-        opt.check_packaged(name, "study", "studies/packaged")
+        check_packaged(name, "study", "studies/packaged")
     from ..devices import find_device
     from ..studies.spec import load_study, with_networks
 
@@ -92,13 +98,17 @@ def study(
     folder = output if output is not None else RESULTS / Path(name).stem
     if not check and (cells is not None or seed is not None):
         raise UsageError(f"--{'cells' if cells is not None else 'seed'} without --check", "a study has its seeds in its file")
+    if redraw and check:
+        raise UsageError("--redraw with --check", "give one of them")
     where = find_device(device)
     plan = load_study(name)
-    looked_by = [] if task_network is None else opt.names(task_network, "list of task networks")
+    looked_by = [] if task_network is None else names(task_network, "list of task networks")
     if looked_by:
         plan = with_networks(plan, looked_by)
     if check:
-        _check(plan, Path(name).stem, folder, cells or CELLS, seed or 0, data_dir, limit, looked_by, jobs, where, as_json)
+        _check(folder, cells or CELLS, seed or 0, data_dir, limit, looked_by, jobs, where, as_json)
+    elif redraw:
+        _redraw(plan, Path(name).stem, folder, as_json)
     else:
         _measure(plan, name, folder, data_dir, limit, looked_by, jobs, where, as_json)
 
@@ -127,7 +137,7 @@ def _measure(
     stem = Path(name).stem
     plan = plan_study(study, data_dir, limit, device)
     _check_results(folder, stem, plan)
-    make_folder(folder)
+    check_folder(folder)
     for metric, reason in plan.missing.items():
         say(f"note: {metric} is left out: {reason}")
     for note in _data_notes(plan):
@@ -154,12 +164,7 @@ def _measure(
     gains = [gain_table(section, results) for section in study.gain if section.metric not in plan.missing]
     differences = [difference_table(section, results) for section in study.difference if section.metric not in plan.missing]
     written = write_study(folder, study, records, [*plan.strips, *plan.heatmaps], facts, gains, differences, results)
-    for path in written:
-        say(f"written: {path}")
-    if as_json:
-        print_json({"study": stem, "files": [str(path) for path in written], "records": [record.to_dict() for record in records]})
-    else:
-        _print(records)
+    _report_study(stem, written, records, as_json)
     if any(result.error for result in results):
         raise typer.Exit(1)
 
@@ -184,14 +189,15 @@ def _print(records: list[Record]) -> None:
 
 def _check_results(folder: Path, stem: str, plan: StudyPlan) -> None:
     """Refuse to write over what is not this study's, or was measured on more images."""
-    from ..bench.records import read_records
+    from ..bench.records import RECORDS, read_records
+    from ..studies.page import read_facts
 
-    summary = folder / "summary.json"
-    if not summary.exists():
+    if not (folder / RECORDS).exists():
         return
-    if not (folder / f"{stem}.md").exists():
+    facts = read_facts(folder)
+    if facts is None or facts.name != stem:
         raise UsageError(f"{folder} holds other results than those of {stem}", "name another folder with -o")
-    most = max((record.images for record in read_records(summary)), default=0)
+    most = max((record.images for record in read_records(folder)), default=0)
     if most > (now := max(len(grid.dataset) for grid in plan.grids)):
         raise UsageError(f"{folder} holds results on {most} pictures, these are on {now}", "name another folder with -o")
 
@@ -216,7 +222,7 @@ def _data_notes(plan: StudyPlan) -> list[str]:
 def _facts(study: Study, name: str, limit: int | None, looked_by: list[str], plan: StudyPlan, records: list[Record]):
     from ..codec import CodecInfo
     from ..composite import CompositeCodec
-    from ..studies.page import Facts
+    from ..studies.page import Facts, Weight
 
     asked = Path(name).name if name.endswith(".toml") else name
     command = f"openjscc study {shlex.quote(asked)}" + ("" if limit is None else f" --limit {limit}")
@@ -227,35 +233,54 @@ def _facts(study: Study, name: str, limit: int | None, looked_by: list[str], pla
     used += [codec.network.weight for codec in plan.codecs if isinstance(codec, CompositeCodec)]
     weights = {info.sha256: info for info in used if info is not None}
     quick = limit is not None and any(bench.limit is None or limit < bench.limit for bench in study.bench)
-    return Facts(Path(name).stem, command, quick, plan.missing, _data_notes(plan), list(weights.values()))
+    known = tuple(map(Weight.of, weights.values()))
+    return Facts(Path(name).stem, command, quick, dict(plan.missing), tuple(_data_notes(plan)), known)
+
+
+def _redraw(study: Study, stem: str, folder: Path, as_json: bool) -> None:
+    from ..bench.records import read_records
+    from ..studies.page import draw_study
+
+    _check_there(folder)
+    _report_study(stem, draw_study(folder, study), read_records(folder), as_json)
+
+
+def _report_study(stem: str, written: list[Path], records: list[Record], as_json: bool) -> None:
+    for path in written:
+        say(f"written: {path}")
+    if as_json:
+        print_json({"study": stem, "files": [str(path) for path in written], "records": [record.to_dict() for record in records]})
+    else:
+        _print(records)
+
+
+def _check_there(folder: Path) -> None:
+    from ..bench.records import RECORDS
+    from ..errors import MissingError
+
+    if not (folder / RECORDS).exists():
+        raise MissingError(f"no results in {folder}", "run the study first, or name their folder with -o")
 
 
 def _check(
-    study: Study, stem: str, folder: Path, cells: int, seed: int, data_dir: str | None, limit: int | None, looked_by: list[str],
-    jobs: int | None, device: torch.device, as_json: bool,
+    folder: Path, cells: int, seed: int, data_dir: str | None, limit: int | None, looked_by: list[str], jobs: int | None,
+    device: torch.device, as_json: bool,
 ) -> None:  # fmt: skip
     from ..bench.records import read_records
     from ..bench.verify import plan_recheck, recheck
-    from ..errors import MissingError
-    from ..studies.page import stale_parts
 
-    summary = folder / "summary.json"
-    if not summary.exists():
-        raise MissingError(f"no results in {folder}", "run the study first, or name their folder with -o")
-    records = read_records(summary)
+    _check_there(folder)
+    records = read_records(folder)
     if limit is not None and any(record.images != limit for record in records if record.error is None):
         raise UsageError(
             f"the records are not of {limit} pictures", "leave out --limit: --check takes the pictures of the records"
         )
-    stale = stale_parts(folder, study, records, f"{stem}.md")
-    for part in stale:
-        say(f"{part} does not show the records: run the study again")
     plan = plan_recheck(records, cells, seed, data_dir, looked_by, device)
     for metric, reason in plan.missing.items():
         say(f"note: {metric} is left out: {reason}")
 
     def at_once(system: str) -> int:
-        return jobs or opt.jobs_for(system)
+        return jobs or jobs_for(system)
 
     total = sum(len(dataset) * some[0].trials for some, _, dataset in plan.cells)
     with progress("pictures sent", total) as advance:
@@ -265,7 +290,7 @@ def _check(
     bad = [line for line in compared if not line.ok]
     if bad:
         say(f"{len(bad)} of {len(compared)} figures are not the recorded ones")
-    if bad or stale:
+    if bad:
         raise typer.Exit(1)
 
 
@@ -292,7 +317,7 @@ def _report(compared: list[Comparison], as_json: bool) -> None:
             format_ratio(line.record.ratio),
             line.quantity,
         ]
-        values = ["-" if value is None else opt.figure(value, 4) for value in (line.recorded, line.measured)]
+        values = ["-" if value is None else figure(value, 4) for value in (line.recorded, line.measured)]
         verdict = "ok" if line.ok else line.error or "NOT THE SAME"
         rows.append([*where, *values, f"{line.tolerance:.4f}", verdict])
     print_table(["system", "channel", "snr (dB)", "ratio", "quantity", "recorded", "measured", "tolerance", "verdict"], rows)

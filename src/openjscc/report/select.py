@@ -19,21 +19,18 @@ from .columns import Value, listed, shown
 
 Item = TypeVar("Item")
 
-SUMMARY = "summary.json"
-"""The records in the folder of a benchmark."""
-
 _NAME = re.compile(r"[A-Za-z_][A-Za-z_0-9]*")
 
 
 def load_records(sources: Iterable[Path]) -> list[Record]:
-    """The records of JSON files and of benchmark folders (their ``summary.json``), one after the other; equal ones once.
+    """The records of files and of benchmark folders, one after the other; equal ones once.
 
     Raises:
         UsageError: no such file. IntegrityError: a file that does not hold records.
     """
     records: dict[str, Record] = {}
     for source in sources:
-        for record in read_records(source / SUMMARY if source.is_dir() else source):
+        for record in read_records(source):
             records.setdefault(repr(record), record)
     return list(records.values())
 

@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any
 from ..errors import MissingError, UsageError
 from ..files import write_atomically
 from .labels import family
-from .svg import shorter
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -99,14 +98,13 @@ def looks_of(systems: Iterable[str]) -> dict[str, tuple[str, str]]:
     return found
 
 
-def write_figure(figure: Figure, path: Path, style: str = "paper", rows: str = "") -> None:
+def write_figure(figure: Figure, path: Path, style: str = "paper") -> None:
     """Write ``.svg`` (text stays text), ``.pdf`` or ``.png`` by the suffix, whole or not at all, without a date.
 
     Args:
         figure: what `draw` gave.
         path: its file.
         style: what it was drawn in.
-        rows: what it shows (`openjscc.report.fingerprint.rows_of`), for the file to carry.
 
     Raises:
         UsageError: another suffix, or a folder that cannot be written.
@@ -114,16 +112,11 @@ def write_figure(figure: Figure, path: Path, style: str = "paper", rows: str = "
     kind = path.suffix.lower()
     if kind not in SUFFIXES:
         raise UsageError(f"{path} is not .svg, .png or .pdf", f"name it {path.stem or 'figure'}.svg")
-    facts = {
-        ".svg": {"Date": None, "Creator": "openjscc", "Description": rows or None},
-        ".pdf": {"CreationDate": None, "Creator": "openjscc", "Subject": rows or None},
-        ".png": {"Description": rows} if rows else {},
-    }[kind]
+    facts = {".svg": {"Date": None, "Creator": "openjscc"}, ".pdf": {"CreationDate": None, "Creator": "openjscc"}, ".png": {}}
     buffer = io.BytesIO()
     with matplotlib().rc_context({**_defaults(), **_SAVING}):
-        figure.savefig(buffer, format=kind[1:], dpi=LOOKS[style].dpi, metadata=facts)
-    content = buffer.getvalue()
-    write_atomically(path, shorter(content.decode()).encode() if kind == ".svg" else content)
+        figure.savefig(buffer, format=kind[1:], dpi=LOOKS[style].dpi, metadata=facts[kind])
+    write_atomically(path, buffer.getvalue())
 
 
 def matplotlib() -> Any:

@@ -4,14 +4,14 @@ and the files of such tables."""
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from ..bench.packing import pack, unpack
 from ..bench.records import Record
-from ..configuration import build
+from ..configuration import build, read_objects
 from ..errors import IntegrityError, OpenJSCCError, UsageError
 from ..files import write_atomically
 from ..report.columns import in_words, shown
@@ -109,8 +109,9 @@ def place_in_words(place: Place, places: Sequence[Place], along: str, *, apart: 
 
 
 def write_tables(path: Path, tables: Iterable[Any]) -> None:
-    """Write dataclasses as `openjscc.bench.packing` does, whole or not at all."""
-    write_atomically(path, pack([dataclasses.asdict(table) for table in tables]).encode())
+    """Write dataclasses as a JSON list, whole or not at all."""
+    content = json.dumps([dataclasses.asdict(table) for table in tables], indent=1, allow_nan=False)
+    write_atomically(path, f"{content}\n".encode())
 
 
 def read_tables(path: Path, kind: type[Table]) -> list[Table]:
@@ -120,7 +121,7 @@ def read_tables(path: Path, kind: type[Table]) -> list[Table]:
         IntegrityError: it is something else.
     """
     try:
-        return [build(kind, item, f"{path}: table {number}") for number, item in enumerate(unpack(path.read_text("utf-8")))]
+        return [build(kind, item, f"{path}: table {number}") for number, item in enumerate(read_objects(path.read_text("utf-8")))]
     except OpenJSCCError as error:
         raise IntegrityError(error.message, "run the study again") from None
     except (OSError, ValueError) as error:

@@ -3,21 +3,33 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from ..bench.cells import CellResult
-from ..bench.records import ACCOUNT, FIRST_ACCOUNT, NO_INTERVAL, Record, without_interval, write_records
+from ..bench.records import (
+    ACCOUNT,
+    FIRST_ACCOUNT,
+    NO_INTERVAL,
+    RECORDS,
+    RUN,
+    Record,
+    read_records,
+    read_run,
+    without_interval,
+    write_records,
+)
 from ..bench.statistics import RESAMPLES
+from ..configuration import convert
+from ..errors import IntegrityError, UsageError
 from ..files import write_atomically
 from ..metrics import METRICS, SetMetric
 from ..report.anchors import Anchor, read_anchors
 from ..report.chart import NO_BANDS, Chart, without_wide_bands
 from ..report.charts import draw
 from ..report.columns import axis_title, heading, in_order, in_words, metric_label, metric_name, shown
-from ..report.fingerprint import carried, rows_of
 from ..report.labels import system_name
 from ..report.layout import MEASURED, Curve, Layout, arrange
 from ..report.markdown import capital, listed, sentence, table_row
@@ -32,16 +44,18 @@ from .differences_page import difference_page
 from .gains import GainTable
 from .gains_page import INTRODUCTION as ON_GAINS
 from .gains_page import gain_page
-from .pictures import write_heatmap, write_strip
+from .pictures import Seen, heatmap_words, seen_by, strip_words, write_heatmap, write_strip
 from .plan import HeatmapPlan, StripPlan
-from .sections import ComparedSection, FigureSection, TableSection
+from .sections import FigureSection, TableSection
 from .spec import Study, published_points
 
 GAINS = "gains.json"
 DIFFERENCES = "differences.json"
 
+STUDY = "study"
+"""Key of the facts in ``run.json``."""
+
 Table = TypeVar("Table", GainTable, DifferenceTable)
-Kept = TypeVar("Kept", GainTable, DifferenceTable, Paired)
 
 INTERVAL_WORDS = {
     "pictures": "mean ± half width of its 95 % interval over other pictures of this kind (Student's t)",
@@ -51,24 +65,60 @@ INTERVAL_WORDS = {
 
 
 @dataclass(frozen=True)
+class Weight:
+    """A weight that was measured, and its training.
+
+    Attributes:
+        name: ``arch.tag``.
+        parameters: number of parameters.
+        sha256: of facts and parameters (hex).
+        data: what it was trained on.
+        steps: updates, where known.
+        seconds: training time, where known.
+        compute: devices of the training.
+    """
+
+    name: str
+    parameters: int
+    sha256: str
+    data: tuple[str, ...] = ()
+    steps: int | None = None
+    seconds: float | None = None
+    compute: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, info: WeightFacts) -> Weight:
+        """From the header of a weight file."""
+        known = info.training
+        steps, seconds = known.get("steps"), known.get("seconds")
+        return cls(
+            info.name, info.parameters, info.sha256, tuple(map(str, known.get("data", []))),
+            steps if isinstance(steps, int) else None, float(seconds) if isinstance(seconds, (int, float)) else None,
+            tuple(dict.fromkeys(map(str, known.get("compute", [])))),
+        )  # fmt: skip
+
+
+@dataclass(frozen=True)
 class Facts:
-    """What a page says besides its records.
+    """What a page says besides its records; kept in ``run.json`` under ``study``.
 
     Attributes:
         name: of the study: the page is NAME.md.
-        command: that makes it again.
+        command: that measures it again.
         quick: only some of the images that the study asks for.
         missing: metrics that were left out, and why.
         data_notes: what a reader must know of the data set.
         weights: of the learned systems, and of task networks that are part of one.
+        seen: task networks of strips and heat maps.
     """
 
     name: str
     command: str
-    quick: bool
-    missing: Mapping[str, str]
-    data_notes: Sequence[str]
-    weights: Sequence[WeightFacts]
+    quick: bool = False
+    missing: dict[str, Any] = field(default_factory=dict)
+    data_notes: tuple[str, ...] = ()
+    weights: tuple[Weight, ...] = ()
+    seen: tuple[Seen, ...] = ()
 
 
 def write_study(
@@ -81,86 +131,81 @@ def write_study(
     differences: Sequence[DifferenceTable] = (),
     results: Sequence[CellResult] = (),
 ) -> list[Path]:
-    """Figures, strips and heat maps (``shown``), gains.json and differences.json (where asked for), paired.json (where figures
-    show differences, of the cells in ``results``), NAME.md and, last of all, summary.json.
+    """Write the records, the facts, strips and heat maps (``shown``), gains.json and differences.json (where asked for),
+    paired.json (where figures show differences, of the cells in ``results``); then all that `draw_study` makes of them.
 
     Returns what was written.
 
     Raises:
         UsageError: records that contradict one another, or a folder that cannot be written.
     """
-    written: list[Path] = []
-    sections: list[str] = []
     labels = _labels(study)
-    drawn = [figure for figure in study.figure if figure.y not in facts.missing]
-    bands = _kept(folder / PAIRED, list(dict.fromkeys(_bands(drawn, records, labels, results))), Paired)
-    written += [folder / PAIRED] if bands else []
-    for figure in drawn:
-        sections.append(_figure(folder, figure, records, labels, bands))
-        written.append(folder / figure.file)
-    for pictures in shown:
-        is_strip = isinstance(pictures, StripPlan)
-        sections.append(write_strip(folder, pictures, labels) if is_strip else write_heatmap(folder, pictures))
-        written.append(folder / pictures.section.file)
-    gains = _kept(folder / GAINS, gains, GainTable)
-    differences = _kept(folder / DIFFERENCES, differences, DifferenceTable)
-    written += [folder / name for name, tables in ((GAINS, gains), (DIFFERENCES, differences)) if tables]
-    page = folder / f"{facts.name}.md"
-    write_atomically(page, _page(study, records, sections, labels, facts, gains, differences).encode())
-    write_records(folder / "summary.json", records)
-    return [*written, page, folder / "summary.json"]
+    seen = [_write_shown(folder, plan, labels) for plan in shown]
+    written = [folder / section.file for section in (*study.strip, *study.heatmap)]
+    bands = [*dict.fromkeys(_bands(_drawable(study, facts), records, labels, results))]
+    for name, tables in ((PAIRED, bands), (GAINS, gains), (DIFFERENCES, differences)):
+        (folder / name).unlink(missing_ok=True)
+        if tables:
+            write_tables(folder / name, tables)
+            written.append(folder / name)
+    facts = replace(facts, seen=tuple(one for one in seen if one))
+    write_records(folder / RECORDS, records, {STUDY: asdict(facts)})
+    return [*written, *draw_study(folder, study), folder / RECORDS, folder / RUN]
 
 
-def _kept(path: Path, tables: Sequence[Kept], kind: type[Kept]) -> Sequence[Kept]:
-    """Written, and read again: the page says what the file says. No file where there is no table."""
-    if tables:
-        write_tables(path, tables)
-        return read_tables(path, kind)
-    path.unlink(missing_ok=True)
-    return ()
+def _write_shown(folder: Path, plan: StripPlan | HeatmapPlan, labels: Mapping[str, str]) -> Seen | None:
+    if isinstance(plan, StripPlan):
+        write_strip(folder, plan, labels)
+    else:
+        write_heatmap(folder, plan)
+    return seen_by(plan)
 
 
-def stale_parts(folder: Path, study: Study, records: Sequence[Record], page: str) -> list[str]:
-    """What in a folder of results does not show its records any more: figures and tables, by name.
+def draw_study(folder: Path, study: Study) -> list[Path]:
+    """Draw the figures of a study and write its page, from the files of its folder alone. Strips and heat maps stay as they are.
 
     Args:
-        folder: with ``summary.json``.
+        folder: with ``records.csv``, ``run.json`` and the tables.
         study: whose results they are.
-        records: in ``summary.json``.
-        page: name of the page.
+
+    Returns:
+        What was written.
 
     Raises:
-        IntegrityError: a damaged file.
+        UsageError: no such files, or records that contradict one another. IntegrityError: a damaged file.
     """
-    stale = []
-    measured = {*(record.metric for record in records), *MEASURED}
-    labels = _labels(study)
-    bands = read_bands([folder])
-    for figure in study.figure:
-        path = folder / figure.file
-        if figure.y in measured and (not path.exists() or carried(path) != rows_of(*_drawn(figure, records, labels), bands)):
-            stale.append(figure.file)
-    text = (folder / page).read_text("utf-8") if (folder / page).exists() else ""
-    for table in study.table:
-        if table.metric in measured and _table(table, records, labels) not in text:
-            stale.append(f"table of {table.metric} in {page}")
-    gains = [section for section in study.gain if section.metric in measured]
-    differences = [section for section in study.difference if section.metric in measured]
-    stale += _stale_tables(folder / GAINS, GainTable, gains, lambda table: gain_page(table, labels) in text, page)
-    return stale + _stale_tables(
-        folder / DIFFERENCES, DifferenceTable, differences, lambda table: difference_page(table, labels) in text, page
-    )
+    records, facts = read_records(folder), read_facts(folder)
+    if facts is None:
+        raise IntegrityError(f"{folder / RUN} says nothing of a study", "run the study again")
+    labels, bands, written = _labels(study), read_bands([folder]), []
+    sections: list[str] = []
+    for figure in _drawable(study, facts):
+        sections.append(_figure(folder, figure, records, labels, bands))
+        written.append(folder / figure.file)
+    seen = {one.file: one for one in facts.seen}
+    sections += [strip_words(strip, seen.get(strip.file)) for strip in study.strip]
+    sections += [heatmap_words(heatmap, seen[heatmap.file]) for heatmap in study.heatmap if heatmap.file in seen]
+    gains, differences = _tables(folder / GAINS, GainTable), _tables(folder / DIFFERENCES, DifferenceTable)
+    page = folder / f"{facts.name}.md"
+    write_atomically(page, _page(study, records, sections, labels, facts, gains, differences).encode())
+    return [*written, page]
 
 
-def _stale_tables(
-    path: Path, kind: type[Table], sections: Sequence[ComparedSection], is_shown: Callable[[Table], bool], page: str
-) -> list[str]:
-    """The file, where it is of other sections, and its tables that are not on the page."""
-    if not sections:
-        return []
-    found = read_tables(path, kind) if path.exists() else []
-    stale = [] if [table.section for table in found] == sections else [path.name]
-    return stale + [f"{path.stem} of {table.section.metric} in {page}" for table in found if not is_shown(table)]
+def read_facts(folder: Path) -> Facts | None:
+    """What ``run.json`` of a folder says of a study; None: nothing. Raises IntegrityError: it is damaged."""
+    try:
+        content = read_run(folder / RECORDS).get(STUDY)
+        return None if content is None else convert(Facts, content, f"{folder / RUN}: {STUDY}")
+    except (OSError, ValueError, UsageError) as error:
+        raise IntegrityError(getattr(error, "message", f"{folder / RUN} is damaged: {error}"), "run the study again") from None
+
+
+def _tables(path: Path, kind: type[Table]) -> list[Table]:
+    return read_tables(path, kind) if path.exists() else []
+
+
+def _drawable(study: Study, facts: Facts) -> list[FigureSection]:
+    return [figure for figure in study.figure if figure.y not in facts.missing]
 
 
 def _bands(
@@ -191,7 +236,7 @@ def _figure(
     """Draws it; its part of the page."""
     chosen, chart, anchors = _drawn(section, records, labels)
     figure, notes = draw(chosen, chart, anchors, bands)
-    write_figure(figure, folder / section.file, section.style, rows_of(chosen, chart, anchors, bands))
+    write_figure(figure, folder / section.file, section.style)
     title = f"{metric_label(section.y)} against {axis_title(section.x)}"
     words = [section.caption or sentence(title), *(sentence(note) for note in notes)]
     if chart.interval != section.interval and section.y not in MEASURED:
@@ -222,7 +267,7 @@ def _page(
     if facts.quick:
         pictures = listed(in_words("images", record.images) for record in records)
         parts.append(f"**A quick look at {pictures}, not the whole study.**")
-    beside = ["summary.json", *(name for name, tables in ((GAINS, gains), (DIFFERENCES, differences)) if tables)]
+    beside = [RECORDS, *(name for name, tables in ((GAINS, gains), (DIFFERENCES, differences)) if tables)]
     parts.append(f"Made by `{facts.command}` from the records in {' and '.join(f'[{name}]({name})' for name in beside)}.")
     if any(record.account < ACCOUNT for record in records):
         parts.append(FIRST_ACCOUNT)
@@ -331,20 +376,17 @@ def _cell(curve: Curve, place: int, digits: int, of_column: bool) -> str:
     return text + (f" ({100 * lost:.2g} % lost)" if lost else "")
 
 
-def _weights(infos: Sequence[WeightFacts]) -> str:
+def _weights(weights: Sequence[Weight]) -> str:
     lines = [table_row(["weight", "parameters", "trained on", "steps", "time", "compute", "sha256"]), "|---" * 7 + "|"]
-    for info in infos:
-        facts = info.training
-        data = ", ".join(str(item) for item in facts.get("data", [])) or "-"
-        compute = ", ".join(dict.fromkeys(str(item) for item in facts.get("compute", []))) or "-"
-        steps = f"{facts['steps']:,}" if isinstance(facts.get("steps"), int) else "-"
-        cells = [f"`{info.name}`", f"{info.parameters:,}", data, steps, _duration(facts.get("seconds")), compute]
-        lines.append(table_row([*cells, f"`{info.sha256[:16]}`"]))
+    for one in weights:
+        steps = "-" if one.steps is None else f"{one.steps:,}"
+        cells = [f"`{one.name}`", f"{one.parameters:,}", ", ".join(one.data) or "-", steps, _duration(one.seconds)]
+        lines.append(table_row([*cells, ", ".join(one.compute) or "-", f"`{one.sha256[:16]}`"]))
     return "\n".join(lines)
 
 
-def _duration(seconds: object) -> str:
-    if not isinstance(seconds, (int, float)):
+def _duration(seconds: float | None) -> str:
+    if seconds is None:
         return "-"
     for unit, size in (("h", 3600), ("min", 60)):
         if seconds >= 2 * size:

@@ -1,8 +1,10 @@
-"""A study's strips of received images and heat maps of semantic weights: the files, and their part of the page."""
+"""A study's strips of received images and heat maps of semantic weights: the files, drawn when they are measured, and their part
+of the page, from the study's file and `Seen`."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -19,6 +21,7 @@ from ..report.strips import cropped, strip, strip_of_several
 from ..tasks import TaskNetwork, top_classes
 from ..tasks.semantics import semantic_weights
 from .plan import HeatmapPlan, StripPlan
+from .shown import HeatmapSection, StripSection
 
 WEIGHTING_WORDS = {
     "literal": "the absolute value of the mean over the classes",
@@ -35,16 +38,36 @@ SHARE = 0.99
 """Of the pixels of a heat map that are within its scale: the largest weights are those of single pixels."""
 
 
-def write_strip(folder: Path, plan: StripPlan, names: Mapping[str, str]) -> str:
-    """Puts kept images side by side.
+@dataclass(frozen=True)
+class Seen:
+    """A task network that looked at the images of a file.
+
+    Attributes:
+        file: of the strip or heat map.
+        network: its name.
+        sha256: of the network (hex).
+        labels: whether the data set has true classes, which the file shows too.
+    """
+
+    file: str
+    network: str
+    sha256: str
+    labels: bool
+
+
+def seen_by(plan: StripPlan | HeatmapPlan) -> Seen | None:
+    """The task network of a strip or heat map, where there is one."""
+    network = plan.network
+    return None if network is None else Seen(plan.section.file, network.name, network.sha256, bool(plan.labels))
+
+
+def write_strip(folder: Path, plan: StripPlan, names: Mapping[str, str]) -> None:
+    """Put kept images side by side.
 
     Args:
         folder: of the study, with ``pictures/``.
         plan: which.
         names: of systems, for the captions.
-
-    Returns:
-        Its part of the page.
     """
     section, kept = plan.section, folder / "pictures"
     ids, sources, truths = [], [], []
@@ -71,6 +94,10 @@ def write_strip(folder: Path, plan: StripPlan, names: Mapping[str, str]) -> str:
     if truths:
         sheet = with_legend(sheet, _legend(kept, plan, truths))
     write_png(folder / section.file, sheet, overwrite=True, quality=QUALITY)
+
+
+def strip_words(section: StripSection, seen: Seen | None) -> str:
+    """A strip's part of the page."""
     what = ", ".join(section.pictures)
     part = "" if section.crop is None else ", {2}x{3} pixels from ({0}, {1})".format(*section.crop)
     sent = [in_words("snr_db", section.snr_db[0])] if len(section.snr_db) == 1 else []
@@ -78,7 +105,7 @@ def write_strip(folder: Path, plan: StripPlan, names: Mapping[str, str]) -> str:
         sent += [in_words("ratio", ratio) for ratio in section.benches[0].ratios]
     where = ", ".join([f"{what}{part}", section.channel, *sent])
     words = [section.caption or f"{where}."]
-    if truths:
+    if section.task == SEGMENTATION:
         words.append(f"mIoU is that of the one picture, over all classes of it and of what was found. {LEGEND_WORDS}")
     elif not section.caption:
         words.append("PSNR is that of the whole picture.")
@@ -86,9 +113,9 @@ def write_strip(folder: Path, plan: StripPlan, names: Mapping[str, str]) -> str:
         words.append("CBR: what was sent for it, headers included; in brackets how much more than for the first system.")
     if section.uses:
         words.append("k: channel uses, header included.")
-    if network is not None:
-        by = f"the class that `{network.name}` (sha256 `{network.sha256[:16]}`) finds most likely in the whole picture"
-        words.append(f"Seen: {by}" + ("; right where it is the data set's label." if plan.labels else "."))
+    if seen is not None:
+        by = f"the class that `{seen.network}` (sha256 `{seen.sha256[:16]}`) finds most likely in the whole picture"
+        words.append(f"Seen: {by}" + ("; right where it is the data set's label." if seen.labels else "."))
     return f"![{what}, received]({section.file})\n\n{' '.join(words)}"
 
 
@@ -115,15 +142,12 @@ def _seen(network: TaskNetwork, labels: Mapping[str, str], name: str, pixels: to
     return (f"label: {truth}\n" if sent else "") + f"{words}, {'right' if found == truth else 'wrong'}"
 
 
-def write_heatmap(folder: Path, plan: HeatmapPlan) -> str:
-    """Computes and draws heat maps, each from 0 to what `SHARE` of its pixels do not exceed.
+def write_heatmap(folder: Path, plan: HeatmapPlan) -> None:
+    """Compute and draw heat maps, each from 0 to what `SHARE` of its pixels do not exceed.
 
     Args:
         folder: of the study.
         plan: which.
-
-    Returns:
-        Their part of the page.
     """
     section, network = plan.section, plan.network
     cells, beside = [], []
@@ -137,10 +161,14 @@ def write_heatmap(folder: Path, plan: HeatmapPlan) -> str:
             cells.append((f"{weighting}\n0 to {top:.2f}", heat(weights / top)))
     sheet = side_by_side(cells, columns=1 + len(section.weighting), beside=beside)
     write_png(folder / section.file, sheet, overwrite=True, quality=QUALITY)
+
+
+def heatmap_words(section: HeatmapSection, seen: Seen) -> str:
+    """The heat maps' part of the page."""
     what = ", ".join(section.pictures)
     words = [
         section.caption or f"Semantic weights of the pixels of {what}.",
-        f"Gradients of the {section.output} of `{network.name}` (sha256 `{network.sha256[:16]}`) with respect to the picture: "
+        f"Gradients of the {section.output} of `{seen.network}` (sha256 `{seen.sha256[:16]}`) with respect to the picture: "
         + "; ".join(f"{name}, {WEIGHTING_WORDS[name]}" for name in section.weighting)
         + ". Mean over red, green and blue; 1 is the root mean square of a picture's weights.",
         "Each map has a scale of its own, from 0 (dark blue) over half (grey) to the number below it (yellow), which "

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..files import write_atomically
 from ..report.columns import in_words
-from ..report.fingerprint import fingerprint
 from ..report.labels import wrapped
 from ..report.markdown import table_row
 from ..report.style import COLOURS, LOOKS, MARKERS, settings, write_figure
@@ -60,7 +58,7 @@ def write_page(folder: Path, questionnaire: Questionnaire, manifest: Manifest, f
         MissingError: matplotlib is not installed. UsageError: a folder that cannot be written.
     """
     names = labels(questionnaire, found)
-    write_figure(draw_preferences(found, names), folder / FIGURE, rows=figure_rows(found, names))
+    write_figure(draw_preferences(found, names), folder / FIGURE)
     page = folder / f"{found.study}.md"
     write_atomically(page, _page(questionnaire, manifest, found, names, command).encode())
     write_preferences(folder / RECORD, found)
@@ -92,12 +90,6 @@ def crossing_cells(found: Preferences) -> list[list[str]]:
 def columns(names: Mapping[str, str], of: tuple[str, ...]) -> list[str]:
     """The heads of a table's columns."""
     return [column.format(**names) for column in of]
-
-
-def figure_rows(found: Preferences, names: Mapping[str, str]) -> str:
-    """`openjscc.report.fingerprint.fingerprint` of what `draw_preferences` shows."""
-    shown = [[dataclasses.asdict(each) for each in some] for some in (found.preferences, found.crossings)]
-    return fingerprint({"shown": shown, "names": dict(names)})
 
 
 def draw_preferences(found: Preferences, names: Mapping[str, str], style: str = "paper") -> Figure:
