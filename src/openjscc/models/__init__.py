@@ -21,6 +21,7 @@ __all__ = [
     "deeplab_jscc",
     "export",
     "ganjscc",
+    "hybrid",
     "list_models",
     "load",
     "mtgsc",

@@ -93,7 +93,7 @@ def encode_map(labels: np.ndarray, shape: tuple[int, int], classes: int) -> byte
 
 
 def decode_map(data: bytes, shape: tuple[int, int], classes: int) -> np.ndarray:
-    """The class map int64 ``(blocks,)`` at the start of ``data``, what `encode_map` made; zero bits follow the end of the data."""
+    """The class map int64 ``(blocks,)`` that `encode_map` made, at the start of ``data``."""
     models, width = _contexts(shape, classes)
     labels: list[int] = []
     bits = np.unpackbits(np.frombuffer(data, np.uint8)).tolist()

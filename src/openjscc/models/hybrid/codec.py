@@ -11,7 +11,7 @@ from typing import ClassVar
 import numpy as np
 import torch
 
-from ...codec import LOST_GREY, Conditions, Fading, Frame, Received, Reconstruction, Side, check_image
+from ...codec import LOST_GREY, Conditions, Frame, Received, Reconstruction, Side, check_image
 from ...crc import crc
 from ...digital import bler
 from ...digital.ldpc import CRC, CRC_BITS, Group, budget_bytes, decode_blocks, demap, encode_blocks, scrambling
@@ -28,7 +28,7 @@ from . import base as base_layer
 from . import classes
 from .base import NO_BASE, Base
 from .network import GROUPS, PLANES, TOLD, Restorer
-from .residual import BLOCK, COEFFICIENTS, LEVELS, Plan, base_levels, bands, estimate, inverse, plan, transform
+from .residual import BLOCK, COEFFICIENTS, LEVELS, Plan, bands, base_levels, estimate, inverse, plan, transform
 
 SCHEMES: tuple[MCS, ...] = MCS_SETS["nr"]
 SHARE_BITS = 12
@@ -37,6 +37,10 @@ BLIND_SNR_DB, BLIND_DESIGN_DB = 2.0, 10.0
 """What a transmitter that knows no SNR makes the base and the analog layer for."""
 TARGET = 0.01
 """Share of bases that may be lost at the SNR told less the margin."""
+SHARE = 0.6
+"""Share of the channel uses that is digital."""
+FADING_LEAST_DB, FADING_SLOPE_DB = 20.0, 2.5
+"""By so much is an image that arrives better than none at one bit a channel use, and by so much more at two."""
 FIXED_BYTES = 3
 GAIN_STEP_DB, GAIN_LOWEST_DB = 0.125, -16.0
 DESIGN_STEP_DB, DESIGN_LOWEST_DB = 0.25, -16.0
@@ -76,7 +80,7 @@ class Layers:
         labels: class of each block.
         plan: of the analog layer.
         symbols: real, of mean square ``1 / gain^2``.
-        gain_index, design_index: the header's numbers for what the symbols are multiplied by, and for the SNR that they are made for.
+        gain_index, design_index: numbers of the factor of the symbols, and of the SNR that they are made for.
     """
 
     base: Base
@@ -123,7 +127,8 @@ class Hybrid(LearnedCodec):
         self.base_gain: torch.Tensor
         self.register_buffer("table", torch.zeros(TABLES, config.classes, COEFFICIENTS))
         self.register_buffer("base_gain", torch.zeros(TABLES, int(bands().max()) + 1, len(LEVELS) + 1))
-        self.margin, self.net, self.share = 1.0, "full", 0.0
+        self.margin, self.net = 1.0, "full"
+        self.share: float | None = None
 
     @property
     def control(self) -> RateControl:
@@ -183,7 +188,7 @@ class Hybrid(LearnedCodec):
         pictures = (x.detach().clamp(0, 1) * 255).round().to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
         repeats = [count // self.header.uses(height, width) for count in head]
         rows = [
-            self._payload(base_layer.padded(picture), count, snr, times, conditions.fading)
+            self._payload(base_layer.padded(picture), count, snr, times, conditions)
             for picture, count, snr, times in zip(pictures, uses, told, repeats, strict=True)
         ]
         symbols = torch.zeros(batch, max(uses), dtype=torch.complex64)
@@ -215,7 +220,7 @@ class Hybrid(LearnedCodec):
         return [max(math.floor(value * 3 * height * width + 1e-6), 1) for value in ratios]
 
     def _payload(
-        self, picture: np.ndarray, uses: int, snr_db: float | None, repeats: int, fading: Fading | None
+        self, picture: np.ndarray, uses: int, snr_db: float | None, repeats: int, conditions: Conditions
     ) -> tuple[torch.Tensor, int]:
         """Symbols of one image, and the number of the base's scheme."""
         words = 2 * PLAIN.uses * repeats
@@ -223,14 +228,17 @@ class Hybrid(LearnedCodec):
         if left <= 0:
             return torch.ones(uses, dtype=torch.complex64), 0
         design = BLIND_DESIGN_DB if snr_db is None else snr_db
-        index, share = self._choose(left, picture.size, snr_db, fading)
-        budget = budget_bytes(plan_blocks(SCHEMES[index], math.floor(share * left)).information)
-        spare = FIXED_BYTES + math.ceil(MAP_BITS * picture.shape[0] * picture.shape[1] / BLOCK**2 / 8)
-        base = base_layer.fit(self.control, picture, budget - spare)
-        coefficients, levels, labels, class_map = self._classified(picture, base)
-        size = FIXED_BYTES + len(base.data) + len(class_map)
-        number = self._share_number(SCHEMES[index], left, size)
-        if number is None:
+        index = self._choose(left, snr_db, conditions)
+        beside = FIXED_BYTES + math.ceil(MAP_BITS * picture.size / (3 * BLOCK**2) / 8)
+        for _ in range(3):  # a class map may be longer than reckoned with
+            base = self._base(picture, SCHEMES[index], left, beside)
+            coefficients, levels, labels, class_map = self._classified(picture, base)
+            size = FIXED_BYTES + len(base.data) + len(class_map)
+            number = self._share_number(SCHEMES[index], left, size)
+            if number is not None:
+                break
+            beside = size - len(base.data) + beside
+        else:
             return torch.ones(uses, dtype=torch.complex64), index
         digital = math.ceil(number * left / 2**SHARE_BITS)
         layers = self._layers(base, coefficients, levels, labels, 2 * (left - digital), design)
@@ -240,19 +248,35 @@ class Hybrid(LearnedCodec):
         analog[: len(layers.symbols)] = torch.from_numpy(layers.symbols) * (_gain(layers.gain_index) / math.sqrt(2))
         return torch.cat([front, _digital(SCHEMES[index], digital, content), torch.view_as_complex(analog.view(-1, 2))]), index
 
-    def _choose(self, uses: int, values: int, snr_db: float | None, fading: Fading | None) -> tuple[int, float]:
-        """Scheme of the base, and the share of channel uses that it may take."""
-        safe = BLIND_SNR_DB if snr_db is None else snr_db - self.margin
-        best = 0
+    def _choose(self, uses: int, snr_db: float | None, conditions: Conditions) -> int:
+        """The base's scheme.
+
+        The one of highest rate whose base is lost seldom enough at the SNR told less the margin. Where a whole frame meets one
+        fade, none is: then the one of highest expected PSNR, which grows by about `FADING_SLOPE_DB` where the rate doubles.
+        """
+        fading = conditions.fading
+        blind = snr_db is None or (conditions.fades and fading is None)
+        safe = BLIND_SNR_DB if blind or snr_db is None else snr_db - self.margin
+        best, highest = 0, -math.inf
         for index, scheme in enumerate(SCHEMES):
             lengths = plan_blocks(scheme, max(uses // 2, 1)).lengths
-            if (
-                lengths
-                and bler.table().success(scheme, lengths, safe, fading) >= 1 - TARGET
-                and (scheme.efficiency > SCHEMES[best].efficiency)
-            ):
-                best = index
-        return best, self.share or 0.6
+            success = bler.table().success(scheme, lengths, safe, fading)
+            if fading is not None and not fading.per_symbol:
+                value = success * (FADING_LEAST_DB + FADING_SLOPE_DB * math.log2(scheme.efficiency))
+            else:
+                value = scheme.efficiency if success >= 1 - TARGET else -1.0
+            if value > highest:
+                best, highest = index, value
+        return best
+
+    def _base(self, picture: np.ndarray, scheme: MCS, uses: int, beside: int) -> Base:
+        """The base that fits into its share of the channel uses beside so many bytes, else one that fits into all of them."""
+        base = base_layer.nothing(*picture.shape[:2])
+        for share in (SHARE, 1.0) if self.share is None else (self.share,):
+            budget = budget_bytes(plan_blocks(scheme, math.floor(share * uses)).information) - beside
+            if base.qp == NO_BASE and budget > 0:
+                base = base_layer.fit(self.control, picture, budget)
+        return base
 
     def _share_number(self, scheme: MCS, uses: int, size: int) -> int | None:
         """The least share, in 2^-12, of so many uses that carries ``size`` bytes; None: not even all of them do."""
@@ -321,7 +345,9 @@ class Hybrid(LearnedCodec):
 
     def _arrived(self, received: Received, side: Side, row: int) -> tuple[torch.Tensor, ...] | None:
         """What the network is given of one image; None where the base is lost."""
-        assert side.head is not None and side.uses is not None and side.rate is not None
+        assert side.head is not None
+        assert side.uses is not None
+        assert side.rate is not None
         height, width = side.height + -side.height % BLOCK, side.width + -side.width % BLOCK
         head, uses = int(side.head[row]), int(side.uses[row])
         repeats = head // self.header.uses(side.height, side.width)

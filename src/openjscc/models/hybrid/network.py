@@ -34,8 +34,8 @@ class Restorer(nn.Module):
 
     ::
 
-        base, estimate - base --[pixels / 2]--+--[conv3]--[block x n]--+--[/ 2]--[block x m]--[x 2]--+--[block x n]--[conv3]--> correction
-        maps of expected errors, SNR, QP -----+                        +---------------------------+
+        base, rest --[pixels / 2]--+--[conv3]--[block x n]--+--[/ 2]--[block x m]--[x 2]--+--[block x n]--[conv3]--> correction
+        errors, SNR, QP -----------+                        +-----------------------------+
 
     Args:
         width: channels at 1/2 and 1/4 of the image's size.

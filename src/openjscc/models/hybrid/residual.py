@@ -4,9 +4,9 @@
 
     image - base --[colour, 16x16 DCT]--> coefficients --[scale by their expected size]--> real symbols, two a channel use
 
-Both ends know how large a coefficient is expected to be: from the class of its block, which is sent (`openjscc.models.hybrid.classes`),
-and from the base. The receiver has to choose the same coefficients as the transmitter, so everything that the choice depends on is
-computed with integers (or with floating-point numbers that hold integers exactly).
+Both ends know how large a coefficient is expected to be: from the class of its block, which is sent
+(`openjscc.models.hybrid.classes`), and from the base. The receiver has to choose the same coefficients as the transmitter. So
+everything that the choice depends on is computed with integers, or with floating-point numbers that hold integers exactly.
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ def _thresholds(qp: int) -> np.ndarray:
 
 @lru_cache(maxsize=1)
 def bands() -> np.ndarray:
-    """The band, 0 (lowest) to ``2 * BANDS - 1``, of each coefficient: by frequency, luma and chroma apart; ``(COEFFICIENTS,)``."""
+    """The band of each coefficient, ``(COEFFICIENTS,)``: by frequency, 0 the lowest; luma and chroma apart."""
     frequency = np.add.outer(np.arange(BLOCK), np.arange(BLOCK))
     band = np.minimum(BANDS - 1, np.digitize(frequency, (1, 2, 4, 6, 9, 13, 18))).ravel()
     return np.concatenate([band, band + BANDS, band + BANDS])
