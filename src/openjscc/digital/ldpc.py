@@ -27,7 +27,7 @@ BLIND_SNR_DB = 0.0
 
 
 @dataclass(frozen=True)
-class _Group:
+class Group:
     """Images that share their blocks: row numbers of the batch, and how their symbols are used."""
 
     rows: range
@@ -103,7 +103,7 @@ class LDPCCodec(SeparateCodec):
             groups.append(group)
             rate[rows.start : rows.stop] = index
             words.append(self._information([pictures[row] for row in rows], group))
-        for group, coded in zip(groups, self._encode_blocks(groups, words), strict=True):
+        for group, coded in zip(groups, encode_blocks(groups, words), strict=True):
             scheme = group.mcs.scheme
             filler = scrambling(group.plan.padding * scheme.bits_per_symbol)
             mapped = scheme.map(np.concatenate([*coded, filler]))
@@ -125,9 +125,9 @@ class LDPCCodec(SeparateCodec):
                 continue
             # Images that share blocks share scheme and uses: one header that was read serves its neighbours' symbols.
             mcs, uses, head = self.schemes[rates[known[0]]], payload[known[0]], heads[known[0]]
-            groups.append(_Group(rows, mcs, plan_blocks(mcs, uses * len(rows))))
-            llrs.append(torch.cat([self._demap(received, row, head, uses, mcs) for row in rows]))
-        for group, (bits, good) in zip(groups, self._decode_blocks(groups, llrs), strict=True):
+            groups.append(Group(rows, mcs, plan_blocks(mcs, uses * len(rows))))
+            llrs.append(torch.cat([demap(received, row, head, uses, mcs, self.demapper) for row in rows]))
+        for group, (bits, good) in zip(groups, decode_blocks(groups, llrs, self.iterations, alone=self.pack == 1), strict=True):
             bits = bits ^ scrambling(len(bits))
             for place, row in enumerate(group.rows):
                 start, stop = place * group.share, (place + 1) * group.share
@@ -152,7 +152,7 @@ class LDPCCodec(SeparateCodec):
 
     def _choose(
         self, pictures: list[np.ndarray], rows: range, uses: int, snr_db: float | None, conditions: Conditions
-    ) -> tuple[int, _Group]:
+    ) -> tuple[int, Group]:
         index = 0
         if len(self.schemes) > 1:
             known = BLIND_SNR_DB if snr_db is None else snr_db
@@ -161,9 +161,9 @@ class LDPCCodec(SeparateCodec):
                 index = best_option(options, self.control, pictures).index
             else:
                 index = largest_option(options, self.target, self.control, pictures).index
-        return index, _Group(rows, self.schemes[index], plan_blocks(self.schemes[index], uses * len(rows)))
+        return index, Group(rows, self.schemes[index], plan_blocks(self.schemes[index], uses * len(rows)))
 
-    def _information(self, pictures: list[np.ndarray], group: _Group) -> np.ndarray:
+    def _information(self, pictures: list[np.ndarray], group: Group) -> np.ndarray:
         """Scrambled information bits of all blocks of a group, uint8 ``(group.plan.information,)``."""
         bits = np.zeros(group.plan.information, dtype=np.uint8)
         budget = budget_bytes(group.share)
@@ -178,44 +178,49 @@ class LDPCCodec(SeparateCodec):
                 bits[start : start + len(word) + CRC_BITS] = np.concatenate([word, crc(word[None], CRC)[0]])
         return bits ^ scrambling(len(bits))
 
-    def _demap(self, received: Received, row: int, head: int, uses: int, mcs: MCS) -> torch.Tensor:
-        """LLRs of one image's payload, float32 ``(uses * bits_per_symbol,)``."""
-        sent = slice(head, head + uses)
-        noise_var = received.noise_var[row, sent] if received.noise_var.ndim == 2 else received.noise_var[row]
-        gain = None
-        if received.gain is not None:
-            gain = received.gain[row, sent] if received.gain.shape[1] > 1 else received.gain[row]
-        return mcs.scheme.llr(received.symbols[row, sent], noise_var, gain, self.demapper)
 
-    def _encode_blocks(self, groups: list[_Group], words: list[np.ndarray]) -> list[list[np.ndarray]]:
-        """Coded bits of every block of every group; blocks of one code are encoded together."""
-        coded = [[np.zeros(0, np.uint8)] * len(group.plan.lengths) for group in groups]
-        for (mcs, n), places in _by_code(groups).items():
-            code = mcs.code(n)
-            blocks = np.stack([words[number][start : start + code.k] for number, _, start, _ in places])
-            for (number, block, _, _), row in zip(places, code.encode(blocks), strict=True):
-                coded[number][block] = row
-        return coded
+def demap(received: Received, row: int, head: int, uses: int, mcs: MCS, demapper: str) -> torch.Tensor:
+    """LLRs of one image's payload, float32 ``(uses * bits_per_symbol,)``."""
+    sent = slice(head, head + uses)
+    noise_var = received.noise_var[row, sent] if received.noise_var.ndim == 2 else received.noise_var[row]
+    gain = None
+    if received.gain is not None:
+        gain = received.gain[row, sent] if received.gain.shape[1] > 1 else received.gain[row]
+    return mcs.scheme.llr(received.symbols[row, sent], noise_var, gain, demapper)
 
-    def _decode_blocks(self, groups: list[_Group], llrs: list[torch.Tensor]) -> list[tuple[np.ndarray, np.ndarray]]:
-        """Information bits of every group, and for each of them whether its block arrived; blocks of one code together."""
-        results = [(np.zeros(group.plan.information, np.uint8), np.zeros(group.plan.information, dtype=bool)) for group in groups]
-        lost: set[int] = set()
-        for (mcs, n), places in _by_code(groups).items():
-            code = mcs.code(n)
-            left = places
-            while left:  # the rest of an image is not decoded once one of its blocks is lost
-                now, left = left[:BLOCKS_AT_ONCE], left[BLOCKS_AT_ONCE:]
-                values = torch.stack([llrs[number][start : start + n] for number, _, _, start in now])
-                found = code.decode(values, self.iterations) if self.iterations else code.decode_thoroughly(values)
-                bits, ok = (part.cpu().numpy() for part in found)
-                for (number, _, start, _), row, good in zip(now, bits, ok, strict=True):
-                    results[number][0][start : start + code.k] = row
-                    results[number][1][start : start + code.k] = good
-                    if not good and self.pack == 1:
-                        lost.add(number)
-                left = [place for place in left if place[0] not in lost]
-        return results
+
+def encode_blocks(groups: Sequence[Group], words: Sequence[np.ndarray]) -> list[list[np.ndarray]]:
+    """Coded bits of every block of every group; blocks of one code are encoded together."""
+    coded = [[np.zeros(0, np.uint8)] * len(group.plan.lengths) for group in groups]
+    for (mcs, n), places in _by_code(groups).items():
+        code = mcs.code(n)
+        blocks = np.stack([words[number][start : start + code.k] for number, _, start, _ in places])
+        for (number, block, _, _), row in zip(places, code.encode(blocks), strict=True):
+            coded[number][block] = row
+    return coded
+
+
+def decode_blocks(
+    groups: Sequence[Group], llrs: Sequence[torch.Tensor], iterations: int = 0, *, alone: bool = True
+) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Information bits of every group, and for each of them whether its block arrived; blocks of one code together."""
+    results = [(np.zeros(group.plan.information, np.uint8), np.zeros(group.plan.information, dtype=bool)) for group in groups]
+    lost: set[int] = set()
+    for (mcs, n), places in _by_code(groups).items():
+        code = mcs.code(n)
+        left = places
+        while left:  # the rest of an image is not decoded once one of its blocks is lost
+            now, left = left[:BLOCKS_AT_ONCE], left[BLOCKS_AT_ONCE:]
+            values = torch.stack([llrs[number][start : start + n] for number, _, _, start in now])
+            found = code.decode(values, iterations) if iterations else code.decode_thoroughly(values)
+            bits, ok = (part.cpu().numpy() for part in found)
+            for (number, _, start, _), row, good in zip(now, bits, ok, strict=True):
+                results[number][0][start : start + code.k] = row
+                results[number][1][start : start + code.k] = good
+                if not good and alone:
+                    lost.add(number)
+            left = [place for place in left if place[0] not in lost]
+    return results
 
 
 @lru_cache(maxsize=256)
@@ -223,13 +228,13 @@ def _options(schemes: tuple[MCS, ...], uses: int, pictures: int, snr_db: float, 
     """What link adaptation chooses from, the same for all images of a point: ``pictures`` share a frame of ``uses`` each."""
     found = []
     for index, mcs in enumerate(schemes):
-        group = _Group(range(pictures), mcs, plan_blocks(mcs, uses * pictures))
+        group = Group(range(pictures), mcs, plan_blocks(mcs, uses * pictures))
         success = bler.table().success(mcs, group.plan.lengths, snr_db, fading)
         found.append(Option(index, budget_bytes(group.share), success))
     return tuple(found)
 
 
-def _by_code(groups: list[_Group]) -> dict[tuple[MCS, int], list[tuple[int, int, int, int]]]:
+def _by_code(groups: Sequence[Group]) -> dict[tuple[MCS, int], list[tuple[int, int, int, int]]]:
     """For each code all its blocks: (group, number in the group, first information bit, first coded bit)."""
     places: dict[tuple[MCS, int], list[tuple[int, int, int, int]]] = defaultdict(list)
     for number, group in enumerate(groups):

@@ -1,6 +1,6 @@
 """Learned codecs. ``ls`` is the model list: one file per paper, or one package (mtgsc)."""
 
-from . import adjscc, arjscc, deepjscc, deeplab_jscc, ganjscc, mtgsc, spjscc, witt
+from . import adjscc, arjscc, deepjscc, deeplab_jscc, ganjscc, hybrid, mtgsc, spjscc, witt
 from ._base import CodecConfig, LearnedCodec, PolicyDraw, TrainingOutput
 from ._registry import ARCHITECTURES, Architecture, configuration, create, register
 from ._weights import WeightInfo, export, list_models, load, read_info, resolve, verify, weight_files
@@ -21,6 +21,7 @@ __all__ = [
     "deeplab_jscc",
     "export",
     "ganjscc",
+    "hybrid",
     "list_models",
     "load",
     "mtgsc",

@@ -50,6 +50,10 @@ class SourceCodec(ABC):
     def log_size(self, quality: int) -> float:
         """ln(bytes) of a file, roughly, but for what depends on the picture: where a search for a file of some size looks."""
 
+    def first_guess(self, bits_per_pixel: float) -> int:
+        """The quality at which a photograph takes about so many bits: where a search for a file of some size begins."""
+        return self.qualities[len(self.qualities) // 2]
+
     def check(self, picture: np.ndarray, quality: int, longest: int) -> None:
         """The errors of `encode`; ``longest`` is the longest side that the format can express."""
         check_picture(picture)

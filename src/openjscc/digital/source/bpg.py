@@ -8,6 +8,7 @@ goes on with invented bits where data end too early; truncation shows by the len
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -77,6 +78,9 @@ class Bpg(SourceCodec):
 
     def log_size(self, quality: int) -> float:
         return 0.12 * quality
+
+    def first_guess(self, bits_per_pixel: float) -> int:
+        return round(27 + 5 * math.log2(max(bits_per_pixel, 1e-3) / 1.3))
 
     def decode(self, data: bytes, height: int, width: int) -> np.ndarray:
         try:

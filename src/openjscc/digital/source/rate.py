@@ -62,11 +62,12 @@ class RateControl:
         qualities = self.codec.qualities
         low, high = -1, len(qualities)  # indices: low fits, high does not
         probed: list[tuple[float, float]] = []
+        start = qualities.index(min(max(self.codec.first_guess(8 * budget * 3 / picture.size), qualities[0]), qualities[-1]))
         for left in range(high.bit_length() + 2, -1, -1):  # at worst three probes more than plain bisection
             if high - low == 1:
                 break
             reach = 2**left  # wide at first; in the end guesses must leave what bisection can finish
-            index = min(max(self._guess(probed, budget), low + 1, high - reach), high - 1, low + reach)
+            index = min(max(self._guess(probed, budget, start), low + 1, high - reach), high - 1, low + reach)
             size = len(self._file(key, picture, qualities[index]))
             probed.append((self._scale[index], math.log(max(1, size))))
             if size <= budget:
@@ -106,10 +107,11 @@ class RateControl:
         better = min(self.psnr(picture, grid[high]), worse + 20.0)  # a file without loss has an infinite PSNR
         return worse + share * (better - worse) if math.isfinite(worse) else worse
 
-    def _guess(self, probed: list[tuple[float, float]], budget: int) -> int:
-        """Index to try next: on a line through the two probes nearest to the budget, in the logarithm of the size."""
+    def _guess(self, probed: list[tuple[float, float]], budget: int, start: int) -> int:
+        """Index to try next: ``start`` at first, then on a line through the two probes nearest to the budget, in the logarithm
+        of the size."""
         if not probed:
-            return len(self._scale) // 2
+            return start
         goal = math.log(max(1, budget))
         (at, size), *others = sorted(probed, key=lambda probe: abs(probe[1] - goal))
         slope = 1.0

@@ -1,0 +1,526 @@
+"""Hybrid digital-analog transmission: a small file, and what it leaves as analog symbols."""
+
+from __future__ import annotations
+
+import math
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+import torch
+
+from ...codec import LOST_GREY, Conditions, Frame, Received, Reconstruction, Side, check_image
+from ...crc import crc
+from ...digital import bler
+from ...digital.ldpc import CRC, CRC_BITS, Group, budget_bytes, decode_blocks, demap, encode_blocks, scrambling
+from ...digital.mcs import MCS, MCS_SETS, plan_blocks
+from ...digital.source import RateControl, source_codec
+from ...errors import IntegrityError, UsageError
+from ...header import HeaderFormat, identity_of
+from ...header.layouts import PLAIN, qpsk
+from ...power import normalize_power
+from ...units import snr_from_noise_var
+from .._base import Arrived, CodecConfig, LearnedCodec, PolicyDraw, TrainingOutput
+from .._registry import register
+from . import base as base_layer
+from . import classes
+from .base import NO_BASE, Base
+from .network import GROUPS, PLANES, TOLD, Restorer
+from .residual import BLOCK, COEFFICIENTS, LEVELS, Plan, bands, base_levels, estimate, inverse, plan, transform
+
+SCHEMES: tuple[MCS, ...] = MCS_SETS["nr"]
+SHARE_BITS = 12
+"""Two short words behind the header say which share of the payload is digital."""
+BLIND_SNR_DB, BLIND_DESIGN_DB = 2.0, 10.0
+"""What a transmitter that knows no SNR makes the base and the analog layer for."""
+TARGET = 0.01
+"""Share of bases that may be lost at the SNR told less the margin."""
+SHARE = 0.6
+"""Share of the channel uses that is digital."""
+FADING_LEAST_DB, FADING_SLOPE_DB = 20.0, 2.5
+"""By so much is an image that arrives better than none at one bit a channel use, and by so much more at two."""
+FIXED_BYTES = 3
+GAIN_STEP_DB, GAIN_LOWEST_DB = 0.125, -16.0
+DESIGN_STEP_DB, DESIGN_LOWEST_DB = 0.25, -16.0
+LOWEST_QP, QPS_PER_TABLE = 12, 2
+MAP_BITS = 1.2
+"""About so many bits does a block's class take."""
+NO_BASE_SHARE, HALF_SHARE, MISTOLD_SHARE = 0.03, 0.12, 0.3
+"""In training, how often there is no base, or one of half the size, and how often the transmitter is told another SNR."""
+
+
+@dataclass(frozen=True)
+class HybridConfig(CodecConfig):
+    """What a hybrid codec is made of.
+
+    Attributes:
+        classes: of blocks.
+        width: channels of the network at 1/2 and 1/4 of the image's size.
+        blocks: residual blocks before, at and after the lower scale.
+    """
+
+    snr_range: tuple[float, float] = (-5.0, 25.0)
+    classes: int = 16
+    width: tuple[int, int] = (32, 80)
+    blocks: tuple[int, int, int] = (2, 5, 2)
+
+
+TABLES = (51 - LOWEST_QP) // QPS_PER_TABLE + 1 + 2
+"""Tables of expected sizes: one for every two QPs, one for bases of half the size, one for no base."""
+
+
+@dataclass(frozen=True)
+class Layers:
+    """An image as it is sent.
+
+    Attributes:
+        base: the digital layer.
+        labels: class of each block.
+        plan: of the analog layer.
+        symbols: real, of mean square ``1 / gain^2``.
+        gain_index, design_index: numbers of the factor of the symbols, and of the SNR that they are made for.
+    """
+
+    base: Base
+    labels: np.ndarray
+    plan: Plan
+    symbols: np.ndarray
+    gain_index: int
+    design_index: int
+
+
+@register("hybrid", default_tag="photo", configs={"paper": HybridConfig(), "photo": HybridConfig()})
+class Hybrid(LearnedCodec):
+    """Hybrid digital-analog (HDA) transmission with a network at the receiver.
+
+    ::
+
+        image --[BPG]--[CRC, LDPC, QAM]------------------------------------+--> frame
+            |      |                                                       |
+            |    base                                                      |
+            +----(-)--[16x16 DCT]--[choose, scale by class]--[as it is]----+
+
+        receiver: base + MMSE estimate of the rest --[network]--> image
+
+    A base that is lost is a lost image. The class of each block and all that the analog layer needs travel with the base.
+    """
+
+    arch: ClassVar[str] = "hybrid"
+    OPTIONS: ClassVar = {
+        "margin": "SNR in dB by which the base is safer than told; default 1",
+        "net": "full (default) or none: the linear estimate",
+        "share": "of the channel uses that are digital; default: by ratio and SNR",
+    }
+    config: HybridConfig
+    any_ratio = True
+    uses_gain = True
+    stride = BLOCK
+    schemes = SCHEMES
+
+    def __init__(self, config: HybridConfig) -> None:
+        super().__init__(config)
+        self.header = HeaderFormat(identity_of(f"{self.arch} {config}"), None, len(SCHEMES), counts_uses=True)
+        self.network = Restorer(config.width, config.blocks)
+        self.table: torch.Tensor
+        self.base_gain: torch.Tensor
+        self.register_buffer("table", torch.zeros(TABLES, config.classes, COEFFICIENTS))
+        self.register_buffer("base_gain", torch.zeros(TABLES, int(bands().max()) + 1, len(LEVELS) + 1))
+        self.margin, self.net = 1.0, "full"
+        self.share: float | None = None
+
+    @property
+    def control(self) -> RateControl:
+        """Fits files to budgets; shared by all of this process."""
+        return _control()
+
+    @property
+    def tool(self) -> str:
+        """The source coder and its version."""
+        return self.control.codec.version
+
+    def set_option(self, key: str, value: str) -> None:
+        if key == "net":
+            if value not in ("full", "none"):
+                raise UsageError(f"option net={value}", "use full or none")
+            self.net = value
+            return
+        try:
+            number = float(value)
+        except ValueError:
+            number = math.nan
+        low, high = (-10.0, 30.0) if key == "margin" else (0.0, 1.0)
+        if not low <= number <= high:
+            raise UsageError(f"option {key}={value}", f"a number from {low:g} to {high:g}")
+        setattr(self, key, number)
+
+    @property
+    def ratios(self) -> tuple[float, ...]:
+        return (1 / 48, 1 / 24, 1 / 16, 1 / 12, 1 / 6)
+
+    def rate_index(self, ratio: float | torch.Tensor | None, batch: int, device: torch.device) -> torch.Tensor:
+        self._asked(Conditions(ratio=ratio), 32, 32, [0] * batch)
+        return torch.zeros(batch, dtype=torch.int64, device=device)
+
+    def payload_uses(self, height: int, width: int, rate: int) -> int:
+        return math.floor(self.ratios[rate] * 3 * height * width)
+
+    def analyse(self, x: torch.Tensor, snr_db: torch.Tensor, rate: torch.Tensor) -> torch.Tensor:
+        """The image itself: the transmitter has no network."""
+        return x
+
+    def synthesise(self, latent: torch.Tensor, snr_db: torch.Tensor, rate: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
+        """What the network makes of a base without an analog layer."""
+        batch, _, height, width = latent.shape
+        errors = latent.new_zeros(batch, PLANES, height // BLOCK, width // BLOCK)
+        return self.network(latent, latent, errors, latent.new_zeros(batch, TOLD))
+
+    # Transmitter
+
+    def encode(self, x: torch.Tensor, conditions: Conditions) -> Frame:
+        """Images ``(B, 3, H, W)`` to frames of the channel uses that the conditions give."""
+        check_image(x)
+        batch, _, height, width = x.shape
+        head = self.header.lengths(height, width, conditions, batch).tolist()
+        uses = self._asked(conditions, height, width, head)
+        told = [None] * batch if conditions.snr_db is None else conditions.snr_db.detach().double().cpu().expand(batch).tolist()
+        pictures = (x.detach().clamp(0, 1) * 255).round().to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
+        repeats = [count // self.header.uses(height, width) for count in head]
+        rows = [
+            self._payload(base_layer.padded(picture), count, snr, times, conditions)
+            for picture, count, snr, times in zip(pictures, uses, told, repeats, strict=True)
+        ]
+        symbols = torch.zeros(batch, max(uses), dtype=torch.complex64)
+        for place, (row, _) in enumerate(rows):
+            symbols[place, : len(row)] = row
+        length = torch.tensor(uses)
+        side = Side(height, width, rate=torch.tensor([index for _, index in rows]).to(x.device))
+        payload = normalize_power(symbols, length)
+        return self.header.frame(payload.to(x.device), length.to(x.device), side, conditions)
+
+    def _asked(self, conditions: Conditions, height: int, width: int, head: list[int]) -> list[int]:
+        """Channel uses of each payload."""
+        if conditions.uses is not None:
+            if conditions.uses <= max(head):
+                raise UsageError(
+                    f"{conditions.uses} channel uses for a frame of {self.name}", f"its header alone takes {max(head)}"
+                )
+            return [conditions.uses - uses for uses in head]
+        ratio = self.default_ratio if conditions.ratio is None else conditions.ratio
+        try:
+            ratios = torch.as_tensor(ratio, dtype=torch.float64).expand(len(head)).tolist()
+        except (TypeError, ValueError, RuntimeError):
+            raise UsageError(
+                f"bandwidth ratio {ratio!r} for {len(head)} images", "give a number such as 1/16, or one per image"
+            ) from None
+        for value in ratios:
+            if not (math.isfinite(value) and 0 < value <= 10):
+                raise UsageError(f"bandwidth ratio {value:g}", "complex channel uses per source value, above 0 and at most 10")
+        return [max(math.floor(value * 3 * height * width + 1e-6), 1) for value in ratios]
+
+    def _payload(
+        self, picture: np.ndarray, uses: int, snr_db: float | None, repeats: int, conditions: Conditions
+    ) -> tuple[torch.Tensor, int]:
+        """Symbols of one image, and the number of the base's scheme."""
+        words = 2 * PLAIN.uses * repeats
+        left = uses - words
+        if left <= 0:
+            return torch.ones(uses, dtype=torch.complex64), 0
+        design = BLIND_DESIGN_DB if snr_db is None else snr_db
+        index = self._choose(left, snr_db, conditions)
+        beside = FIXED_BYTES + math.ceil(MAP_BITS * picture.size / (3 * BLOCK**2) / 8)
+        for _ in range(3):  # a class map may be longer than reckoned with
+            base = self._base(picture, SCHEMES[index], left, beside)
+            coefficients, levels, labels, class_map = self._classified(picture, base)
+            size = FIXED_BYTES + len(base.data) + len(class_map)
+            number = self._share_number(SCHEMES[index], left, size)
+            if number is not None:
+                break
+            beside = size - len(base.data) + beside
+        else:
+            return torch.ones(uses, dtype=torch.complex64), index
+        digital = math.ceil(number * left / 2**SHARE_BITS)
+        layers = self._layers(base, coefficients, levels, labels, 2 * (left - digital), design)
+        content = bytes([base.qp | base.half << 7, layers.gain_index, layers.design_index]) + base.data + class_map
+        front = torch.cat([_word(number >> 6), _word(number & 63)]).repeat(repeats)
+        analog = torch.zeros(2 * (left - digital))
+        analog[: len(layers.symbols)] = torch.from_numpy(layers.symbols) * (_gain(layers.gain_index) / math.sqrt(2))
+        return torch.cat([front, _digital(SCHEMES[index], digital, content), torch.view_as_complex(analog.view(-1, 2))]), index
+
+    def _choose(self, uses: int, snr_db: float | None, conditions: Conditions) -> int:
+        """The base's scheme.
+
+        The one of highest rate whose base is lost seldom enough at the SNR told less the margin. Where a whole frame meets one
+        fade, none is: then the one of highest expected PSNR, which grows by about `FADING_SLOPE_DB` where the rate doubles.
+        """
+        fading = conditions.fading
+        blind = snr_db is None or (conditions.fades and fading is None)
+        safe = BLIND_SNR_DB if blind or snr_db is None else snr_db - self.margin
+        best, highest = 0, -math.inf
+        for index, scheme in enumerate(SCHEMES):
+            lengths = plan_blocks(scheme, max(uses // 2, 1)).lengths
+            success = bler.table().success(scheme, lengths, safe, fading)
+            if fading is not None and not fading.per_symbol:
+                value = success * (FADING_LEAST_DB + FADING_SLOPE_DB * math.log2(scheme.efficiency))
+            else:
+                value = scheme.efficiency if success >= 1 - TARGET else -1.0
+            if value > highest:
+                best, highest = index, value
+        return best
+
+    def _base(self, picture: np.ndarray, scheme: MCS, uses: int, beside: int) -> Base:
+        """The base that fits into its share of the channel uses beside so many bytes, else one that fits into all of them."""
+        base = base_layer.nothing(*picture.shape[:2])
+        for share in (SHARE, 1.0) if self.share is None else (self.share,):
+            budget = budget_bytes(plan_blocks(scheme, math.floor(share * uses)).information) - beside
+            if base.qp == NO_BASE and budget > 0:
+                base = base_layer.fit(self.control, picture, budget)
+        return base
+
+    def _share_number(self, scheme: MCS, uses: int, size: int) -> int | None:
+        """The least share, in 2^-12, of so many uses that carries ``size`` bytes; None: not even all of them do."""
+        low, high = 0, 2**SHARE_BITS
+        fits = lambda number: budget_bytes(plan_blocks(scheme, math.ceil(number * uses / 2**SHARE_BITS)).information) >= size  # noqa: E731
+        if not fits(high - 1):
+            return None
+        while high - low > 1:
+            middle = (low + high) // 2
+            low, high = (low, middle) if fits(middle) else (middle, high)
+        return high
+
+    def _tables(self, base: Base) -> tuple[np.ndarray, np.ndarray]:
+        if base.qp == NO_BASE:
+            number = TABLES - 1
+        else:
+            number = TABLES - 2 if base.half else max(base.qp - LOWEST_QP, 0) // QPS_PER_TABLE
+        table, gain = (part[number].round().to(torch.int16).cpu().numpy() for part in (self.table, self.base_gain))
+        return table, gain
+
+    def _classified(self, picture: np.ndarray, base: Base) -> tuple[np.ndarray, np.ndarray, np.ndarray, bytes]:
+        coefficients = transform(picture.astype(np.float32) - base.image)
+        levels = _levels(base)
+        labels = classes.classify(*self._tables(base), coefficients, levels)
+        shape = picture.shape[0] // BLOCK, picture.shape[1] // BLOCK
+        return coefficients, levels, labels, classes.encode_map(labels, shape, self.config.classes)
+
+    def _layers(
+        self, base: Base, coefficients: np.ndarray, levels: np.ndarray, labels: np.ndarray, count: int, design_snr_db: float
+    ) -> Layers:
+        design = round(min(max((design_snr_db - DESIGN_LOWEST_DB) / DESIGN_STEP_DB, 0), 255))
+        scheme = self._plan(base, levels, labels, count, design)
+        symbols = coefficients.ravel()[scheme.chosen] * scheme.amplitude
+        power = float(np.mean(symbols.astype(np.float64) ** 2)) * len(symbols) / max(count, 1) if len(symbols) else 1.0
+        gain = round(min(max((-10 * math.log10(max(power, 1e-9)) - GAIN_LOWEST_DB) / GAIN_STEP_DB, 0), 255))
+        return Layers(base, labels, scheme, symbols, gain, design)
+
+    def _plan(self, base: Base, levels: np.ndarray, labels: np.ndarray, count: int, design_index: int) -> Plan:
+        sizes = classes.expected_sizes(*self._tables(base), labels, levels)
+        return plan(sizes, count, DESIGN_LOWEST_DB + DESIGN_STEP_DB * design_index)
+
+    # Receiver
+
+    def decode(self, received: Received) -> Reconstruction:
+        """Received symbols to images; a lost base is a lost image."""
+        side, ok = self.header.read(received)
+        if side is None or side.uses is None:
+            return Reconstruction(ok=ok)
+        ok = ok & (side.uses <= received.symbols.shape[1])
+        return self._decoded(received, side, ok)
+
+    def decode_payload(self, received: Received, side: Side) -> Reconstruction:
+        return self._decoded(received, side, torch.ones(len(received.symbols), dtype=torch.bool))
+
+    def _decoded(self, received: Received, side: Side, ok: torch.Tensor) -> Reconstruction:
+        image, device, ok = None, received.symbols.device, ok.clone()
+        for row in range(len(ok)):
+            arrived = self._arrived(received, side, row) if ok[row] else None
+            if arrived is None:
+                ok[row] = False
+                continue
+            if image is None:
+                image = torch.full((len(ok), 3, side.height, side.width), LOST_GREY)
+            image[row] = self._restored(*arrived)[0, :, : side.height, : side.width].clamp(0, 1)
+        return Reconstruction(image=None if image is None else image.to(device), ok=ok)
+
+    def _arrived(self, received: Received, side: Side, row: int) -> tuple[torch.Tensor, ...] | None:
+        """What the network is given of one image; None where the base is lost."""
+        assert side.head is not None
+        assert side.uses is not None
+        assert side.rate is not None
+        height, width = side.height + -side.height % BLOCK, side.width + -side.width % BLOCK
+        head, uses = int(side.head[row]), int(side.uses[row])
+        repeats = head // self.header.uses(side.height, side.width)
+        start = head + 2 * PLAIN.uses * repeats
+        left = uses - start
+        if left <= 0:
+            return None
+        number = self._number(received, row, head, repeats)
+        digital = math.ceil(number * left / 2**SHARE_BITS)
+        data = _content(received, row, start, digital, SCHEMES[int(side.rate[row])])
+        if data is None:
+            return None
+        try:
+            base, size = base_layer.read(self.control, data[FIXED_BYTES:], data[0] & 63, bool(data[0] >> 7), height, width)
+        except IntegrityError:
+            return None
+        labels = classes.decode_map(data[FIXED_BYTES + size :], (height // BLOCK, width // BLOCK), self.config.classes)
+        sizes = self._plan(base, _levels(base), labels, 2 * (left - digital), data[2])
+        symbols, noise = _equalized(received, row, start + digital, start + digital + len(sizes.chosen) // 2 + 1)
+        real = torch.view_as_real(symbols).reshape(-1).double().cpu().numpy() * math.sqrt(2) / _gain(data[1])
+        variance = np.repeat(noise.double().cpu().numpy(), 2) / _gain(data[1]) ** 2
+        count = len(sizes.chosen)
+        return self._given(base, sizes, real[:count], variance[:count])
+
+    def _number(self, received: Received, row: int, head: int, repeats: int) -> int:
+        """What the two words behind the header say: the likeliest."""
+        symbols, noise = _equalized(received, row, head, head + 2 * PLAIN.uses * repeats)
+        soft = (
+            torch.view_as_real(symbols / noise[: len(symbols)].clamp(min=1e-9))
+            .reshape(repeats, 2, -1)
+            .sum(0)
+            .double()
+            .cpu()
+            .numpy()
+        )
+        first, second = (soft @ (1.0 - 2.0 * PLAIN.words.T)).argmax(axis=1)
+        return int(first) << 6 | int(second)
+
+    def _given(self, base: Base, sizes: Plan, real: np.ndarray, noise: np.ndarray) -> tuple[torch.Tensor, ...]:
+        """The network's inputs, each with a batch of one."""
+        height, width = base.image.shape[:2]
+        values, left = estimate(sizes, real.astype(np.float32), noise.astype(np.float32))
+        rest = inverse(values.reshape(-1, COEFFICIENTS), height, width)
+        groups = _groups()
+        errors = left.reshape(-1, COEFFICIENTS) @ groups
+        errors = np.log2(np.sqrt(errors) + 0.1).T.reshape(PLANES, height // BLOCK, width // BLOCK) / 4
+        snr = snr_from_noise_var(float(np.mean(noise))) if len(noise) else 10.0
+        told = [min(max(snr, -5), 30) / 10 - 1, base.qp / 16 - 2]
+        image = torch.from_numpy(base.image).permute(2, 0, 1)[None].float() / 255
+        analog = torch.from_numpy(np.ascontiguousarray(rest, dtype=np.float32)).permute(2, 0, 1)[None] / 255
+        return image, image + analog, torch.from_numpy(errors.astype(np.float32))[None], torch.tensor([told], dtype=torch.float32)
+
+    def _restored(self, *given: torch.Tensor) -> torch.Tensor:
+        if self.net == "none":
+            return given[1]
+        device = self.table.device
+        return self.network(*(part.to(device) for part in given)).cpu()
+
+    # Training
+
+    def forward_training(
+        self, x: torch.Tensor, conditions: Conditions, channel: Callable[[Frame], Received], policy: PolicyDraw | None = None
+    ) -> TrainingOutput:
+        """One transmission of the analog layer, with gradients to the network; the base arrives.
+
+        QP, size of the base and its share of the channel uses are drawn for each image, from its pixels; the bandwidth ratio
+        follows from them, and that of ``conditions`` is not looked at.
+        """
+        batch, _, height, width = x.shape
+        assert conditions.snr_db is not None
+        most = self.payload_uses(height, width, len(self.ratios) - 1)
+        pictures = (x.detach().clamp(0, 1) * 255).round().to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
+        layers = [self._drawn(picture, float(snr), most) for picture, snr in zip(pictures, conditions.snr_db, strict=True)]
+        length = torch.tensor([max(len(one.symbols) + 1 >> 1, 1) for one in layers])
+        symbols = torch.zeros(batch, 2 * int(length.max()))
+        for row, one in enumerate(layers):
+            symbols[row, : len(one.symbols)] = torch.from_numpy(one.symbols) * (_gain(one.gain_index) / math.sqrt(2))
+        payload = torch.view_as_complex(symbols.view(batch, -1, 2)).to(x.device)
+        length = length.to(x.device)
+        received = channel(Frame(normalize_power(payload, length), length, Side(height, width)))
+        given = []
+        for row, one in enumerate(layers):
+            gain, count = _gain(one.gain_index), len(one.plan.chosen)
+            heard, noise = _equalized(received, row, 0, int(length[row]))
+            real = torch.view_as_real(heard).reshape(-1).double().cpu().numpy() * math.sqrt(2) / gain
+            variance = np.repeat(noise.double().cpu().numpy(), 2) / gain**2
+            given.append(self._given(one.base, one.plan, real[:count], variance[:count]))
+        parts = [torch.cat(part).to(x.device) for part in zip(*given, strict=True)]
+        image = self.network(*parts)
+        arrived = Arrived(parts[1], conditions.snr_db, torch.zeros(batch, dtype=torch.int64), torch.ones(batch, device=x.device))
+        return TrainingOutput(Reconstruction(image=image), arrived)
+
+    def _drawn(self, picture: np.ndarray, snr_db: float, most: int) -> Layers:
+        """Layers of a training image, of at most so many channel uses."""
+        draw = np.random.default_rng([zlib.crc32(picture.tobytes()), zlib.crc32(repr(snr_db).encode())])
+        kind, qp, share, offset = draw.random(), int(draw.integers(16, 50)), draw.uniform(0.2, 1.05), draw.uniform(-6, 6)
+        if kind < NO_BASE_SHARE:
+            base = base_layer.nothing(*picture.shape[:2])
+        else:
+            base = base_layer.made(self.control.codec, picture, qp, half=kind < NO_BASE_SHARE + HALF_SHARE)
+        design = snr_db + (offset if draw.random() < MISTOLD_SHARE else 0)
+        digital = 8 * len(base.data) / math.log2(1 + 10 ** ((design - 2 - self.margin) / 10))
+        uses = digital * (1 / share - 1) if base.qp != NO_BASE else draw.uniform(0.1, 1) * most
+        coefficients, levels, labels, _ = self._classified(picture, base)
+        return self._layers(base, coefficients, levels, labels, 2 * int(min(max(uses, 0), most)), design)
+
+
+def _levels(base: Base) -> np.ndarray:
+    if base.qp == NO_BASE:
+        return np.zeros((base.image.shape[0] * base.image.shape[1] // BLOCK**2, COEFFICIENTS), np.uint8)
+    return base_levels(base.image, base.qp)
+
+
+def _word(number: int) -> torch.Tensor:
+    return qpsk(PLAIN.words[number : number + 1])[0]
+
+
+def _gain(index: int) -> float:
+    return 10 ** ((GAIN_LOWEST_DB + GAIN_STEP_DB * index) / 20)
+
+
+def _digital(scheme: MCS, uses: int, content: bytes) -> torch.Tensor:
+    """The base's symbols complex64 ``(uses,)``."""
+    blocks = plan_blocks(scheme, uses)
+    bits = np.zeros(blocks.information, dtype=np.uint8)
+    data = np.zeros(budget_bytes(blocks.information), dtype=np.uint8)
+    data[: len(content)] = np.frombuffer(content, dtype=np.uint8)
+    word = np.unpackbits(data)
+    bits[: len(word) + CRC_BITS] = np.concatenate([word, crc(word[None], CRC)[0]])
+    coded = encode_blocks([Group(range(1), scheme, blocks)], [bits ^ scrambling(len(bits))])[0]
+    return scheme.scheme.map(np.concatenate([*coded, scrambling(blocks.padding * scheme.scheme.bits_per_symbol)]))
+
+
+def _content(received: Received, row: int, start: int, uses: int, scheme: MCS) -> bytes | None:
+    """What `_digital` was given, and zero bytes; None where it is lost."""
+    blocks = plan_blocks(scheme, uses)
+    if blocks.information < CRC_BITS + 8 * FIXED_BYTES:
+        return None
+    soft = demap(received, row, start, uses, scheme, "exact")
+    bits, good = decode_blocks([Group(range(1), scheme, blocks)], [soft])[0]
+    bits = bits ^ scrambling(len(bits))
+    length = (len(bits) - CRC_BITS) // 8 * 8
+    if not good.all() or not np.array_equal(crc(bits[None, :length], CRC)[0], bits[length : length + CRC_BITS]):
+        return None
+    return np.packbits(bits[:length]).tobytes()
+
+
+def _equalized(received: Received, row: int, start: int, stop: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Symbols divided by their gain, and the noise variance of each; zero-forcing."""
+    symbols = received.symbols[row, start:stop]
+    noise = received.noise_var[row, start:stop] if received.noise_var.ndim == 2 else received.noise_var[row].expand(len(symbols))
+    if received.gain is None:
+        return symbols, noise
+    gain = received.gain[row, start:stop] if received.gain.shape[1] > 1 else received.gain[row].expand(len(symbols))
+    power = gain.abs().square().clamp(min=1e-6)
+    return symbols * gain.conj() / power, noise / power
+
+
+def _groups() -> np.ndarray:
+    """Means over groups of frequencies, ``(COEFFICIENTS, PLANES)``."""
+    frequency = np.add.outer(np.arange(BLOCK), np.arange(BLOCK)).ravel()
+    group = np.digitize(frequency, (4, 10))
+    groups = np.zeros((3, BLOCK * BLOCK, 3, GROUPS), dtype=np.float32)
+    for component in range(3):
+        for number in range(GROUPS):
+            groups[component, group == number, component, number] = 1 / (group == number).sum()
+    return groups.reshape(COEFFICIENTS, PLANES)
+
+
+_CONTROL: list[RateControl] = []
+
+
+def _control() -> RateControl:
+    if not _CONTROL:
+        _CONTROL.append(RateControl(source_codec("bpg", preset="medium")))
+    return _CONTROL[0]

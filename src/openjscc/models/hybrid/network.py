@@ -1,0 +1,74 @@
+"""The network at the receiver: from base, analog estimate and what is known of its errors to the image."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+GROUPS = 3
+"""Groups of frequencies whose remaining error the network is told, for each of three components."""
+PLANES = 3 * GROUPS
+"""Maps of expected errors, one value a block."""
+TOLD = 2
+"""Numbers that are the same everywhere: SNR and QP of the base."""
+
+
+class Residual(nn.Module):
+    """y + conv3(ReLU(conv3(y))), starting near the identity."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(width, width, 3, padding=1)
+        self.second = nn.Conv2d(width, width, 3, padding=1)
+        with torch.no_grad():
+            self.second.weight.mul_(0.1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """``(B, width, H, W)`` to the same shape."""
+        return x + self.second(F.relu(self.first(x)))
+
+
+class Restorer(nn.Module):
+    """A U-Net of two scales that adds a correction to the linear estimate.
+
+    ::
+
+        base, rest --[pixels / 2]--+--[conv3]--[block x n]--+--[/ 2]--[block x m]--[x 2]--+--[block x n]--[conv3]--> correction
+        errors, SNR, QP -----------+                        +-----------------------------+
+
+    Args:
+        width: channels at 1/2 and 1/4 of the image's size.
+        blocks: residual blocks before, at and after the lower scale.
+    """
+
+    def __init__(self, width: tuple[int, int] = (32, 80), blocks: tuple[int, int, int] = (2, 5, 2)) -> None:
+        super().__init__()
+        wide, deep = width
+        self.head = nn.Conv2d(2 * 12 + PLANES + TOLD, wide, 3, padding=1)
+        self.before = nn.Sequential(*(Residual(wide) for _ in range(blocks[0])))
+        self.down = nn.Conv2d(wide, deep, 2, stride=2)
+        self.inner = nn.Sequential(*(Residual(deep) for _ in range(blocks[1])))
+        self.up = nn.Conv2d(deep, 4 * wide, 1)
+        self.after = nn.Sequential(*(Residual(wide) for _ in range(blocks[2])))
+        self.tail = nn.Conv2d(wide, 12, 3, padding=1)
+        with torch.no_grad():
+            self.tail.weight.mul_(0.1)
+        nn.init.zeros_(self.tail.bias)  # pyright: ignore[reportArgumentType]
+
+    def forward(self, base: torch.Tensor, estimate: torch.Tensor, errors: torch.Tensor, told: torch.Tensor) -> torch.Tensor:
+        """The image ``(B, 3, H, W)``, not clipped; sides that 16 divides.
+
+        Args:
+            base: ``(B, 3, H, W)`` in [0, 1].
+            estimate: base plus the linear estimate of the residual, ``(B, 3, H, W)``.
+            errors: log2 of the expected error in 1/255, divided by 4, ``(B, PLANES, H/16, W/16)``.
+            told: ``(B, TOLD)``: SNR in dB / 10 - 1, QP / 16 - 2.
+        """
+        height, width = base.shape[2] // 2, base.shape[3] // 2
+        maps = F.interpolate(errors, scale_factor=8.0, mode="nearest")
+        constant = told[:, :, None, None].expand(-1, -1, height, width)
+        pixels = [F.pixel_unshuffle(base, 2) - 0.5, 8 * F.pixel_unshuffle(estimate - base, 2)]
+        x = self.before(self.head(torch.cat([*pixels, maps, constant], dim=1)))
+        x = x + F.pixel_shuffle(self.up(self.inner(self.down(x))), 2)
+        return estimate + 0.1 * F.pixel_shuffle(self.tail(self.after(x)), 2)

@@ -1,0 +1,201 @@
+"""The hybrid codec: its analog layer against theory, its class maps, its frames."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from openjscc import transmit
+from openjscc.errors import UsageError
+from openjscc.models import create
+from openjscc.models.hybrid import Hybrid, base, classes
+from openjscc.models.hybrid.residual import (
+    BLOCK,
+    COEFFICIENTS,
+    COLOUR,
+    LEVELS,
+    NORMS,
+    STEPS_PER_OCTAVE,
+    base_levels,
+    estimate,
+    inverse,
+    plan,
+    transform,
+)
+from openjscc.testing import check_codec
+
+pytest.importorskip("av")
+
+
+def noise(*shape: int, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).standard_normal(shape).astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def codec() -> Hybrid:
+    """One whose tables say that coefficients fall with frequency."""
+    torch.manual_seed(0)
+    made = create("hybrid", "photo").eval()
+    assert isinstance(made, Hybrid)
+    frequency = np.add.outer(np.arange(BLOCK), np.arange(BLOCK)).ravel()
+    size = np.concatenate([80 - 3 * frequency, 50 - 3 * frequency, 50 - 3 * frequency])
+    made.table.copy_(torch.from_numpy(size[None, None] + 6 * np.arange(16)[None, :, None]).float())
+    return made
+
+
+@pytest.fixture(scope="module")
+def image() -> torch.Tensor:
+    smooth = torch.nn.functional.interpolate(
+        torch.rand(1, 3, 12, 16, generator=torch.Generator().manual_seed(3)), (96, 128), mode="bicubic"
+    )
+    return (smooth + 0.04 * torch.randn(1, 3, 96, 128, generator=torch.Generator().manual_seed(4))).clamp(0, 1)
+
+
+def test_transform_is_orthonormal_and_invertible() -> None:
+    x = noise(48, 32, 3)
+    coefficients = transform(x)
+    assert coefficients.shape == (6, COEFFICIENTS)
+    assert np.sum(coefficients**2) == pytest.approx(np.sum(x**2), rel=1e-5)
+    assert np.allclose(inverse(coefficients, 48, 32), x, atol=1e-5)
+
+
+def test_levels_of_the_base_are_those_of_its_coefficients() -> None:
+    picture = np.random.default_rng(1).integers(0, 256, (32, 48, 3), dtype=np.uint8)
+    qp = 34
+    sizes = np.abs(transform(picture.astype(np.float32))) / 2 ** ((qp - 4) / 6) * 8
+    expected = np.digitize(sizes, LEVELS)
+    assert np.mean(base_levels(picture, qp) == expected) > 0.99  # the others lie at a threshold
+    assert np.allclose((COLOUR / NORMS[:, None]) @ (COLOUR / NORMS[:, None]).T, np.eye(3))
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(1, 12), st.integers(1, 12), st.integers(2, 16), st.integers(0, 2**31))
+def test_class_map_survives_its_code(rows: int, columns: int, count: int, seed: int) -> None:
+    labels = np.random.default_rng(seed).integers(0, count, rows * columns)
+    data = classes.encode_map(labels, (rows, columns), count)
+    assert np.array_equal(classes.decode_map(data + b"\x5a\xff", (rows, columns), count), labels)
+
+
+def test_smooth_class_maps_take_few_bits() -> None:
+    row = np.repeat(np.arange(8), 6)
+    labels = np.tile(row, 32)
+    assert 8 * len(classes.encode_map(labels, (32, 48), 16)) < 0.6 * len(labels)
+
+
+def brute_force(deviation: np.ndarray, noise_var: float) -> np.ndarray:
+    """Water-filling by bisection of its level."""
+    low, high = 0.0, 1e6
+    for _ in range(200):
+        level = (low + high) / 2
+        power = np.maximum(0, level * deviation - noise_var)
+        low, high = (level, high) if power.mean() < 1 else (low, level)
+    return power
+
+
+@pytest.mark.parametrize("snr_db", [-3.0, 5.0, 15.0])
+def test_power_is_that_of_water_filling(snr_db: float) -> None:
+    sizes = np.random.default_rng(2).integers(-40, 60, (2, COEFFICIENTS)).astype(np.int16)
+    found = plan(sizes, 400, snr_db)
+    deviation = 2.0 ** (sizes.ravel()[found.chosen] / STEPS_PER_OCTAVE)
+    expected = brute_force(deviation, 10 ** (-snr_db / 10))
+    assert np.allclose((found.amplitude * deviation) ** 2, expected, atol=1e-4 * expected.max())
+    left = np.delete(sizes.ravel(), found.chosen)
+    assert left.max() <= sizes.ravel()[found.chosen].min()
+    assert (np.diff(found.chosen) > 0).all()
+
+
+def test_estimate_has_the_error_that_theory_says() -> None:
+    sizes = np.random.default_rng(5).integers(-10, 60, (64, COEFFICIENTS)).astype(np.int16)
+    found = plan(sizes, 20000, 8.0)
+    values = noise(sizes.size, seed=6) * np.sqrt(found.size)
+    noise_var = 10**-0.8
+    received = found.amplitude * values[found.chosen] + np.sqrt(noise_var) * noise(len(found.chosen), seed=7)
+    guessed, error = estimate(found, received, noise_var)
+    assert np.mean((guessed - values) ** 2) == pytest.approx(np.mean(error), rel=0.02)
+
+
+def test_more_symbols_than_coefficients() -> None:
+    found = plan(np.zeros((1, COEFFICIENTS), np.int16), 5000, 10.0)
+    assert len(found.chosen) == COEFFICIENTS
+    assert np.allclose(found.amplitude, 1)
+    assert len(plan(np.zeros((1, COEFFICIENTS), np.int16), 0, 10.0).chosen) == 0
+
+
+def test_doubled_keeps_what_is_smooth() -> None:
+    ramp = np.broadcast_to(np.arange(40, 200, 8, dtype=np.uint8)[:, None, None], (20, 10, 3))
+    found = base.doubled(base.halved(base.doubled(ramp)))
+    assert found.shape == (40, 20, 3)
+    assert np.abs(np.diff(found[4:-4, 5, 0].astype(int)) - 4).max() <= 1
+
+
+def test_is_a_codec(codec: Hybrid) -> None:
+    check_codec(codec, sizes=((40, 56), (96, 64)))
+
+
+@pytest.mark.parametrize("ratio", [1 / 24, 1 / 6])
+def test_frame_has_the_uses_that_it_is_given(codec: Hybrid, image: torch.Tensor, ratio: float) -> None:
+    sent = transmit(codec, "awgn", image, 10.0, ratio=ratio)
+    payload = int(ratio * image.numel())
+    assert int(sent.frame.length) == payload + codec.header.uses(96, 128)
+    assert bool(sent.reconstruction.ok)
+
+
+def test_margin_and_graceful_quality(codec: Hybrid, image: torch.Tensor, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same frame arrives 1 dB below the SNR told, and is the better the higher the SNR is."""
+    monkeypatch.setattr(codec, "net", "none")
+    errors = []
+    for snr_db in (9.0, 10.0, 14.0, 20.0):
+        sent = transmit(codec, "awgn", image, snr_db, told_snr_db=10.0, ratio=1 / 6)
+        assert bool(sent.reconstruction.ok)
+        assert sent.image is not None
+        errors.append(float((sent.image - image).square().mean()))
+    assert errors == sorted(errors, reverse=True)
+
+
+def test_without_a_known_snr(codec: Hybrid, image: torch.Tensor) -> None:
+    for snr_db in (3.0, 12.0):
+        assert bool(transmit(codec, "awgn", image, snr_db, told_snr_db=None, ratio=1 / 6).reconstruction.ok)
+
+
+@pytest.mark.parametrize("channel", ["rayleigh:block", "rayleigh:fast"])
+def test_under_fading(codec: Hybrid, image: torch.Tensor, channel: str) -> None:
+    assert bool(transmit(codec, channel, image, 25.0, ratio=1 / 6).reconstruction.ok)
+
+
+def test_lost_base_is_a_lost_image(codec: Hybrid, image: torch.Tensor) -> None:
+    sent = transmit(codec, "awgn", image, 4.0, told_snr_db=12.0, ratio=1 / 6)
+    assert not bool(sent.reconstruction.ok)
+
+
+def test_nothing_but_the_analog_layer(image: torch.Tensor, codec: Hybrid, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(codec, "share", 0.0)
+    monkeypatch.setattr(codec, "net", "none")
+    sent = transmit(codec, "awgn", image, 15.0, ratio=1 / 6)
+    assert bool(sent.reconstruction.ok)
+    assert sent.image is not None
+    assert float((sent.image - image).square().mean()) < 0.01
+
+
+@pytest.mark.parametrize("option", ["margin=x", "margin=99", "net=big", "share=2", "speed=1"])
+def test_options_are_checked(option: str) -> None:
+    with pytest.raises(UsageError):
+        create("hybrid", "photo").set_options([option])
+
+
+def test_training_reaches_the_network(codec: Hybrid, image: torch.Tensor) -> None:
+    from openjscc.codec import Conditions, Frame, Received
+
+    def channel(frame: Frame) -> Received:
+        draw = torch.randn(frame.symbols.shape, dtype=torch.complex64, generator=torch.Generator().manual_seed(0))
+        return Received(frame.symbols + 0.3 * draw, torch.full((len(frame.symbols),), 0.09), None, frame.length)
+
+    codec.zero_grad()
+    x = image[:, :, :64, :64].repeat(3, 1, 1, 1)
+    output = codec.forward_training(x, Conditions(torch.tensor([10.0, 4.0, 18.0])), channel)
+    assert output.reconstruction.image is not None
+    (output.reconstruction.image - x).square().mean().backward()
+    assert all(parameter.grad is not None and parameter.grad.abs().sum() > 0 for parameter in codec.network.parameters())
+    codec.zero_grad()
