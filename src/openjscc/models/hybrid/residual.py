@@ -35,13 +35,13 @@ def transform(image: np.ndarray) -> np.ndarray:
     height, width, _ = image.shape
     colour = image.astype(np.float32) @ (COLOUR / NORMS[:, None]).T.astype(np.float32)
     blocks = colour.reshape(height // BLOCK, BLOCK, width // BLOCK, BLOCK, 3).transpose(0, 2, 4, 1, 3)
-    return dctn(blocks, axes=(3, 4), norm="ortho").reshape(-1, COEFFICIENTS)
+    return np.asarray(dctn(blocks, axes=(3, 4), norm="ortho")).reshape(-1, COEFFICIENTS)
 
 
 def inverse(coefficients: np.ndarray, height: int, width: int) -> np.ndarray:
     """The image float32 ``(H, W, 3)`` of what `transform` gives."""
     blocks = coefficients.reshape(height // BLOCK, width // BLOCK, 3, BLOCK, BLOCK)
-    colour = idctn(blocks, axes=(3, 4), norm="ortho").transpose(0, 3, 1, 4, 2).reshape(height, width, 3)
+    colour = np.asarray(idctn(blocks, axes=(3, 4), norm="ortho")).transpose(0, 3, 1, 4, 2).reshape(height, width, 3)
     return colour @ (COLOUR / NORMS[:, None]).astype(np.float32)
 
 
