@@ -13,12 +13,12 @@ from openjscc.errors import UsageError
 from openjscc.models import create
 from openjscc.models.hybrid import Hybrid, base, classes
 from openjscc.models.hybrid.residual import (
-    BLOCK,
     COEFFICIENTS,
     COLOUR,
     LEVELS,
     NORMS,
     STEPS_PER_OCTAVE,
+    bands,
     base_levels,
     estimate,
     inverse,
@@ -36,13 +36,9 @@ def noise(*shape: int, seed: int = 0) -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def codec() -> Hybrid:
-    """One whose tables say that coefficients fall with frequency."""
     torch.manual_seed(0)
     made = create("hybrid", "photo").eval()
     assert isinstance(made, Hybrid)
-    frequency = np.add.outer(np.arange(BLOCK), np.arange(BLOCK)).ravel()
-    size = np.concatenate([80 - 3 * frequency, 50 - 3 * frequency, 50 - 3 * frequency])
-    made.table.copy_(torch.from_numpy(size[None, None] + 6 * np.arange(16)[None, :, None]).float())
     return made
 
 
@@ -168,6 +164,31 @@ def test_under_fading(codec: Hybrid, image: torch.Tensor, channel: str) -> None:
 def test_lost_base_is_a_lost_image(codec: Hybrid, image: torch.Tensor) -> None:
     sent = transmit(codec, "awgn", image, 4.0, told_snr_db=12.0, ratio=1 / 6)
     assert not bool(sent.reconstruction.ok)
+
+
+def test_class_map_that_is_longer_than_reckoned_with(codec: Hybrid, image: torch.Tensor, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("openjscc.models.hybrid.codec.MAP_BITS", 0.0)
+    monkeypatch.setattr(codec, "share", 1.0)
+    assert bool(transmit(codec, "awgn", image, 10.0, ratio=1 / 12).reconstruction.ok)
+
+
+def test_tables_are_whole() -> None:
+    table, gain = classes.tables()
+    assert table.shape == (classes.TABLES, classes.COUNT, COEFFICIENTS)
+    assert gain.shape[0] == classes.TABLES
+    totals = np.exp2(2 / STEPS_PER_OCTAVE * table.astype(np.float64)).sum(axis=2)
+    assert (np.diff(totals, axis=1) > -0.05 * totals[:, 1:]).all()  # classes by size, to rounding
+    assert totals[-1, -1] > totals[5, -1]  # without a base more is left
+
+
+def test_tables_find_what_made_the_blocks() -> None:
+    truth = np.stack([np.full(COEFFICIENTS, size) for size in (1.0, 8.0, 60.0)])
+    labels = np.arange(600) % 3
+    blocks = noise(600, COEFFICIENTS, seed=8) * truth[labels]
+    table, gain = classes.train([(blocks, np.zeros(blocks.shape, np.uint8))], 3)
+    found = np.exp2((table + gain[bands(), 0]) / STEPS_PER_OCTAVE)
+    assert np.allclose(found.mean(axis=1), truth[:, 0], rtol=0.1)
+    assert np.array_equal(classes.classify(table, gain, blocks, np.zeros(blocks.shape, np.uint8)), labels)
 
 
 def test_nothing_but_the_analog_layer(image: torch.Tensor, codec: Hybrid, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,13 +2,38 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+from importlib import resources
+
 import numpy as np
 
 from .residual import COEFFICIENTS, LEVELS, STEPS_PER_OCTAVE, bands
 
+COUNT = 16
+"""Classes of each table."""
+LOWEST_QP, QPS_PER_TABLE = 12, 2
+TABLES = (51 - LOWEST_QP) // QPS_PER_TABLE + 1 + 2
+"""One for every two QPs of the base, one for bases of half the size, one for no base."""
 TOP = 2**16
 LEAST = 1e-2
 """Smallest expected mean square of a coefficient, in units of (1/255)^2."""
+
+
+@lru_cache(maxsize=1)
+def tables() -> tuple[np.ndarray, np.ndarray]:
+    """The tables that come with the package: int16 ``(TABLES, COUNT, COEFFICIENTS)``, and gains ``(TABLES, bands, levels)``.
+
+    ``python scripts/hybrid_tables.py`` makes them.
+    """
+    with resources.as_file(resources.files(__package__ or "") / "tables.npz") as path, np.load(path) as content:
+        return content["table"], content["gain"]
+
+
+def number_of(qp: int | None, half: bool) -> int:
+    """Which of `tables` is for a base of that QP; None: there is no base."""
+    if qp is None:
+        return TABLES - 1
+    return TABLES - 2 if half else max(qp - LOWEST_QP, 0) // QPS_PER_TABLE
 
 
 def expected_sizes(table: np.ndarray, gain: np.ndarray, labels: np.ndarray, levels: np.ndarray) -> np.ndarray:

@@ -28,7 +28,7 @@ from . import base as base_layer
 from . import classes
 from .base import NO_BASE, Base
 from .network import GROUPS, PLANES, TOLD, Restorer
-from .residual import BLOCK, COEFFICIENTS, LEVELS, Plan, bands, base_levels, estimate, inverse, plan, transform
+from .residual import BLOCK, COEFFICIENTS, Plan, base_levels, estimate, inverse, plan, transform
 
 SCHEMES: tuple[MCS, ...] = MCS_SETS["nr"]
 SHARE_BITS = 12
@@ -44,7 +44,6 @@ FADING_LEAST_DB, FADING_SLOPE_DB = 20.0, 2.5
 FIXED_BYTES = 3
 GAIN_STEP_DB, GAIN_LOWEST_DB = 0.125, -16.0
 DESIGN_STEP_DB, DESIGN_LOWEST_DB = 0.25, -16.0
-LOWEST_QP, QPS_PER_TABLE = 12, 2
 MAP_BITS = 1.2
 """About so many bits does a block's class take."""
 NO_BASE_SHARE, HALF_SHARE, MISTOLD_SHARE = 0.03, 0.12, 0.3
@@ -56,19 +55,13 @@ class HybridConfig(CodecConfig):
     """What a hybrid codec is made of.
 
     Attributes:
-        classes: of blocks.
         width: channels of the network at 1/2 and 1/4 of the image's size.
         blocks: residual blocks before, at and after the lower scale.
     """
 
     snr_range: tuple[float, float] = (-5.0, 25.0)
-    classes: int = 16
     width: tuple[int, int] = (32, 80)
     blocks: tuple[int, int, int] = (2, 5, 2)
-
-
-TABLES = (51 - LOWEST_QP) // QPS_PER_TABLE + 1 + 2
-"""Tables of expected sizes: one for every two QPs, one for bases of half the size, one for no base."""
 
 
 @dataclass(frozen=True)
@@ -95,16 +88,21 @@ class Layers:
 class Hybrid(LearnedCodec):
     """Hybrid digital-analog (HDA) transmission with a network at the receiver.
 
+    U. Mittal, N. Phamdo: Hybrid digital-analog (HDA) joint source-channel codes for broadcasting and robust communications, IEEE
+    Trans. Information Theory 48(5), 2002. The layers, tables and network are our own.
+
     ::
 
-        image --[BPG]--[CRC, LDPC, QAM]------------------------------------+--> frame
-            |      |                                                       |
-            |    base                                                      |
-            +----(-)--[16x16 DCT]--[choose, scale by class]--[as it is]----+
+        image --+--[BPG]--[CRC, LDPC, QAM]-----------------------------> digital symbols --+
+                |    |                                                                     +--> frame
+                |    v base                                                                |
+                +---(-)---[16x16 DCT]--[choose and scale by class]-----> analog symbols ---+
 
-        receiver: base + MMSE estimate of the rest --[network]--> image
+        receiver: base + linear MMSE estimate of the rest --[network]--> image
 
-    A base that is lost is a lost image. The class of each block and all that the analog layer needs travel with the base.
+    A frame is the header, two short words (which share is digital), the digital symbols, the analog symbols. The digital part
+    carries the base's file, the class of each block, and what the analog layer is scaled by. A base that is lost is a lost image.
+    The transmitter has no network.
     """
 
     arch: ClassVar[str] = "hybrid"
@@ -123,10 +121,6 @@ class Hybrid(LearnedCodec):
         super().__init__(config)
         self.header = HeaderFormat(identity_of(f"{self.arch} {config}"), None, len(SCHEMES), counts_uses=True)
         self.network = Restorer(config.width, config.blocks)
-        self.table: torch.Tensor
-        self.base_gain: torch.Tensor
-        self.register_buffer("table", torch.zeros(TABLES, config.classes, COEFFICIENTS))
-        self.register_buffer("base_gain", torch.zeros(TABLES, int(bands().max()) + 1, len(LEVELS) + 1))
         self.margin, self.net = 1.0, "full"
         self.share: float | None = None
 
@@ -290,19 +284,16 @@ class Hybrid(LearnedCodec):
         return high
 
     def _tables(self, base: Base) -> tuple[np.ndarray, np.ndarray]:
-        if base.qp == NO_BASE:
-            number = TABLES - 1
-        else:
-            number = TABLES - 2 if base.half else max(base.qp - LOWEST_QP, 0) // QPS_PER_TABLE
-        table, gain = (part[number].round().to(torch.int16).cpu().numpy() for part in (self.table, self.base_gain))
-        return table, gain
+        number = classes.number_of(None if base.qp == NO_BASE else base.qp, base.half)
+        table, gain = classes.tables()
+        return table[number], gain[number]
 
     def _classified(self, picture: np.ndarray, base: Base) -> tuple[np.ndarray, np.ndarray, np.ndarray, bytes]:
         coefficients = transform(picture.astype(np.float32) - base.image)
         levels = _levels(base)
         labels = classes.classify(*self._tables(base), coefficients, levels)
         shape = picture.shape[0] // BLOCK, picture.shape[1] // BLOCK
-        return coefficients, levels, labels, classes.encode_map(labels, shape, self.config.classes)
+        return coefficients, levels, labels, classes.encode_map(labels, shape, classes.COUNT)
 
     def _layers(
         self, base: Base, coefficients: np.ndarray, levels: np.ndarray, labels: np.ndarray, count: int, design_snr_db: float
@@ -364,7 +355,7 @@ class Hybrid(LearnedCodec):
             base, size = base_layer.read(self.control, data[FIXED_BYTES:], data[0] & 63, bool(data[0] >> 7), height, width)
         except IntegrityError:
             return None
-        labels = classes.decode_map(data[FIXED_BYTES + size :], (height // BLOCK, width // BLOCK), self.config.classes)
+        labels = classes.decode_map(data[FIXED_BYTES + size :], (height // BLOCK, width // BLOCK), classes.COUNT)
         sizes = self._plan(base, _levels(base), labels, 2 * (left - digital), data[2])
         symbols, noise = _equalized(received, row, start + digital, start + digital + len(sizes.chosen) // 2 + 1)
         real = torch.view_as_real(symbols).reshape(-1).double().cpu().numpy() * math.sqrt(2) / _gain(data[1])
@@ -403,7 +394,7 @@ class Hybrid(LearnedCodec):
     def _restored(self, *given: torch.Tensor) -> torch.Tensor:
         if self.net == "none":
             return given[1]
-        device = self.table.device
+        device = next(self.parameters()).device
         return self.network(*(part.to(device) for part in given)).cpu()
 
     # Training
