@@ -40,8 +40,8 @@ def test_other_rates_are_trained_exported_and_resumed(one_image: Path, tmp_path:
     lines: list[str] = []
     result = train(plan, RunOptions(out=tmp_path / "run", max_steps=1), say=silent)
     result = train(plan, RunOptions(out=tmp_path / "run", resume=True), say=lines.append)
-    assert "CBR 1/24" in lines[-1]
-    assert "CBR 1/12" in lines[-1]
+    assert "psnr_1/24" in lines[-1]
+    assert "psnr_1/12" in lines[-1]
     facts = training_facts(plan, result.state)
     assert facts["recipe"]["note"].startswith("deepjscc-paper-2019 with other model.rates")
     info = step_class(plan.step).export_network(result.network, tmp_path / "deepjscc.mine.safetensors", "mine", facts)

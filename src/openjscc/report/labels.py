@@ -16,6 +16,7 @@ SYSTEM_NAMES = {
     "mtgsc": "MTGSC",
     "spjscc": "SP-JSCC",
     "witt": "WITT",
+    "hybrid": "Hybrid",
     **{
         f"{source}-{link}": f"{name}+{kind}"
         for source, name in (("bpg", "BPG"), ("jpeg", "JPEG"), ("webp", "WebP"))

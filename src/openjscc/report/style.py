@@ -32,12 +32,13 @@ SYSTEMS = {
     "witt": ("#228833", "P"),
     "mtgsc": ("#DDAA33", "X"),
     "deeplab_jscc": ("#88CCEE", "p"),
+    "hybrid": ("#009E73", "*"),
     "bpg-ldpc": ("#882255", "h"),
     "jpeg-ldpc": ("#AA4499", "d"),
     "webp-ldpc": ("#999933", "<"),
 }
 """(colour, marker) by `openjscc.report.labels.family`. Bounds are black."""
-OTHERS = (("#CC79A7", ">"), ("#009E73", "*"), ("#994455", "8"))
+OTHERS = (("#CC79A7", ">"), ("#994455", "8"))
 """For systems of other packages."""
 COLOURS, MARKERS = (tuple(look[part] for look in (*SYSTEMS.values(), *OTHERS)) for part in (0, 1))
 DASHES: tuple[Any, ...] = ("-", (0, (5, 1.5)), (0, (6, 1.5, 1, 1.5)), (0, (3, 1.2)), (0, (8, 1.5, 1, 1.5, 1, 1.5)))

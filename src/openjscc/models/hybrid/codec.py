@@ -52,13 +52,14 @@ NO_BASE_SHARE, HALF_SHARE, MISTOLD_SHARE = 0.03, 0.12, 0.3
 
 @dataclass(frozen=True)
 class HybridConfig(CodecConfig):
-    """What a hybrid codec is made of.
+    """What a hybrid codec is made of. Its rates (CBR 1/48 to 1/6) are examples: it serves any ratio.
 
     Attributes:
         width: channels of the network at 1/2 and 1/4 of the image's size.
         blocks: residual blocks before, at and after the lower scale.
     """
 
+    rates: tuple[int, ...] = (32, 64, 96, 128, 256)
     snr_range: tuple[float, float] = (-5.0, 25.0)
     width: tuple[int, int] = (32, 80)
     blocks: tuple[int, int, int] = (2, 5, 2)
@@ -84,7 +85,7 @@ class Layers:
     design_index: int
 
 
-@register("hybrid", default_tag="photo", configs={"paper": HybridConfig(), "photo": HybridConfig()})
+@register("hybrid", default_tag="photo", configs={"photo": HybridConfig()})
 class Hybrid(LearnedCodec):
     """Hybrid digital-analog (HDA) transmission with a network at the receiver.
 
@@ -149,16 +150,9 @@ class Hybrid(LearnedCodec):
             raise UsageError(f"option {key}={value}", f"a number from {low:g} to {high:g}")
         setattr(self, key, number)
 
-    @property
-    def ratios(self) -> tuple[float, ...]:
-        return (1 / 48, 1 / 24, 1 / 16, 1 / 12, 1 / 6)
-
     def rate_index(self, ratio: float | torch.Tensor | None, batch: int, device: torch.device) -> torch.Tensor:
         self._asked(Conditions(ratio=ratio), 32, 32, [0] * batch)
         return torch.zeros(batch, dtype=torch.int64, device=device)
-
-    def payload_uses(self, height: int, width: int, rate: int) -> int:
-        return math.floor(self.ratios[rate] * 3 * height * width)
 
     def analyse(self, x: torch.Tensor, snr_db: torch.Tensor, rate: torch.Tensor) -> torch.Tensor:
         """The image itself: the transmitter has no network."""
