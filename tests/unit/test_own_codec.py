@@ -61,7 +61,7 @@ def test_the_command_line_takes_it(openjscc, photo: Path) -> None:
     openjscc("send", photo, "--model", "uncoded", "--compare", "jpeg-ldpc", "-o", "both.png").assert_ok()
     openjscc("bench", "--systems", "uncoded,adjscc", "--data", photo.parent, "--metrics", "psnr", "-o", "out").assert_ok()
     for verb in ("bench", "eval"):
-        refused = openjscc(verb, "--systems", "uncoded", "--data", photo.parent, "--ratio", "1/6", "-o", f"{verb}.json")
+        refused = openjscc(verb, "--systems", "uncoded", "--data", photo.parent, "--ratio", "1/6", "-o", f"{verb}.csv")
         refused.assert_error(2, "uncoded has no bandwidth ratio 1/6")
 
 

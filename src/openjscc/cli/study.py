@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..errors import UsageError
-from .bench import check_folder, run_plan
+from ..files import make_folder
+from .bench import run_plan
 from .console import print_json, print_table, progress, say
 from .eval import INTERRUPTED, print_records
 from .options import DataDir, Device, Jobs, Json, TaskNetworks, check_packaged, figure, jobs_for, names, whole
@@ -137,7 +138,7 @@ def _measure(
     stem = Path(name).stem
     plan = plan_study(study, data_dir, limit, device)
     _check_results(folder, stem, plan)
-    check_folder(folder)
+    make_folder(folder)
     for metric, reason in plan.missing.items():
         say(f"note: {metric} is left out: {reason}")
     for note in _data_notes(plan):
