@@ -17,7 +17,7 @@ import torch
 from helpers import generator
 from openjscc.channels import Channel, make_channel
 from openjscc.codec import LOST_GREY, Codec, CodecInfo, Conditions, Fading, Frame, Received, Side
-from openjscc.digital import DIGITAL_SYSTEMS, make_digital
+from openjscc.digital import DIGITAL_SYSTEMS, ldpc, make_digital
 from openjscc.digital import bler as bler_module
 from openjscc.digital._base import SeparateCodec
 from openjscc.digital.adaptation import (
@@ -371,15 +371,15 @@ def test_a_wrong_crc_loses_the_image(monkeypatch: pytest.MonkeyPatch, name: str)
 
 def test_a_block_that_says_it_is_wrong_loses_the_image(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever the CRC says of its bits."""
-    codec, real = make_digital(QPSK), LDPCCodec._decode_blocks
+    codec, real = make_digital(QPSK), ldpc.decode_blocks
 
-    def doubted(*arguments: Any) -> list[tuple[np.ndarray, np.ndarray]]:
-        found = real(*arguments)
+    def doubted(*arguments: Any, **options: Any) -> list[tuple[np.ndarray, np.ndarray]]:
+        found = real(*arguments, **options)
         found[1][1][-1] = False
         return found
 
     frame = codec.encode(photo(2), Conditions(ratio=0.25))
-    monkeypatch.setattr(LDPCCodec, "_decode_blocks", doubted)
+    monkeypatch.setattr(ldpc, "decode_blocks", doubted)
     assert decoded(codec, make_channel("awgn"), frame) == [True, False]
 
 

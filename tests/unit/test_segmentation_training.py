@@ -124,8 +124,8 @@ def test_it_learns(name: str, voc: Path, tmp_path: Path) -> None:
     said: list[str] = []
     train(recipe, RunOptions(out=tmp_path), initial=network, say=said.append)
     figures = {words.rsplit(" ", 1)[0].strip(): float(words.rsplit(" ", 1)[1]) for words in said[-1].split(":", 1)[1].split(",")}
-    assert figures["pixel accuracy"] > 0.85
-    assert figures["mIoU"] == figures["of nine classes"] > 0.7  # background and person are two of the nine, no other occurs
+    assert figures["pixel_accuracy"] > 0.85
+    assert figures["miou"] == figures["miou_nine"] > 0.7  # background and person are two of the nine, no other occurs
     assert (tmp_path / "samples" / "step-000060.png").is_file()
 
 
