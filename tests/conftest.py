@@ -62,7 +62,7 @@ def run_command(*arguments: object, stdin: bytes = b"") -> CommandResult:
 
 
 def tiny_codec(arch: str = "adjscc", agreed_size: tuple[int, int] | None = None):
-    """A codec with a few thousand parameters and CBR 1/12 and 1/6, untrained."""
+    """A codec with a few thousand parameters and CBR 1/12 and 1/6, untrained, whose images depend visibly on the noise."""
     import torch
 
     from openjscc.models import create
@@ -71,10 +71,17 @@ def tiny_codec(arch: str = "adjscc", agreed_size: tuple[int, int] | None = None)
 
     if arch == "adjscc":
         config = ADJSCCConfig((8, 16), agreed_size=agreed_size, network="cifar10", channels=(8, 8, 8))
+        gain = 1.5
     else:
         config = DeepJSCCConfig((8, 16), agreed_size=agreed_size, channels=(8, 8, 8, 8))
+        gain = 2.25
     torch.manual_seed(0)
-    return create(arch, config).eval()
+    codec = create(arch, config).eval()
+    with torch.no_grad():
+        for layer in codec.modules():
+            if isinstance(layer, (torch.nn.Conv2d, torch.nn.ConvTranspose2d)):
+                layer.weight *= gain
+    return codec
 
 
 def tiny_classifier():

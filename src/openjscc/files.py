@@ -148,7 +148,7 @@ def check_folder(folder: Path) -> None:
     """Refuse a folder that can neither be made nor be written to, before the work. Raises UsageError."""
     there = next(place for place in (folder, *folder.absolute().parents) if os.path.lexists(place))
     if not there.is_dir():
-        what = f"{folder} is a file" if there == folder else f"{folder} cannot be made: {there} is no folder"
+        what = f"{folder} is a file" if there == folder else f"{folder} cannot be made: {there} is a file"
         raise UsageError(what, "choose another place with -o")
     if not os.access(there, os.W_OK | os.X_OK):
         raise UsageError(f"{folder}: no permission to write in {there}", "choose another place with -o")

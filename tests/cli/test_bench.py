@@ -495,7 +495,7 @@ def test_two_commands_at_once(openjscc, pictures: Path, tiny_weights: Path) -> N
 
 def test_no_trial_repeats_the_noise_of_another(openjscc, pictures: Path) -> None:
     """Also those that --until adds."""
-    until = ("--until", "psnr=0.0000001", "--max-trials", 12)
+    until = ("--until", "psnr=0.001", "--max-trials", 12)
     openjscc("bench", "--data", pictures, "--metrics", "psnr", "--snr", "1", "--trials", 2, *until, "-o", "out").assert_ok()
     (path,) = Path("out/cells").glob("*.json")
     values = json.loads(path.read_text())["pictures"]["values"]["psnr"]
@@ -551,7 +551,7 @@ def test_a_transmitter_that_is_wrong_about_the_snr(openjscc, pictures: Path) -> 
     openjscc("eval", *arguments, "--told-snr", 20, "-o", "eval.csv").assert_ok()
     (evaluated,) = read_records(Path("eval.csv"))
     assert wrong.mean == pytest.approx(evaluated.mean, abs=1e-6)
-    assert wrong.mean != pytest.approx(right.mean, abs=1e-5)
+    assert wrong.mean != pytest.approx(right.mean, abs=1e-4)
 
 
 def test_bad_input(openjscc, pictures: Path, photo: Path) -> None:
@@ -562,7 +562,7 @@ def test_bad_input(openjscc, pictures: Path, photo: Path) -> None:
     openjscc("bench", "--data", pictures, "-o", "out", "--max-trials", 3).assert_error(2, "--until")
     openjscc("bench", "--data", pictures, "-o", "out", "--systems", "adjscc,nothing").assert_error(2, "nothing")
     openjscc("bench", "--data", "absent", "-o", "out").assert_error(2, "absent")
-    openjscc("bench", "--data", "absent", "-o", photo / "out").assert_error(2, "photo.png is no folder")
+    openjscc("bench", "--data", "absent", "-o", photo / "out").assert_error(2, "photo.png is a file")
     openjscc("bench", "--data", pictures, "-o", "out", "--metrics", "psnr,snr").assert_error(2, "snr")
     openjscc("bench", "--data", pictures, "-o", "out", "--ratio", "1/7").assert_error(2, "1/7")
     assert not Path("out").exists(), "made once everything else is right"

@@ -191,7 +191,7 @@ def _print(records: list[Record]) -> None:
 def _check_results(folder: Path, stem: str, plan: StudyPlan) -> None:
     """Refuse to write over what is not this study's, or was measured on more images."""
     from ..bench.records import RECORDS, read_records
-    from ..studies.page import read_facts
+    from ..studies.facts import read_facts
 
     if not (folder / RECORDS).exists():
         return
@@ -223,7 +223,7 @@ def _data_notes(plan: StudyPlan) -> list[str]:
 def _facts(study: Study, name: str, limit: int | None, looked_by: list[str], plan: StudyPlan, records: list[Record]):
     from ..codec import CodecInfo
     from ..composite import CompositeCodec
-    from ..studies.page import Facts, Weight
+    from ..studies.facts import Facts, Weight
 
     asked = Path(name).name if name.endswith(".toml") else name
     command = f"openjscc study {shlex.quote(asked)}" + ("" if limit is None else f" --limit {limit}")

@@ -11,7 +11,7 @@ from abc import ABC, abstractmethod
 import numpy as np
 import torch
 
-from ..codec import LOST_GREY, Conditions, Frame, Received, Reconstruction, Side, check_image
+from ..codec import LOST_GREY, Codec, CodecInfo, Conditions, Frame, Received, Reconstruction, Side, check_image
 from ..errors import IntegrityError, UsageError
 from ..header import HeaderFormat, identity_of
 from ..power import normalize_power
@@ -74,7 +74,7 @@ class SeparateCodec(ABC):
         check_image(x)
         batch, _, height, width = x.shape
         head = self.header.lengths(height, width, conditions, batch).tolist()
-        payload = self._payload_uses(conditions, height, width, head)
+        payload = asked_uses(self, conditions, height, width, head)
         pictures = list((x.detach().clamp(0, 1) * 255).round().to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy())
         snr_db = None if conditions.snr_db is None else conditions.snr_db.detach().double().cpu().tolist()
         symbols, rate, genie = self._send(pictures, payload, snr_db, conditions)
@@ -122,25 +122,35 @@ class SeparateCodec(ABC):
     def _receive(self, received: Received, side: Side, heard: list[bool]) -> list[bytes | None]:
         """The file of each image, possibly followed by zero bytes; None where it was lost. ``heard``: whose header was read."""
 
-    def _payload_uses(self, conditions: Conditions, height: int, width: int, head: list[int]) -> list[int]:
-        batch = len(head)
-        if conditions.uses is not None:
-            if conditions.uses <= max(head):
-                raise UsageError(
-                    f"{conditions.uses} channel uses for a frame of {self.name}", f"its header alone takes {max(head)}"
-                )
-            return [conditions.uses - uses for uses in head]
-        ratio = self.default_ratio if conditions.ratio is None else conditions.ratio
-        try:
-            ratios = torch.as_tensor(ratio, dtype=torch.float64).expand(batch).tolist()
-        except (TypeError, ValueError, RuntimeError):
-            raise UsageError(
-                f"bandwidth ratio {ratio!r} for {batch} images", "give a number such as 1/16, or one per image"
-            ) from None
-        for value in ratios:
-            if not (math.isfinite(value) and 0 < value <= 10):
-                raise UsageError(f"bandwidth ratio {value:g}", "complex channel uses per source value, above 0 and at most 10")
-        return [max(math.floor(value * 3 * height * width + 1e-6), 1) for value in ratios]
+
+def asked_uses(codec: Codec, conditions: Conditions, height: int, width: int, head: list[int]) -> list[int]:
+    """Channel uses of each payload that the conditions give a codec of any ratio.
+
+    Args:
+        codec: asked.
+        conditions: with ``uses``, or a ratio, or neither: the codec's default ratio.
+        height: H of the images.
+        width: W.
+        head: channel uses of each header.
+
+    Raises:
+        UsageError: a ratio outside (0, 10], or fewer uses than a header takes.
+    """
+    if conditions.uses is not None:
+        if conditions.uses <= max(head):
+            raise UsageError(f"{conditions.uses} channel uses for a frame of {codec.name}", f"its header alone takes {max(head)}")
+        return [conditions.uses - uses for uses in head]
+    ratio = CodecInfo(codec).default_ratio if conditions.ratio is None else conditions.ratio
+    try:
+        ratios = torch.as_tensor(ratio, dtype=torch.float64).expand(len(head)).tolist()
+    except (TypeError, ValueError, RuntimeError):
+        raise UsageError(
+            f"bandwidth ratio {ratio!r} for {len(head)} images", "give a number such as 1/16, or one per image"
+        ) from None
+    for value in ratios:
+        if not (math.isfinite(value) and 0 < value <= 10):
+            raise UsageError(f"bandwidth ratio {value:g}", "complex channel uses per source value, above 0 and at most 10")
+    return [max(math.floor(value * 3 * height * width + 1e-6), 1) for value in ratios]
 
 
 def _shared_control(source: SourceCodec) -> RateControl:

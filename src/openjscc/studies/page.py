@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from ..bench.cells import CellResult
 from ..bench.records import (
@@ -17,13 +17,11 @@ from ..bench.records import (
     RUN,
     Record,
     read_records,
-    read_run,
     without_interval,
     write_records,
 )
 from ..bench.statistics import RESAMPLES
-from ..configuration import convert
-from ..errors import IntegrityError, UsageError
+from ..errors import IntegrityError
 from ..files import write_atomically
 from ..metrics import METRICS, SetMetric
 from ..report.anchors import Anchor, read_anchors
@@ -36,11 +34,11 @@ from ..report.markdown import capital, listed, sentence, table_row
 from ..report.paired import Paired, paired
 from ..report.select import select
 from ..report.style import write_figure
-from ..weightfile import WeightFacts
 from .comparisons import PAIRED, read_bands, read_tables, write_tables
 from .differences import DifferenceTable
 from .differences_page import INTRODUCTION as ON_DIFFERENCES
 from .differences_page import difference_page
+from .facts import STUDY, Facts, Weight, read_facts
 from .gains import GainTable
 from .gains_page import INTRODUCTION as ON_GAINS
 from .gains_page import gain_page
@@ -52,9 +50,6 @@ from .spec import Study, published_points
 GAINS = "gains.json"
 DIFFERENCES = "differences.json"
 
-STUDY = "study"
-"""Key of the facts in ``run.json``."""
-
 Table = TypeVar("Table", GainTable, DifferenceTable)
 
 INTERVAL_WORDS = {
@@ -62,63 +57,6 @@ INTERVAL_WORDS = {
     "noise": "mean ± half width of its 95 % interval over other noise on these pictures",
     "none": "mean",
 }
-
-
-@dataclass(frozen=True)
-class Weight:
-    """A weight that was measured, and its training.
-
-    Attributes:
-        name: ``arch.tag``.
-        parameters: number of parameters.
-        sha256: of facts and parameters (hex).
-        data: what it was trained on.
-        steps: updates, where known.
-        seconds: training time, where known.
-        compute: devices of the training.
-    """
-
-    name: str
-    parameters: int
-    sha256: str
-    data: tuple[str, ...] = ()
-    steps: int | None = None
-    seconds: float | None = None
-    compute: tuple[str, ...] = ()
-
-    @classmethod
-    def of(cls, info: WeightFacts) -> Weight:
-        """From the header of a weight file."""
-        known = info.training
-        steps, seconds = known.get("steps"), known.get("seconds")
-        return cls(
-            info.name, info.parameters, info.sha256, tuple(map(str, known.get("data", []))),
-            steps if isinstance(steps, int) else None, float(seconds) if isinstance(seconds, (int, float)) else None,
-            tuple(dict.fromkeys(map(str, known.get("compute", [])))),
-        )  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Facts:
-    """What a page says besides its records; kept in ``run.json`` under ``study``.
-
-    Attributes:
-        name: of the study: the page is NAME.md.
-        command: that measures it again.
-        quick: only some of the images that the study asks for.
-        missing: metrics that were left out, and why.
-        data_notes: what a reader must know of the data set.
-        weights: of the learned systems, and of task networks that are part of one.
-        seen: task networks of strips and heat maps.
-    """
-
-    name: str
-    command: str
-    quick: bool = False
-    missing: dict[str, Any] = field(default_factory=dict)
-    data_notes: tuple[str, ...] = ()
-    weights: tuple[Weight, ...] = ()
-    seen: tuple[Seen, ...] = ()
 
 
 def write_study(
@@ -189,15 +127,6 @@ def draw_study(folder: Path, study: Study) -> list[Path]:
     page = folder / f"{facts.name}.md"
     write_atomically(page, _page(study, records, sections, labels, facts, gains, differences).encode())
     return [*written, page]
-
-
-def read_facts(folder: Path) -> Facts | None:
-    """What ``run.json`` of a folder says of a study; None: nothing. Raises IntegrityError: it is damaged."""
-    try:
-        content = read_run(folder / RECORDS).get(STUDY)
-        return None if content is None else convert(Facts, content, f"{folder / RUN}: {STUDY}")
-    except (OSError, ValueError, UsageError) as error:
-        raise IntegrityError(getattr(error, "message", f"{folder / RUN} is damaged: {error}"), "run the study again") from None
 
 
 def _tables(path: Path, kind: type[Table]) -> list[Table]:

@@ -1,4 +1,4 @@
-"""The hybrid codec: `codec` first, then `base` (digital layer), `residual` and `classes` (analog layer), `network` (receiver)."""
+"""The hybrid codec: `codec` first, then `base` and `symbols` (digital part), `residual` and `classes` (analog), `network`."""
 
 from .codec import Hybrid, HybridConfig
 

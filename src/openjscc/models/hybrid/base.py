@@ -8,7 +8,7 @@ import numpy as np
 
 from ...digital.source import RateControl, SourceCodec
 from ...digital.source.bpg import MAGIC, read_header
-from ...errors import IntegrityError
+from ...errors import IntegrityError, UsageError
 from .residual import BLOCK
 
 NO_BASE = 63
@@ -78,7 +78,7 @@ def read(control: RateControl, data: bytes, qp: int, half: bool, height: int, wi
         return nothing(height, width), 0
     try:
         stop = read_header(MAGIC + data).stop
-    except Exception as error:
+    except UsageError as error:
         raise IntegrityError("the base is damaged", "it was changed on its way") from error
     return _base(control.codec, (MAGIC + data)[:stop], qp, half, height, width), stop - len(MAGIC)
 

@@ -12,27 +12,24 @@ import numpy as np
 import torch
 
 from ...codec import LOST_GREY, Conditions, Frame, Received, Reconstruction, Side, check_image
-from ...crc import crc
 from ...digital import bler
-from ...digital.ldpc import CRC, CRC_BITS, Group, budget_bytes, decode_blocks, demap, encode_blocks, scrambling
+from ...digital._base import asked_uses
+from ...digital.ldpc import budget_bytes
 from ...digital.mcs import MCS, MCS_SETS, plan_blocks
 from ...digital.source import RateControl, source_codec
 from ...errors import IntegrityError, UsageError
 from ...header import HeaderFormat, identity_of
-from ...header.layouts import PLAIN, qpsk
 from ...power import normalize_power
-from ...units import snr_from_noise_var
 from .._base import Arrived, CodecConfig, LearnedCodec, PolicyDraw, TrainingOutput
 from .._registry import register
 from . import base as base_layer
 from . import classes
 from .base import NO_BASE, Base
-from .network import GROUPS, PLANES, TOLD, Restorer
-from .residual import BLOCK, COEFFICIENTS, Plan, base_levels, estimate, inverse, plan, transform
+from .network import PLANES, TOLD, Restorer, network_inputs
+from .residual import BLOCK, COEFFICIENTS, Plan, base_levels, plan, transform
+from .symbols import WORDS_USES, digital_symbols, digital_uses, equalized, least_share, read_digital, read_share, share_symbols
 
 SCHEMES: tuple[MCS, ...] = MCS_SETS["nr"]
-SHARE_BITS = 12
-"""Two short words behind the header say which share of the payload is digital."""
 BLIND_SNR_DB, BLIND_DESIGN_DB = 2.0, 10.0
 """What a transmitter that knows no SNR makes the base and the analog layer for."""
 TARGET = 0.01
@@ -151,7 +148,7 @@ class Hybrid(LearnedCodec):
         setattr(self, key, number)
 
     def rate_index(self, ratio: float | torch.Tensor | None, batch: int, device: torch.device) -> torch.Tensor:
-        self._asked(Conditions(ratio=ratio), 32, 32, [0] * batch)
+        asked_uses(self, Conditions(ratio=ratio), 32, 32, [0] * batch)
         return torch.zeros(batch, dtype=torch.int64, device=device)
 
     def analyse(self, x: torch.Tensor, snr_db: torch.Tensor, rate: torch.Tensor) -> torch.Tensor:
@@ -171,7 +168,7 @@ class Hybrid(LearnedCodec):
         check_image(x)
         batch, _, height, width = x.shape
         head = self.header.lengths(height, width, conditions, batch).tolist()
-        uses = self._asked(conditions, height, width, head)
+        uses = asked_uses(self, conditions, height, width, head)
         told = [None] * batch if conditions.snr_db is None else conditions.snr_db.detach().double().cpu().expand(batch).tolist()
         pictures = (x.detach().clamp(0, 1) * 255).round().to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
         repeats = [count // self.header.uses(height, width) for count in head]
@@ -187,31 +184,11 @@ class Hybrid(LearnedCodec):
         payload = normalize_power(symbols, length)
         return self.header.frame(payload.to(x.device), length.to(x.device), side, conditions)
 
-    def _asked(self, conditions: Conditions, height: int, width: int, head: list[int]) -> list[int]:
-        """Channel uses of each payload."""
-        if conditions.uses is not None:
-            if conditions.uses <= max(head):
-                raise UsageError(
-                    f"{conditions.uses} channel uses for a frame of {self.name}", f"its header alone takes {max(head)}"
-                )
-            return [conditions.uses - uses for uses in head]
-        ratio = self.default_ratio if conditions.ratio is None else conditions.ratio
-        try:
-            ratios = torch.as_tensor(ratio, dtype=torch.float64).expand(len(head)).tolist()
-        except (TypeError, ValueError, RuntimeError):
-            raise UsageError(
-                f"bandwidth ratio {ratio!r} for {len(head)} images", "give a number such as 1/16, or one per image"
-            ) from None
-        for value in ratios:
-            if not (math.isfinite(value) and 0 < value <= 10):
-                raise UsageError(f"bandwidth ratio {value:g}", "complex channel uses per source value, above 0 and at most 10")
-        return [max(math.floor(value * 3 * height * width + 1e-6), 1) for value in ratios]
-
     def _payload(
         self, picture: np.ndarray, uses: int, snr_db: float | None, repeats: int, conditions: Conditions
     ) -> tuple[torch.Tensor, int]:
         """Symbols of one image, and the number of the base's scheme."""
-        words = 2 * PLAIN.uses * repeats
+        words = WORDS_USES * repeats
         left = uses - words
         if left <= 0:
             return torch.ones(uses, dtype=torch.complex64), 0
@@ -222,19 +199,21 @@ class Hybrid(LearnedCodec):
             base = self._base(picture, SCHEMES[index], left, beside)
             coefficients, levels, labels, class_map = self._classified(picture, base)
             size = FIXED_BYTES + len(base.data) + len(class_map)
-            number = self._share_number(SCHEMES[index], left, size)
+            number = least_share(SCHEMES[index], left, size)
             if number is not None:
                 break
             beside = size - len(base.data) + beside
         else:
             return torch.ones(uses, dtype=torch.complex64), index
-        digital = math.ceil(number * left / 2**SHARE_BITS)
+        digital = digital_uses(number, left)
         layers = self._layers(base, coefficients, levels, labels, 2 * (left - digital), design)
         content = bytes([base.qp | base.half << 7, layers.gain_index, layers.design_index]) + base.data + class_map
-        front = torch.cat([_word(number >> 6), _word(number & 63)]).repeat(repeats)
+        front = share_symbols(number).repeat(repeats)
         analog = torch.zeros(2 * (left - digital))
         analog[: len(layers.symbols)] = torch.from_numpy(layers.symbols) * (_gain(layers.gain_index) / math.sqrt(2))
-        return torch.cat([front, _digital(SCHEMES[index], digital, content), torch.view_as_complex(analog.view(-1, 2))]), index
+        return torch.cat(
+            [front, digital_symbols(SCHEMES[index], digital, content), torch.view_as_complex(analog.view(-1, 2))]
+        ), index
 
     def _choose(self, uses: int, snr_db: float | None, conditions: Conditions) -> int:
         """The base's scheme.
@@ -265,17 +244,6 @@ class Hybrid(LearnedCodec):
             if base.qp == NO_BASE and budget > 0:
                 base = base_layer.fit(self.control, picture, budget)
         return base
-
-    def _share_number(self, scheme: MCS, uses: int, size: int) -> int | None:
-        """The least share, in 2^-12, of so many uses that carries ``size`` bytes; None: not even all of them do."""
-        low, high = 0, 2**SHARE_BITS
-        fits = lambda number: budget_bytes(plan_blocks(scheme, math.ceil(number * uses / 2**SHARE_BITS)).information) >= size  # noqa: E731
-        if not fits(high - 1):
-            return None
-        while high - low > 1:
-            middle = (low + high) // 2
-            low, high = (low, middle) if fits(middle) else (middle, high)
-        return high
 
     def _tables(self, base: Base) -> tuple[np.ndarray, np.ndarray]:
         number = classes.number_of(None if base.qp == NO_BASE else base.qp, base.half)
@@ -336,14 +304,14 @@ class Hybrid(LearnedCodec):
         height, width = side.height + -side.height % BLOCK, side.width + -side.width % BLOCK
         head, uses = int(side.head[row]), int(side.uses[row])
         repeats = head // self.header.uses(side.height, side.width)
-        start = head + 2 * PLAIN.uses * repeats
+        start = head + WORDS_USES * repeats
         left = uses - start
         if left <= 0:
             return None
-        number = self._number(received, row, head, repeats)
-        digital = math.ceil(number * left / 2**SHARE_BITS)
-        data = _content(received, row, start, digital, SCHEMES[int(side.rate[row])])
-        if data is None:
+        number = read_share(received, row, head, repeats)
+        digital = digital_uses(number, left)
+        data = read_digital(received, row, start, digital, SCHEMES[int(side.rate[row])])
+        if data is None or len(data) < FIXED_BYTES:
             return None
         try:
             base, size = base_layer.read(self.control, data[FIXED_BYTES:], data[0] & 63, bool(data[0] >> 7), height, width)
@@ -351,39 +319,11 @@ class Hybrid(LearnedCodec):
             return None
         labels = classes.decode_map(data[FIXED_BYTES + size :], (height // BLOCK, width // BLOCK), classes.COUNT)
         sizes = self._plan(base, _levels(base), labels, 2 * (left - digital), data[2])
-        symbols, noise = _equalized(received, row, start + digital, start + digital + len(sizes.chosen) // 2 + 1)
+        symbols, noise = equalized(received, row, start + digital, start + digital + len(sizes.chosen) // 2 + 1)
         real = torch.view_as_real(symbols).reshape(-1).double().cpu().numpy() * math.sqrt(2) / _gain(data[1])
         variance = np.repeat(noise.double().cpu().numpy(), 2) / _gain(data[1]) ** 2
         count = len(sizes.chosen)
-        return self._given(base, sizes, real[:count], variance[:count])
-
-    def _number(self, received: Received, row: int, head: int, repeats: int) -> int:
-        """What the two words behind the header say: the likeliest."""
-        symbols, noise = _equalized(received, row, head, head + 2 * PLAIN.uses * repeats)
-        soft = (
-            torch.view_as_real(symbols / noise[: len(symbols)].clamp(min=1e-9))
-            .reshape(repeats, 2, -1)
-            .sum(0)
-            .double()
-            .cpu()
-            .numpy()
-        )
-        first, second = (soft @ (1.0 - 2.0 * PLAIN.words.T)).argmax(axis=1)
-        return int(first) << 6 | int(second)
-
-    def _given(self, base: Base, sizes: Plan, real: np.ndarray, noise: np.ndarray) -> tuple[torch.Tensor, ...]:
-        """The network's inputs, each with a batch of one."""
-        height, width = base.image.shape[:2]
-        values, left = estimate(sizes, real.astype(np.float32), noise.astype(np.float32))
-        rest = inverse(values.reshape(-1, COEFFICIENTS), height, width)
-        groups = _groups()
-        errors = left.reshape(-1, COEFFICIENTS) @ groups
-        errors = np.log2(np.sqrt(errors) + 0.1).T.reshape(PLANES, height // BLOCK, width // BLOCK) / 4
-        snr = snr_from_noise_var(float(np.mean(noise))) if len(noise) else 10.0
-        told = [min(max(snr, -5), 30) / 10 - 1, base.qp / 16 - 2]
-        image = torch.from_numpy(base.image).permute(2, 0, 1)[None].float() / 255
-        analog = torch.from_numpy(np.ascontiguousarray(rest, dtype=np.float32)).permute(2, 0, 1)[None] / 255
-        return image, image + analog, torch.from_numpy(errors.astype(np.float32))[None], torch.tensor([told], dtype=torch.float32)
+        return network_inputs(base, sizes, real[:count], variance[:count])
 
     def _restored(self, *given: torch.Tensor) -> torch.Tensor:
         if self.net == "none":
@@ -416,10 +356,10 @@ class Hybrid(LearnedCodec):
         given = []
         for row, one in enumerate(layers):
             gain, count = _gain(one.gain_index), len(one.plan.chosen)
-            heard, noise = _equalized(received, row, 0, int(length[row]))
+            heard, noise = equalized(received, row, 0, int(length[row]))
             real = torch.view_as_real(heard).reshape(-1).double().cpu().numpy() * math.sqrt(2) / gain
             variance = np.repeat(noise.double().cpu().numpy(), 2) / gain**2
-            given.append(self._given(one.base, one.plan, real[:count], variance[:count]))
+            given.append(network_inputs(one.base, one.plan, real[:count], variance[:count]))
         parts = [torch.cat(part).to(x.device) for part in zip(*given, strict=True)]
         image = self.network(*parts)
         arrived = Arrived(parts[1], conditions.snr_db, torch.zeros(batch, dtype=torch.int64), torch.ones(batch, device=x.device))
@@ -446,60 +386,8 @@ def _levels(base: Base) -> np.ndarray:
     return base_levels(base.image, base.qp)
 
 
-def _word(number: int) -> torch.Tensor:
-    return qpsk(PLAIN.words[number : number + 1])[0]
-
-
 def _gain(index: int) -> float:
     return 10 ** ((GAIN_LOWEST_DB + GAIN_STEP_DB * index) / 20)
-
-
-def _digital(scheme: MCS, uses: int, content: bytes) -> torch.Tensor:
-    """The base's symbols complex64 ``(uses,)``."""
-    blocks = plan_blocks(scheme, uses)
-    bits = np.zeros(blocks.information, dtype=np.uint8)
-    data = np.zeros(budget_bytes(blocks.information), dtype=np.uint8)
-    data[: len(content)] = np.frombuffer(content, dtype=np.uint8)
-    word = np.unpackbits(data)
-    bits[: len(word) + CRC_BITS] = np.concatenate([word, crc(word[None], CRC)[0]])
-    coded = encode_blocks([Group(range(1), scheme, blocks)], [bits ^ scrambling(len(bits))])[0]
-    return scheme.scheme.map(np.concatenate([*coded, scrambling(blocks.padding * scheme.scheme.bits_per_symbol)]))
-
-
-def _content(received: Received, row: int, start: int, uses: int, scheme: MCS) -> bytes | None:
-    """What `_digital` was given, and zero bytes; None where it is lost."""
-    blocks = plan_blocks(scheme, uses)
-    if blocks.information < CRC_BITS + 8 * FIXED_BYTES:
-        return None
-    soft = demap(received, row, start, uses, scheme, "exact")
-    bits, good = decode_blocks([Group(range(1), scheme, blocks)], [soft])[0]
-    bits = bits ^ scrambling(len(bits))
-    length = (len(bits) - CRC_BITS) // 8 * 8
-    if not good.all() or not np.array_equal(crc(bits[None, :length], CRC)[0], bits[length : length + CRC_BITS]):
-        return None
-    return np.packbits(bits[:length]).tobytes()
-
-
-def _equalized(received: Received, row: int, start: int, stop: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Symbols divided by their gain, and the noise variance of each; zero-forcing."""
-    symbols = received.symbols[row, start:stop]
-    noise = received.noise_var[row, start:stop] if received.noise_var.ndim == 2 else received.noise_var[row].expand(len(symbols))
-    if received.gain is None:
-        return symbols, noise
-    gain = received.gain[row, start:stop] if received.gain.shape[1] > 1 else received.gain[row].expand(len(symbols))
-    power = gain.abs().square().clamp(min=1e-6)
-    return symbols * gain.conj() / power, noise / power
-
-
-def _groups() -> np.ndarray:
-    """Means over groups of frequencies, ``(COEFFICIENTS, PLANES)``."""
-    frequency = np.add.outer(np.arange(BLOCK), np.arange(BLOCK)).ravel()
-    group = np.digitize(frequency, (4, 10))
-    groups = np.zeros((3, BLOCK * BLOCK, 3, GROUPS), dtype=np.float32)
-    for component in range(3):
-        for number in range(GROUPS):
-            groups[component, group == number, component, number] = 1 / (group == number).sum()
-    return groups.reshape(COEFFICIENTS, PLANES)
 
 
 _CONTROL: list[RateControl] = []

@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
+import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional as F
+
+from ...units import snr_from_noise_var
+from .base import Base
+from .residual import BLOCK, COEFFICIENTS, Plan, estimate, inverse
 
 GROUPS = 3
 """Groups of frequencies whose remaining error the network is told, for each of three components."""
@@ -71,4 +78,37 @@ class Restorer(nn.Module):
         pixels = [F.pixel_unshuffle(base, 2) - 0.5, 8 * F.pixel_unshuffle(estimate - base, 2)]
         x = self.before(self.head(torch.cat([*pixels, maps, constant], dim=1)))
         x = x + F.pixel_shuffle(self.up(self.inner(self.down(x))), 2)
-        return estimate + 0.1 * F.pixel_shuffle(self.tail(self.after(x)), 2)
+        return estimate + F.pixel_shuffle(self.tail(self.after(x)), 2)
+
+
+def network_inputs(base: Base, plan: Plan, received: np.ndarray, noise: np.ndarray) -> tuple[torch.Tensor, ...]:
+    """What `Restorer` is given of one image: base, estimate, errors, told; each with a batch of one.
+
+    Args:
+        base: the digital layer.
+        plan: of the analog layer.
+        received: its real symbols ``(M,)``, scaled as the plan says.
+        noise: their noise variances ``(M,)``.
+    """
+    height, width = base.image.shape[:2]
+    values, left = estimate(plan, received.astype(np.float32), noise.astype(np.float32))
+    rest = inverse(values.reshape(-1, COEFFICIENTS), height, width)
+    errors = np.log2(np.sqrt(left.reshape(-1, COEFFICIENTS) @ _group_means()) + 0.1) / 4
+    errors = errors.T.reshape(1, PLANES, height // BLOCK, width // BLOCK)
+    snr_db = snr_from_noise_var(float(np.mean(noise))) if len(noise) else 10.0
+    told = [min(max(snr_db, -5), 30) / 10 - 1, base.qp / 16 - 2]
+    image = torch.from_numpy(base.image).permute(2, 0, 1)[None].float() / 255
+    analog = torch.from_numpy(np.ascontiguousarray(rest, dtype=np.float32)).permute(2, 0, 1)[None] / 255
+    return image, image + analog, torch.from_numpy(errors.astype(np.float32)), torch.tensor([told], dtype=torch.float32)
+
+
+@lru_cache(maxsize=1)
+def _group_means() -> np.ndarray:
+    """Means of a block's coefficients over groups of frequencies, ``(COEFFICIENTS, PLANES)``."""
+    frequency = np.add.outer(np.arange(BLOCK), np.arange(BLOCK)).ravel()
+    group = np.digitize(frequency, (4, 10))
+    means = np.zeros((3, BLOCK * BLOCK, 3, GROUPS), dtype=np.float32)
+    for component in range(3):
+        for number in range(GROUPS):
+            means[component, group == number, component, number] = 1 / (group == number).sum()
+    return means.reshape(COEFFICIENTS, PLANES)
