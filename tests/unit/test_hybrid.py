@@ -68,17 +68,22 @@ def test_levels_of_the_base_are_those_of_its_coefficients() -> None:
 
 
 @settings(max_examples=30, deadline=None)
-@given(st.integers(1, 12), st.integers(1, 12), st.integers(2, 16), st.integers(0, 2**31))
+@given(st.integers(1, 40), st.integers(1, 40), st.integers(1, classes.COUNT), st.integers(0, 2**31))
 def test_class_map_survives_its_code(rows: int, columns: int, count: int, seed: int) -> None:
-    labels = np.random.default_rng(seed).integers(0, count, rows * columns)
-    data = classes.encode_map(labels, (rows, columns), count)
-    assert np.array_equal(classes.decode_map(data + b"\x5a\xff", (rows, columns), count), labels)
+    draw = np.random.default_rng(seed)
+    labels, bins = draw.integers(0, count, rows * columns), draw.integers(0, classes.BINS, rows * columns)
+    seen = draw.integers(1, 100, (classes.BINS, classes.COUNT)).astype(np.uint8)
+    data = classes.encode_map(labels, bins, columns, seen)
+    assert np.array_equal(classes.decode_map(data + b"\x5a\xff", bins, columns, seen), labels)
 
 
-def test_smooth_class_maps_take_few_bits() -> None:
-    row = np.repeat(np.arange(8), 6)
-    labels = np.tile(row, 32)
-    assert 8 * len(classes.encode_map(labels, (32, 48), 16)) < 0.6 * len(labels)
+def test_class_maps_that_are_no_surprise_take_few_bits() -> None:
+    labels = np.tile(np.repeat(np.arange(8), 6), 32)
+    nothing = np.ones((classes.BINS, classes.COUNT), np.uint8)
+    assert 8 * len(classes.encode_map(labels, labels // 2, 48, nothing)) < 0.6 * len(labels)  # neighbours and the base tell
+    labels = np.random.default_rng(0).integers(0, 8, 1000)
+    usual = 1 + 100 * np.eye(classes.BINS, classes.COUNT, dtype=np.uint8)
+    assert 8 * len(classes.encode_map(labels, labels, 50, usual)) < 0.7 * len(labels)  # the base tells
 
 
 def brute_force(deviation: np.ndarray, noise_var: float) -> np.ndarray:
@@ -167,16 +172,28 @@ def test_lost_base_is_a_lost_image(codec: Hybrid, image: torch.Tensor) -> None:
 
 
 def test_class_map_that_is_longer_than_reckoned_with(codec: Hybrid, image: torch.Tensor, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("openjscc.models.hybrid.codec.MAP_BITS", 0.0)
     monkeypatch.setattr(codec, "share", 1.0)
     assert bool(transmit(codec, "awgn", image, 10.0, ratio=1 / 12).reconstruction.ok)
 
 
+@pytest.mark.parametrize("first", [0, 52])
+def test_with_and_without_a_class_map(codec: Hybrid, image: torch.Tensor, monkeypatch: pytest.MonkeyPatch, first: int) -> None:
+    monkeypatch.setattr("openjscc.models.hybrid.codec.UNMAPPED_FROM_QP", first)
+    monkeypatch.setattr(codec, "net", "none")
+    sent = transmit(codec, "awgn", image, 15.0, ratio=1 / 6)
+    assert sent.image is not None
+    assert float((sent.image - image).square().mean()) < 0.002
+
+
 def test_tables_are_whole() -> None:
-    table, gain = classes.tables()
-    assert table.shape == (classes.TABLES, classes.COUNT, COEFFICIENTS)
-    assert gain.shape[0] == classes.TABLES
-    totals = np.exp2(2 / STEPS_PER_OCTAVE * table.astype(np.float64)).sum(axis=2)
+    all_tables = [classes.tables(number) for number in range(classes.TABLES)]
+    totals = np.exp2(2 / STEPS_PER_OCTAVE * np.stack([one.size for one in all_tables]).astype(np.float64)).sum(axis=2)
+    assert totals.shape == (classes.TABLES, classes.COUNT)
+    for one in all_tables:
+        assert one.seen.shape == (classes.BINS, classes.COUNT)
+        assert one.seen.min() >= 1  # every class has a code
+        assert one.usual.shape == (classes.BINS,)
+        assert one.usual.max() < classes.COUNT
     assert (np.diff(totals, axis=1) > -0.05 * totals[:, 1:]).all()  # classes by size, to rounding
     assert totals[-1, -1] > totals[5, -1]  # without a base more is left
 
@@ -185,10 +202,16 @@ def test_tables_find_what_made_the_blocks() -> None:
     truth = np.stack([np.full(COEFFICIENTS, size) for size in (1.0, 8.0, 60.0)])
     labels = np.arange(600) % 3
     blocks = noise(600, COEFFICIENTS, seed=8) * truth[labels]
-    table, gain = classes.train([(blocks, np.zeros(blocks.shape, np.uint8))], 3)
-    found = np.exp2((table + gain[bands(), 0]) / STEPS_PER_OCTAVE)
+    levels = np.zeros(blocks.shape, np.uint8)
+    levels[labels == 2, :5] = 3
+    tables = classes.train([(blocks, levels)], 3)
+    found = np.exp2((tables.size + tables.gain[bands(), 0]) / STEPS_PER_OCTAVE)
     assert np.allclose(found.mean(axis=1), truth[:, 0], rtol=0.1)
-    assert np.array_equal(classes.classify(table, gain, blocks, np.zeros(blocks.shape, np.uint8)), labels)
+    assert np.array_equal(classes.classify(tables, blocks, levels), labels)
+    bins = classes.bins_of(levels)
+    assert tables.usual[bins[2]] == 2
+    assert tables.seen[bins[2]].tolist() == [1, 1, 1 + classes.PRIOR]
+    assert tables.seen[bins[0]].tolist() == [1 + classes.PRIOR // 2, 1 + classes.PRIOR // 2, 1]
 
 
 def test_nothing_but_the_analog_layer(image: torch.Tensor, codec: Hybrid, monkeypatch: pytest.MonkeyPatch) -> None:

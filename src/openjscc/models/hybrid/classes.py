@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 from importlib import resources
+from typing import NamedTuple
 
 import numpy as np
 
@@ -17,16 +18,39 @@ TABLES = (51 - LOWEST_QP) // QPS_PER_TABLE + 1 + 2
 TOP = 2**16
 LEAST = 1e-2
 """Smallest expected mean square of a coefficient, in units of (1/255)^2."""
+BIN_STARTS = (1, 2, 3, 4, 6, 8, 11, 16, 23, 32, 45, 64, 91, 128, 181, 256, 362, 512, 724, 1024, 1448)
+BINS = len(BIN_STARTS) + 1
+"""Blocks of the base fall into so many bins, by the sum of their coefficients' levels."""
+PRIOR, STEP = 100, 24
+"""Weight of what training photos say about a bin's classes, and of one label that was coded."""
+
+
+class Tables(NamedTuple):
+    """What both ends know of the residual of one kind of base.
+
+    Attributes:
+        size: of the coefficients of each class, log2 in 1 / `STEPS_PER_OCTAVE`; int16 ``(COUNT, COEFFICIENTS)``.
+        gain: what the level of the base's coefficient adds, int16 ``(bands, levels)``.
+        seen: how often training photos had each class in each bin, uint8 ``(BINS, COUNT)``.
+        usual: the class of a block of each bin where none is sent, uint8 ``(BINS,)``.
+    """
+
+    size: np.ndarray
+    gain: np.ndarray
+    seen: np.ndarray
+    usual: np.ndarray
+
+
+@lru_cache(maxsize=TABLES)
+def tables(number: int) -> Tables:
+    """The tables of a `number_of`, which come with the package; ``python scripts/hybrid_tables.py`` makes them."""
+    return Tables(*(part[number] for part in _packaged()))
 
 
 @lru_cache(maxsize=1)
-def tables() -> tuple[np.ndarray, np.ndarray]:
-    """The tables that come with the package: int16 ``(TABLES, COUNT, COEFFICIENTS)``, and gains ``(TABLES, bands, levels)``.
-
-    ``python scripts/hybrid_tables.py`` makes them.
-    """
+def _packaged() -> list[np.ndarray]:
     with resources.as_file(resources.files(__package__ or "") / "tables.npz") as path, np.load(path) as content:
-        return content["table"], content["gain"]
+        return [content[name] for name in Tables._fields]
 
 
 def number_of(qp: int | None, half: bool) -> int:
@@ -36,70 +60,77 @@ def number_of(qp: int | None, half: bool) -> int:
     return TABLES - 2 if half else max(qp - LOWEST_QP, 0) // QPS_PER_TABLE
 
 
-def expected_sizes(table: np.ndarray, gain: np.ndarray, labels: np.ndarray, levels: np.ndarray) -> np.ndarray:
+def bins_of(levels: np.ndarray) -> np.ndarray:
+    """The bin of each block of levels ``(blocks, COEFFICIENTS)``: how much the base shows there."""
+    return np.digitize(levels.sum(axis=1, dtype=np.int64), BIN_STARTS)
+
+
+def expected_sizes(tables: Tables, labels: np.ndarray, levels: np.ndarray) -> np.ndarray:
     """log2 of the expected sizes, int16 ``(blocks, COEFFICIENTS)`` in 1 / `STEPS_PER_OCTAVE`.
 
     Args:
-        table: int16 ``(classes, COEFFICIENTS)``.
-        gain: int16 ``(bands, levels)``, what the size of the base's coefficient adds.
+        tables: of the base.
         labels: class of each block, ``(blocks,)``.
         levels: as `openjscc.models.hybrid.residual.base_levels` gives them.
     """
-    return table[labels] + gain[bands()[None], levels]
+    return tables.size[labels] + tables.gain[bands()[None], levels]
 
 
-def classify(table: np.ndarray, gain: np.ndarray, coefficients: np.ndarray, levels: np.ndarray) -> np.ndarray:
+def classify(tables: Tables, coefficients: np.ndarray, levels: np.ndarray) -> np.ndarray:
     """The class that makes each block's coefficients likeliest, as independent Gaussians; int64 ``(blocks,)``."""
-    energy = coefficients**2 * np.exp2(-2 / STEPS_PER_OCTAVE * gain[bands()[None], levels].astype(np.float32))
-    size = 2.0 / STEPS_PER_OCTAVE * table.astype(np.float64)
+    energy = coefficients**2 * np.exp2(-2 / STEPS_PER_OCTAVE * tables.gain[bands()[None], levels].astype(np.float32))
+    size = 2.0 / STEPS_PER_OCTAVE * tables.size.astype(np.float64)
     cost = energy @ np.exp2(-size).T.astype(np.float32) + np.log(2) * size.sum(axis=1)
     return cost.argmin(axis=1)
 
 
-class Model:
-    """Adaptive frequencies of one context."""
+class _Frequencies:
+    """Adaptive frequencies of the next label: the sum of what its bin and what its neighbours have had so far."""
 
-    def __init__(self, symbols: int) -> None:
-        self.counts = [8] * symbols
+    def __init__(self, bins: np.ndarray, width: int, seen: np.ndarray) -> None:
+        self.width, self.bins = width, bins.tolist()
+        self.of_bins: list[list[int]] = seen.astype(int).tolist()
+        self.of_neighbours = [[2] * COUNT for _ in range(2 * COUNT)]
 
-    def update(self, symbol: int) -> None:
-        """Count a symbol; counts are halved before they grow too large for the coder."""
-        self.counts[symbol] += 24
-        if sum(self.counts) > TOP // 4:
-            self.counts = [(count + 1) // 2 for count in self.counts]
+    def at(self, labels: list[int], place: int) -> tuple[list[int], list[int]]:
+        """Both lists of counts for the label at a place, of which all before it are known."""
+        left = labels[place - 1] if place % self.width else -1
+        above = labels[place - self.width] if place >= self.width else -1
+        if left < 0 or above < 0:
+            left = above = max(left, above, COUNT // 2 if left == above else 0)
+        return self.of_bins[self.bins[place]], self.of_neighbours[left + above]
 
-
-def _contexts(shape: tuple[int, int], classes: int) -> tuple[list[Model], int]:
-    return [Model(classes) for _ in range(2 * classes)], shape[1]
-
-
-def _context(labels: list[int], place: int, width: int, classes: int) -> int:
-    """Which model codes the next label: the rounded mean of the neighbours on the left and above."""
-    left = labels[place - 1] if place % width else None
-    above = labels[place - width] if place >= width else None
-    if left is None and above is None:
-        return classes - 1
-    if left is None or above is None:
-        return 2 * (left if left is not None else above)  # pyright: ignore[reportOperatorIssue, reportReturnType]
-    return left + above
+    @staticmethod
+    def count(both: tuple[list[int], list[int]], label: int) -> None:
+        """Count a label; counts are halved before they grow too large for the coder."""
+        for counts in both:
+            counts[label] += STEP
+            if sum(counts) > TOP // 8:
+                counts[:] = [(count + 1) // 2 for count in counts]
 
 
-def encode_map(labels: np.ndarray, shape: tuple[int, int], classes: int) -> bytes:
-    """Class map ``(blocks,)`` of ``shape`` blocks, in rows, to bytes: an adaptive arithmetic code (integers only).
+def encode_map(labels: np.ndarray, bins: np.ndarray, width: int, seen: np.ndarray) -> bytes:
+    """Classes ``(blocks,)`` to bytes: an adaptive arithmetic code (integers only).
 
     I. H. Witten, R. M. Neal, J. G. Cleary: Arithmetic coding for data compression, Commun. ACM 30(6), 1987.
+
+    Args:
+        labels: class of each block, in rows.
+        bins: of the blocks, as `bins_of` gives them.
+        width: blocks in a row.
+        seen: as in `Tables`.
     """
-    models, width = _contexts(shape, classes)
-    known = labels.tolist()
+    known, frequencies = labels.tolist(), _Frequencies(bins, width, seen)
     low, high, waiting, bits = 0, 2 * TOP**2 - 1, 0, []
     half, quarter = TOP**2, TOP**2 // 2
     for place, symbol in enumerate(known):
-        model = models[_context(known, place, width, classes)]
-        total, below = sum(model.counts), sum(model.counts[:symbol])
+        both = frequencies.at(known, place)
+        counts = [one + other for one, other in zip(*both, strict=True)]
+        total, below = sum(counts), sum(counts[:symbol])
         span = high - low + 1
-        high = low + span * (below + model.counts[symbol]) // total - 1
+        high = low + span * (below + counts[symbol]) // total - 1
         low = low + span * below // total
-        model.update(symbol)
+        frequencies.count(both, symbol)
         while True:
             if high < half:
                 bits += [0] + [1] * waiting
@@ -117,25 +148,26 @@ def encode_map(labels: np.ndarray, shape: tuple[int, int], classes: int) -> byte
     return np.packbits(bits).tobytes()
 
 
-def decode_map(data: bytes, shape: tuple[int, int], classes: int) -> np.ndarray:
-    """The class map int64 ``(blocks,)`` that `encode_map` made, at the start of ``data``."""
-    models, width = _contexts(shape, classes)
+def decode_map(data: bytes, bins: np.ndarray, width: int, seen: np.ndarray) -> np.ndarray:
+    """The classes int64 ``(blocks,)`` that `encode_map` coded, at the start of ``data``."""
     labels: list[int] = []
+    frequencies = _Frequencies(bins, width, seen)
     bits = np.unpackbits(np.frombuffer(data, np.uint8)).tolist()
     half, quarter = TOP**2, TOP**2 // 2
     low, high, position = 0, 2 * TOP**2 - 1, 33
     value = int("".join(map(str, (bits + [0] * 33)[:33])), 2)
-    for place in range(shape[0] * shape[1]):
-        model = models[_context(labels, place, width, classes)]
-        total, span = sum(model.counts), high - low + 1
+    for place in range(len(bins)):
+        both = frequencies.at(labels, place)
+        counts = [one + other for one, other in zip(*both, strict=True)]
+        total, span = sum(counts), high - low + 1
         target = ((value - low + 1) * total - 1) // span
         symbol, below = 0, 0
-        while below + model.counts[symbol] <= target:
-            below += model.counts[symbol]
+        while below + counts[symbol] <= target:
+            below += counts[symbol]
             symbol += 1
-        high = low + span * (below + model.counts[symbol]) // total - 1
+        high = low + span * (below + counts[symbol]) // total - 1
         low = low + span * below // total
-        model.update(symbol)
+        frequencies.count(both, symbol)
         labels.append(symbol)
         while True:
             if high < half:
@@ -152,8 +184,8 @@ def decode_map(data: bytes, shape: tuple[int, int], classes: int) -> np.ndarray:
     return np.array(labels, dtype=np.int64)
 
 
-def train(samples: list[tuple[np.ndarray, np.ndarray]], classes: int, rounds: int = 12) -> tuple[np.ndarray, np.ndarray]:
-    """Tables `table` and `gain` of `expected_sizes` from blocks: hard-decision EM of a mixture of Gaussians.
+def train(samples: list[tuple[np.ndarray, np.ndarray]], classes: int, rounds: int = 12) -> Tables:
+    """What `tables` has for one number, from blocks: hard-decision EM of a mixture of Gaussians.
 
     Args:
         samples: coefficients and levels, ``(n, COEFFICIENTS)`` each.
@@ -185,4 +217,18 @@ def train(samples: list[tuple[np.ndarray, np.ndarray]], classes: int, rounds: in
         labels = cost.argmin(axis=1)
     order = np.argsort(size.sum(axis=1))
     quantize = lambda value: np.rint(STEPS_PER_OCTAVE / 2 * np.log2(value)).astype(np.int16)  # noqa: E731
-    return quantize(size[order]), quantize(gain).reshape(-1, len(LEVELS) + 1)
+    seen, usual = _of_bins(bins_of(levels), cost[:, order])
+    return Tables(quantize(size[order]), quantize(gain).reshape(-1, len(LEVELS) + 1), seen, usual)
+
+
+def _of_bins(bins: np.ndarray, cost: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """How often each class is the likeliest of a block of each bin, and the class that suits the bin's blocks best."""
+    classes = cost.shape[1]
+    seen, usual = np.ones((BINS, classes), np.uint8), np.zeros(BINS, np.uint8)
+    filled = np.flatnonzero(np.bincount(bins, minlength=BINS))
+    for place in range(BINS):
+        members = cost[bins == filled[np.abs(filled - place).argmin()]]
+        share = np.bincount(members.argmin(axis=1), minlength=classes) / len(members)
+        seen[place] = np.rint(1 + PRIOR * share)
+        usual[place] = members.sum(axis=0).argmin()
+    return seen, usual

@@ -6,7 +6,7 @@ import math
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 import torch
@@ -41,8 +41,8 @@ FADING_LEAST_DB, FADING_SLOPE_DB = 20.0, 2.5
 FIXED_BYTES = 3
 GAIN_STEP_DB, GAIN_LOWEST_DB = 0.125, -16.0
 DESIGN_STEP_DB, DESIGN_LOWEST_DB = 0.25, -16.0
-MAP_BITS = 1.2
-"""About so many bits does a block's class take."""
+UNMAPPED_FROM_QP = 40
+"""From this QP of the base on, and for bases of half the size, the classes of blocks take more than they give."""
 NO_BASE_SHARE, HALF_SHARE, MISTOLD_SHARE = 0.03, 0.12, 0.3
 """In training, how often there is no base, or one of half the size, and how often the transmitter is told another SNR."""
 
@@ -58,7 +58,7 @@ class HybridConfig(CodecConfig):
 
     rates: tuple[int, ...] = (32, 64, 96, 128, 256)
     snr_range: tuple[float, float] = (-5.0, 25.0)
-    width: tuple[int, int] = (32, 80)
+    width: tuple[int, int] = (32, 96)
     blocks: tuple[int, int, int] = (2, 5, 2)
 
 
@@ -68,18 +68,31 @@ class Layers:
 
     Attributes:
         base: the digital layer.
-        labels: class of each block.
         plan: of the analog layer.
         symbols: real, of mean square ``1 / gain^2``.
         gain_index, design_index: numbers of the factor of the symbols, and of the SNR that they are made for.
     """
 
     base: Base
-    labels: np.ndarray
     plan: Plan
     symbols: np.ndarray
     gain_index: int
     design_index: int
+
+
+class Classified(NamedTuple):
+    """The residual, and what the transmitter knows of it.
+
+    Attributes:
+        coefficients, levels: ``(blocks, COEFFICIENTS)``, as `openjscc.models.hybrid.residual` has them.
+        labels: class of each block, ``(blocks,)``.
+        map: these as bytes; None where the receiver takes the usual ones.
+    """
+
+    coefficients: np.ndarray
+    levels: np.ndarray
+    labels: np.ndarray
+    map: bytes | None
 
 
 @register("hybrid", default_tag="photo", configs={"photo": HybridConfig()})
@@ -194,20 +207,21 @@ class Hybrid(LearnedCodec):
             return torch.ones(uses, dtype=torch.complex64), 0
         design = BLIND_DESIGN_DB if snr_db is None else snr_db
         index = self._choose(left, snr_db, conditions)
-        beside = FIXED_BYTES + math.ceil(MAP_BITS * picture.size / (3 * BLOCK**2) / 8)
-        for _ in range(3):  # a class map may be longer than reckoned with
+        beside = FIXED_BYTES
+        for _ in range(3):  # the class map comes on top, and need not fit
             base = self._base(picture, SCHEMES[index], left, beside)
-            coefficients, levels, labels, class_map = self._classified(picture, base)
-            size = FIXED_BYTES + len(base.data) + len(class_map)
-            number = least_share(SCHEMES[index], left, size)
+            classified = self._classified(picture, base)
+            class_map = classified.map or b""
+            number = least_share(SCHEMES[index], left, FIXED_BYTES + len(base.data) + len(class_map))
             if number is not None:
                 break
-            beside = size - len(base.data) + beside
+            beside += FIXED_BYTES + len(class_map)
         else:
             return torch.ones(uses, dtype=torch.complex64), index
         digital = digital_uses(number, left)
-        layers = self._layers(base, coefficients, levels, labels, 2 * (left - digital), design)
-        content = bytes([base.qp | base.half << 7, layers.gain_index, layers.design_index]) + base.data + class_map
+        layers = self._layers(base, classified, 2 * (left - digital), design)
+        kind = base.qp | (classified.map is not None) << 6 | base.half << 7
+        content = bytes([kind, layers.gain_index, layers.design_index]) + base.data + class_map
         front = share_symbols(number).repeat(repeats)
         analog = torch.zeros(2 * (left - digital))
         analog[: len(layers.symbols)] = torch.from_numpy(layers.symbols) * (_gain(layers.gain_index) / math.sqrt(2))
@@ -245,30 +259,25 @@ class Hybrid(LearnedCodec):
                 base = base_layer.fit(self.control, picture, budget)
         return base
 
-    def _tables(self, base: Base) -> tuple[np.ndarray, np.ndarray]:
-        number = classes.number_of(None if base.qp == NO_BASE else base.qp, base.half)
-        table, gain = classes.tables()
-        return table[number], gain[number]
+    def _classified(self, picture: np.ndarray, base: Base) -> Classified:
+        coefficients, levels = transform(picture.astype(np.float32) - base.image), _levels(base)
+        tables = _tables(base)
+        bins = classes.bins_of(levels)
+        if base.half or UNMAPPED_FROM_QP <= base.qp < NO_BASE:
+            return Classified(coefficients, levels, tables.usual[bins], None)
+        labels = classes.classify(tables, coefficients, levels)
+        return Classified(coefficients, levels, labels, classes.encode_map(labels, bins, picture.shape[1] // BLOCK, tables.seen))
 
-    def _classified(self, picture: np.ndarray, base: Base) -> tuple[np.ndarray, np.ndarray, np.ndarray, bytes]:
-        coefficients = transform(picture.astype(np.float32) - base.image)
-        levels = _levels(base)
-        labels = classes.classify(*self._tables(base), coefficients, levels)
-        shape = picture.shape[0] // BLOCK, picture.shape[1] // BLOCK
-        return coefficients, levels, labels, classes.encode_map(labels, shape, classes.COUNT)
-
-    def _layers(
-        self, base: Base, coefficients: np.ndarray, levels: np.ndarray, labels: np.ndarray, count: int, design_snr_db: float
-    ) -> Layers:
+    def _layers(self, base: Base, residual: Classified, count: int, design_snr_db: float) -> Layers:
         design = round(min(max((design_snr_db - DESIGN_LOWEST_DB) / DESIGN_STEP_DB, 0), 255))
-        scheme = self._plan(base, levels, labels, count, design)
-        symbols = coefficients.ravel()[scheme.chosen] * scheme.amplitude
+        scheme = self._plan(base, residual.levels, residual.labels, count, design)
+        symbols = residual.coefficients.ravel()[scheme.chosen] * scheme.amplitude
         power = float(np.mean(symbols.astype(np.float64) ** 2)) * len(symbols) / max(count, 1) if len(symbols) else 1.0
         gain = round(min(max((-10 * math.log10(max(power, 1e-9)) - GAIN_LOWEST_DB) / GAIN_STEP_DB, 0), 255))
-        return Layers(base, labels, scheme, symbols, gain, design)
+        return Layers(base, scheme, symbols, gain, design)
 
     def _plan(self, base: Base, levels: np.ndarray, labels: np.ndarray, count: int, design_index: int) -> Plan:
-        sizes = classes.expected_sizes(*self._tables(base), labels, levels)
+        sizes = classes.expected_sizes(_tables(base), labels, levels)
         return plan(sizes, count, DESIGN_LOWEST_DB + DESIGN_STEP_DB * design_index)
 
     # Receiver
@@ -317,8 +326,13 @@ class Hybrid(LearnedCodec):
             base, size = base_layer.read(self.control, data[FIXED_BYTES:], data[0] & 63, bool(data[0] >> 7), height, width)
         except IntegrityError:
             return None
-        labels = classes.decode_map(data[FIXED_BYTES + size :], (height // BLOCK, width // BLOCK), classes.COUNT)
-        sizes = self._plan(base, _levels(base), labels, 2 * (left - digital), data[2])
+        levels, tables = _levels(base), _tables(base)
+        bins = classes.bins_of(levels)
+        if data[0] & 64:
+            labels = classes.decode_map(data[FIXED_BYTES + size :], bins, width // BLOCK, tables.seen)
+        else:
+            labels = tables.usual[bins]
+        sizes = self._plan(base, levels, labels, 2 * (left - digital), data[2])
         symbols, noise = equalized(received, row, start + digital, start + digital + len(sizes.chosen) // 2 + 1)
         real = torch.view_as_real(symbols).reshape(-1).double().cpu().numpy() * math.sqrt(2) / _gain(data[1])
         variance = np.repeat(noise.double().cpu().numpy(), 2) / _gain(data[1]) ** 2
@@ -376,14 +390,17 @@ class Hybrid(LearnedCodec):
         design = snr_db + (offset if draw.random() < MISTOLD_SHARE else 0)
         digital = 8 * len(base.data) / math.log2(1 + 10 ** ((design - 2 - self.margin) / 10))
         uses = digital * (1 / share - 1) if base.qp != NO_BASE else draw.uniform(0.1, 1) * most
-        coefficients, levels, labels, _ = self._classified(picture, base)
-        return self._layers(base, coefficients, levels, labels, 2 * int(min(max(uses, 0), most)), design)
+        return self._layers(base, self._classified(picture, base), 2 * int(min(max(uses, 0), most)), design)
 
 
 def _levels(base: Base) -> np.ndarray:
     if base.qp == NO_BASE:
         return np.zeros((base.image.shape[0] * base.image.shape[1] // BLOCK**2, COEFFICIENTS), np.uint8)
     return base_levels(base.image, base.qp)
+
+
+def _tables(base: Base) -> classes.Tables:
+    return classes.tables(classes.number_of(None if base.qp == NO_BASE else base.qp, base.half))
 
 
 def _gain(index: int) -> float:
@@ -395,5 +412,5 @@ _CONTROL: list[RateControl] = []
 
 def _control() -> RateControl:
     if not _CONTROL:
-        _CONTROL.append(RateControl(source_codec("bpg", preset="medium")))
+        _CONTROL.append(RateControl(source_codec("bpg", preset=base_layer.PRESET)))
     return _CONTROL[0]

@@ -19,6 +19,10 @@ PLANES = 3 * GROUPS
 """Maps of expected errors, one value a block."""
 TOLD = 2
 """Numbers that are the same everywhere: SNR and QP of the base."""
+BLUR = 5
+"""Side in pixels of the square whose mean is taken off to see fine structure."""
+CLIPS = 3.0, 15.0
+"""Fine structure is shown clipped, in units of the expected error."""
 
 
 class Residual(nn.Module):
@@ -44,15 +48,18 @@ class Restorer(nn.Module):
         base, rest --[pixels / 2]--+--[conv3]--[block x n]--+--[/ 2]--[block x m]--[x 2]--+--[block x n]--[conv3]--> correction
         errors, SNR, QP -----------+                        +-----------------------------+
 
+    All that the network sees of rest and fine structure, and its correction, is in units of the expected error (RMS over the
+    image). So an image of 25 dB and one of 40 dB look alike to it, and both teach it as much.
+
     Args:
         width: channels at 1/2 and 1/4 of the image's size.
         blocks: residual blocks before, at and after the lower scale.
     """
 
-    def __init__(self, width: tuple[int, int] = (32, 80), blocks: tuple[int, int, int] = (2, 5, 2)) -> None:
+    def __init__(self, width: tuple[int, int], blocks: tuple[int, int, int]) -> None:
         super().__init__()
         wide, deep = width
-        self.head = nn.Conv2d(2 * 12 + PLANES + TOLD, wide, 3, padding=1)
+        self.head = nn.Conv2d(5 * 12 + PLANES + TOLD + 1, wide, 3, padding=1)
         self.before = nn.Sequential(*(Residual(wide) for _ in range(blocks[0])))
         self.down = nn.Conv2d(wide, deep, 2, stride=2)
         self.inner = nn.Sequential(*(Residual(deep) for _ in range(blocks[1])))
@@ -73,12 +80,17 @@ class Restorer(nn.Module):
             told: ``(B, TOLD)``: SNR in dB / 10 - 1, QP / 16 - 2.
         """
         height, width = base.shape[2] // 2, base.shape[3] // 2
-        maps = F.interpolate(errors, scale_factor=8.0, mode="nearest")
-        constant = told[:, :, None, None].expand(-1, -1, height, width)
-        pixels = [F.pixel_unshuffle(base, 2) - 0.5, 8 * F.pixel_unshuffle(estimate - base, 2)]
-        x = self.before(self.head(torch.cat([*pixels, maps, constant], dim=1)))
+        octaves = (4 * errors).exp2().square().mean((1, 2, 3), keepdim=True).log2() / 2
+        unit = octaves.exp2() / 255
+        maps = F.interpolate(4 * errors - octaves, scale_factor=8.0, mode="nearest")
+        constant = torch.cat([told, octaves[:, :, 0, 0] / 2 - 1], dim=1)[:, :, None, None].expand(-1, -1, height, width)
+        pixels = [2 * base - 1, (estimate - base) / unit / 2]
+        for image, clips in (base, CLIPS[:1]), (estimate, CLIPS):
+            fine = (image - F.avg_pool2d(F.pad(image, (BLUR // 2,) * 4, mode="replicate"), BLUR, 1)) / unit
+            pixels += [2 * torch.tanh(fine / clip) for clip in clips]
+        x = self.before(self.head(torch.cat([*(F.pixel_unshuffle(part, 2) for part in pixels), maps, constant], dim=1)))
         x = x + F.pixel_shuffle(self.up(self.inner(self.down(x))), 2)
-        return estimate + F.pixel_shuffle(self.tail(self.after(x)), 2)
+        return estimate + unit * F.pixel_shuffle(self.tail(self.after(x)), 2)
 
 
 def network_inputs(base: Base, plan: Plan, received: np.ndarray, noise: np.ndarray) -> tuple[torch.Tensor, ...]:
