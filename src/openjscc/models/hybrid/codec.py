@@ -34,15 +34,24 @@ BLIND_SNR_DB, BLIND_DESIGN_DB = 2.0, 10.0
 """What a transmitter that knows no SNR makes the base and the analog layer for."""
 TARGET = 0.01
 """Share of bases that may be lost at the SNR told less the margin."""
-SHARE = 0.6
-"""Share of the channel uses that is digital."""
+SHARE_SNRS = (1.0, 4.0, 7.0, 10.0, 13.0, 19.0)
+SHARES = {
+    1 / 48: (1.0, 1.0, 1.0, 1.0, 1.0, 1.0),
+    1 / 24: (1.0, 1.0, 1.0, 1.0, 1.0, 1.0),
+    1 / 16: (0.85, 0.6, 1.0, 1.0, 1.0, 1.0),
+    1 / 12: (0.8, 0.55, 0.4, 0.35, 1.0, 1.0),
+    1 / 6: (0.65, 0.5, 0.4, 0.3, 0.2, 1.0),
+}
+"""Share of the channel uses that the base may take, by bandwidth ratio and SNR: the best for training photos, without the
+network. In between, the nearest holds: the best share jumps."""
+BLIND_SHARE = 0.5
 FADING_LEAST_DB, FADING_SLOPE_DB = 20.0, 2.5
 """By so much is an image that arrives better than none at one bit a channel use, and by so much more at two."""
 FIXED_BYTES = 3
 GAIN_STEP_DB, GAIN_LOWEST_DB = 0.125, -16.0
 DESIGN_STEP_DB, DESIGN_LOWEST_DB = 0.25, -16.0
-UNMAPPED_FROM_QP = 40
-"""From this QP of the base on, and for bases of half the size, the classes of blocks take more than they give."""
+UNMAPPED_FROM_QP, UNMAPPED_FROM_SHARE = 40, 0.8
+"""From this QP of the base or this share on, and for bases of half the size, the classes of blocks take more than they give."""
 NO_BASE_SHARE, HALF_SHARE, MISTOLD_SHARE = 0.03, 0.12, 0.3
 """In training, how often there is no base, or one of half the size, and how often the transmitter is told another SNR."""
 
@@ -207,10 +216,11 @@ class Hybrid(LearnedCodec):
             return torch.ones(uses, dtype=torch.complex64), 0
         design = BLIND_DESIGN_DB if snr_db is None else snr_db
         index = self._choose(left, snr_db, conditions)
+        share = self._share(uses / picture.size, None if conditions.fades else snr_db)
         beside = FIXED_BYTES
         for _ in range(3):  # the class map comes on top, and need not fit
-            base = self._base(picture, SCHEMES[index], left, beside)
-            classified = self._classified(picture, base)
+            base = self._base(picture, SCHEMES[index], left, beside, share)
+            classified = self._classified(picture, base, mapped=share < UNMAPPED_FROM_SHARE)
             class_map = classified.map or b""
             number = least_share(SCHEMES[index], left, FIXED_BYTES + len(base.data) + len(class_map))
             if number is not None:
@@ -250,20 +260,29 @@ class Hybrid(LearnedCodec):
                 best, highest = index, value
         return best
 
-    def _base(self, picture: np.ndarray, scheme: MCS, uses: int, beside: int) -> Base:
+    def _share(self, ratio: float, snr_db: float | None) -> float:
+        """Share of the channel uses that the base may take."""
+        if self.share is not None:
+            return self.share
+        if snr_db is None:
+            return BLIND_SHARE
+        nearest = min(SHARES, key=lambda known: abs(math.log(known / ratio)))
+        return SHARES[nearest][min(range(len(SHARE_SNRS)), key=lambda place: abs(SHARE_SNRS[place] - snr_db))]
+
+    def _base(self, picture: np.ndarray, scheme: MCS, uses: int, beside: int, share: float) -> Base:
         """The base that fits into its share of the channel uses beside so many bytes, else one that fits into all of them."""
         base = base_layer.nothing(*picture.shape[:2])
-        for share in (SHARE, 1.0) if self.share is None else (self.share,):
-            budget = budget_bytes(plan_blocks(scheme, math.floor(share * uses)).information) - beside
+        for part in (share, 1.0) if self.share is None else (share,):
+            budget = budget_bytes(plan_blocks(scheme, math.floor(part * uses)).information) - beside
             if base.qp == NO_BASE and budget > 0:
                 base = base_layer.fit(self.control, picture, budget)
         return base
 
-    def _classified(self, picture: np.ndarray, base: Base) -> Classified:
+    def _classified(self, picture: np.ndarray, base: Base, *, mapped: bool = True) -> Classified:
         coefficients, levels = transform(picture.astype(np.float32) - base.image), _levels(base)
         tables = _tables(base)
         bins = classes.bins_of(levels)
-        if base.half or UNMAPPED_FROM_QP <= base.qp < NO_BASE:
+        if base.qp != NO_BASE and not (mapped and base.qp < UNMAPPED_FROM_QP and not base.half):
             return Classified(coefficients, levels, tables.usual[bins], None)
         labels = classes.classify(tables, coefficients, levels)
         return Classified(coefficients, levels, labels, classes.encode_map(labels, bins, picture.shape[1] // BLOCK, tables.seen))
