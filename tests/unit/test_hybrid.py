@@ -8,7 +8,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from openjscc import transmit
+from openjscc import read_image, transmit
+from openjscc.data.bundled import sample_photo
+from openjscc.digital.source import source_codec
 from openjscc.errors import UsageError
 from openjscc.models import create
 from openjscc.models.hybrid import Hybrid, base, classes
@@ -130,6 +132,16 @@ def test_doubled_keeps_what_is_smooth() -> None:
     found = base.doubled(base.halved(base.doubled(ramp)))
     assert found.shape == (40, 20, 3)
     assert np.abs(np.diff(found[4:-4, 5, 0].astype(int)) - 4).max() <= 1
+
+
+def test_likely_qp_is_near_that_of_a_photo() -> None:
+    pixels = (read_image(sample_photo()).pixels * 255).round().byte().movedim(0, -1).numpy()
+    photo = base.padded(np.ascontiguousarray(pixels[:256, :384]))
+    codec = source_codec("bpg", preset=base.PRESET)
+    for qp in (20, 30, 40):
+        bits = 8 * len(base.made(codec, photo, qp).data)
+        assert abs(base.likely_qp(photo, bits) - qp) <= 4
+        assert base.likely_qp(photo, bits / 4) > base.likely_qp(photo, bits) > base.likely_qp(photo, 4 * bits)
 
 
 def test_is_a_codec(codec: Hybrid) -> None:

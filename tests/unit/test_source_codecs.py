@@ -247,6 +247,21 @@ def test_any_sizes_give_a_file_that_fits_whatever_was_asked_before(sizes: list[i
     assert len(set(codec.made)) == len(codec.made) == control.encodes
 
 
+@settings(max_examples=200, deadline=None)
+@given(off=st.integers(-4, 4), budget=st.integers(10, 9000))
+def test_a_hasty_search_ends_where_the_next_file_would_not_fit(off: int, budget: int) -> None:
+    sizes = [round(30 * 1.1**quality) for quality in range(60)]  # a step of e^0.1, as expected, but for rounding
+    control = RateControl(Counting(sizes))
+    best = max((quality for quality, size in enumerate(sizes) if size <= budget), default=None)
+    fitted = control.fit(smooth(2, 2), budget, (best or 0) + off)
+    if best is None:
+        assert fitted is None
+        return
+    assert fitted is not None
+    assert best - 1 <= fitted.quality <= best
+    assert control.encodes <= (1 if off == 0 else 3)
+
+
 @pytest.mark.parametrize("codec", CODECS[:3], ids=named)
 def test_budgets_of_a_sweep(codec: SourceCodec) -> None:
     picture, control = natural(128, 192), RateControl(codec)

@@ -47,7 +47,7 @@ class RateControl:
         self._cache = Cache(cache_bytes)
         self._lock = threading.Lock()
 
-    def fit(self, picture: np.ndarray, budget: int) -> Fitted | None:
+    def fit(self, picture: np.ndarray, budget: int, start: int | None = None) -> Fitted | None:
         """The best quality whose file has at most ``budget`` bytes; None where there is none.
 
         Sizes rise with the quality, but for rare small steps back. Where they do rise, the result is the highest quality that
@@ -57,23 +57,28 @@ class RateControl:
         Args:
             picture: uint8 ``(H, W, 3)``.
             budget: bytes.
+            start: a good guess of the quality, for a hasty search: it ends at a file that fits where by `SourceCodec.log_size`
+                the next better one would not, and does not try that.
         """
         key = _digest(picture)
         qualities = self.codec.qualities
         low, high = -1, len(qualities)  # indices: low fits, high does not
         probed: list[tuple[float, float]] = []
-        start = qualities.index(min(max(self.codec.first_guess(8 * budget * 3 / picture.size), qualities[0]), qualities[-1]))
+        guess = self.codec.first_guess(8 * budget * 3 / picture.size) if start is None else start
+        first = qualities.index(min(max(guess, qualities[0]), qualities[-1]))
         for left in range(high.bit_length() + 2, -1, -1):  # at worst three probes more than plain bisection
             if high - low == 1:
                 break
             reach = 2**left  # wide at first; in the end guesses must leave what bisection can finish
-            index = min(max(self._guess(probed, budget, start), low + 1, high - reach), high - 1, low + reach)
+            index = min(max(self._guess(probed, budget, first), low + 1, high - reach), high - 1, low + reach)
             size = len(self._file(key, picture, qualities[index]))
             probed.append((self._scale[index], math.log(max(1, size))))
-            if size <= budget:
-                low = index
-            else:
+            if size > budget:
                 high = index
+                continue
+            low = index
+            if start is not None and high > low + 1 and size * math.exp(self._scale[low + 1] - self._scale[low]) > budget:
+                break
         return None if low < 0 else Fitted(self._file(key, picture, qualities[low]), qualities[low])
 
     def psnr(self, picture: np.ndarray, quality: int) -> float:

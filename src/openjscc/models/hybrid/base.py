@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ...digital.source import RateControl, SourceCodec
+from ...digital.source import Fitted, RateControl, SourceCodec
 from ...digital.source.bpg import MAGIC, read_header
 from ...errors import IntegrityError, UsageError
-from .residual import BLOCK
+from .residual import BLOCK, transform
 
 NO_BASE = 63
 """In the place of a QP: there is no file."""
@@ -51,17 +51,39 @@ def fit(control: RateControl, picture: np.ndarray, budget: int) -> Base:
         budget: bytes.
     """
     height, width = picture.shape[:2]
-    whole = control.fit(picture, budget + len(MAGIC)) if budget > 0 else None
+    whole = _fitted(control, picture, budget)
     found = (
         nothing(height, width) if whole is None else _base(control.codec, whole.data, 51 - whole.quality, False, height, width)
     )
     if budget > 0 and (found.qp == NO_BASE or found.qp >= HALF_FROM_QP):
-        half = control.fit(halved(picture), budget + len(MAGIC))
+        half = _fitted(control, halved(picture), budget)
         if half is not None:
             other = _base(control.codec, half.data, 51 - half.quality, True, height, width)
             if _error(picture, other.image) < _error(picture, found.image):
                 found = other
     return found
+
+
+def _fitted(control: RateControl, picture: np.ndarray, budget: int) -> Fitted | None:
+    """A file of at most ``budget`` bytes beside what all of them begin with, searched for from `likely_qp` on."""
+    return control.fit(picture, budget + len(MAGIC), 51 - likely_qp(padded(picture), 8 * budget)) if budget > 0 else None
+
+
+def likely_qp(picture: np.ndarray, bits: float) -> int:
+    """The QP at which a base of a photo takes about so many bits.
+
+    These are about log2(1 + (c / step)^2) summed over the coefficients c of a 16x16 DCT, without the mean of each block.
+    """
+    energy = transform(picture.astype(np.float32)) ** 2
+    energy[:, :: BLOCK * BLOCK] = 0
+    low, high = 0, 51
+    while low < high:
+        middle = (low + high) // 2
+        if float(np.log2(1 + energy * 2.0 ** ((4 - middle) / 3)).sum()) > bits:
+            low = middle + 1
+        else:
+            high = middle
+    return low
 
 
 def made(codec: SourceCodec, picture: np.ndarray, qp: int, *, half: bool = False) -> Base:
