@@ -35,7 +35,7 @@ FIELDS = ("photo", "ratio", "snr_db", "share", "mapped", "digital", "qp", "psnr"
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, help="training photos")
-    parser.add_argument("--limit", type=int, default=6, help="photos")
+    parser.add_argument("--limit", type=int, default=12, help="photos")
     parser.add_argument("--weight", help="with the network of this weight; without: the linear estimate")
     asked = parser.parse_args()
     paths = sorted(path for path in asked.folder.rglob("*") if path.suffix in (".webp", ".png", ".jpg"))
@@ -86,19 +86,22 @@ def _psnr(
 
 
 def _show() -> None:
-    """Mean PSNR: a line for each ratio and SNR; where all photos have both, with / without a map."""
-    values: dict[tuple[str, str, str], dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
+    """Mean PSNR, a line for each ratio and SNR: by share; then of the best for each photo; and what maps give by share."""
+    values: dict[tuple[str, str], dict[tuple[str, str], dict[str, float]]] = defaultdict(lambda: defaultdict(dict))
     with TARGET.open(newline="") as file:
         for row in csv.DictReader(file):
-            values[row["ratio"], row["snr_db"], row["share"]][row["mapped"]].append(float(row["psnr"]))
-    most = max(len(one) for both in values.values() for one in both.values())
-    for ratio, snr_db in dict.fromkeys(key[:2] for key in values):
-        cells = []
-        for share in TRIED:
-            both = values.get((ratio, snr_db, str(share)), {})
-            means = [f"{np.mean(both[key]):.2f}" if len(both.get(key, [])) == most else "-" for key in "10"]
-            cells.append("/".join(means))
-        print(f"{ratio} {float(snr_db):4g} dB: " + "  ".join(cells))
+            values[row["ratio"], row["snr_db"]][row["photo"], row["share"]][row["mapped"]] = float(row["psnr"])
+    for (ratio, snr_db), cells in values.items():
+        best: dict[str, dict[str, float]] = defaultdict(dict)
+        maps: dict[str, list[float]] = defaultdict(list)
+        for (photo, share), both in cells.items():
+            best[photo][share] = max(both.values())
+            if len(both) == 2:
+                maps[share].append(both["1"] - both["0"])
+        means = [f"{np.mean([of.get(str(share), math.nan) for of in best.values()]):.2f}" for share in TRIED]
+        free = np.mean([max(of.values()) for of in best.values()])
+        given = [f"{np.mean(maps[str(share)]):+.2f}" if maps[str(share)] else "" for share in TRIED]
+        print(f"{ratio} {float(snr_db):4g} dB: {'  '.join(means)}; best of each {free:.2f}; maps {'  '.join(given)}")
 
 
 if __name__ == "__main__":

@@ -23,6 +23,7 @@ from openjscc.models.hybrid.residual import (
     bands,
     base_levels,
     estimate,
+    expected_error,
     inverse,
     plan,
     transform,
@@ -82,7 +83,9 @@ def test_class_map_survives_its_code(rows: int, columns: int, count: int, seed: 
 def test_class_maps_that_are_no_surprise_take_few_bits() -> None:
     labels = np.tile(np.repeat(np.arange(8), 12), 16)
     usual = 1 + 50 * (np.arange(classes.BINS)[:, None] == np.arange(classes.COUNT) // 2).astype(np.uint8)
-    assert 8 * len(classes.encode_map(labels, labels // 2, 96, usual)) < 0.75 * len(labels)  # what the base alone tells leaves 1 bit
+    assert 8 * len(classes.encode_map(labels, labels // 2, 96, usual)) < 0.75 * len(
+        labels
+    )  # what the base alone tells leaves 1 bit
     labels = np.random.default_rng(0).integers(0, 8, 1000)
     usual = 1 + 100 * np.eye(classes.BINS, classes.COUNT, dtype=np.uint8)
     assert 8 * len(classes.encode_map(labels, labels, 50, usual)) < 0.6 * len(labels)  # the base tells
@@ -118,6 +121,10 @@ def test_estimate_has_the_error_that_theory_says() -> None:
     received = found.amplitude * values[found.chosen] + np.sqrt(noise_var) * noise(len(found.chosen), seed=7)
     guessed, error = estimate(found, received, noise_var)
     assert np.mean((guessed - values) ** 2) == pytest.approx(np.mean(error), rel=0.02)
+    assert expected_error(found, values, noise_var) == pytest.approx(np.mean((guessed - values) ** 2), rel=0.01)
+    others = 3 * values
+    guessed, _ = estimate(found, received + 2 * found.amplitude * values[found.chosen], noise_var)
+    assert expected_error(found, others, noise_var) == pytest.approx(np.mean((guessed - others) ** 2), rel=0.01)
 
 
 def test_more_symbols_than_coefficients() -> None:
@@ -181,6 +188,18 @@ def test_under_fading(codec: Hybrid, image: torch.Tensor, channel: str) -> None:
 def test_lost_base_is_a_lost_image(codec: Hybrid, image: torch.Tensor) -> None:
     sent = transmit(codec, "awgn", image, 4.0, told_snr_db=12.0, ratio=1 / 6)
     assert not bool(sent.reconstruction.ok)
+
+
+def test_the_better_share_is_taken(codec: Hybrid, image: torch.Tensor, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(codec, "net", "none")
+    errors = []
+    for shares in ((0.2,), (1.0,), (0.2, 1.0)):
+        monkeypatch.setattr(codec, "_shares", lambda ratio, snr_db, shares=shares: shares)
+        sent = transmit(codec, "awgn", image, 13.0, ratio=1 / 6)
+        assert sent.image is not None
+        errors.append(float((sent.image - image).square().mean()))
+    assert errors[0] != pytest.approx(errors[1], rel=0.05)
+    assert errors[2] == min(errors)
 
 
 def test_class_map_that_is_longer_than_reckoned_with(codec: Hybrid, image: torch.Tensor, monkeypatch: pytest.MonkeyPatch) -> None:

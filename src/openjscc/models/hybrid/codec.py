@@ -26,7 +26,7 @@ from . import base as base_layer
 from . import classes
 from .base import NO_BASE, Base
 from .network import PLANES, TOLD, Restorer, network_inputs
-from .residual import BLOCK, COEFFICIENTS, Plan, base_levels, plan, transform
+from .residual import BLOCK, COEFFICIENTS, Plan, base_levels, expected_error, plan, transform
 from .symbols import WORDS_USES, digital_symbols, digital_uses, equalized, least_share, read_digital, read_share, share_symbols
 
 SCHEMES: tuple[MCS, ...] = MCS_SETS["nr"]
@@ -35,15 +35,16 @@ BLIND_SNR_DB, BLIND_DESIGN_DB = 2.0, 10.0
 TARGET = 0.01
 """Share of bases that may be lost at the SNR told less the margin."""
 SHARE_SNRS = (1.0, 4.0, 7.0, 10.0, 13.0, 19.0)
-SHARES = {
-    1 / 48: (1.0, 1.0, 1.0, 1.0, 1.0, 1.0),
-    1 / 24: (1.0, 1.0, 1.0, 1.0, 1.0, 1.0),
-    1 / 16: (0.85, 0.6, 1.0, 1.0, 1.0, 1.0),
-    1 / 12: (0.8, 0.55, 0.4, 0.35, 1.0, 1.0),
-    1 / 6: (0.65, 0.5, 0.4, 0.3, 0.2, 1.0),
+SHARES: dict[float, tuple[tuple[float, ...], ...]] = {
+    1 / 48: ((1.0,),) * 6,
+    1 / 24: ((1.0,),) * 6,
+    1 / 16: ((0.8,), (0.6, 1.0), (0.5, 1.0), (1.0,), (1.0,), (1.0,)),
+    1 / 12: ((0.8,), (0.6,), (0.4, 1.0), (0.3, 1.0), (0.2, 1.0), (1.0,)),
+    1 / 6: ((0.65,), (0.5,), (0.4,), (0.3, 1.0), (0.2, 1.0), (0.2, 1.0)),
 }
-"""Share of the channel uses that the base may take, by bandwidth ratio and SNR: the best for training photos, without the
-network. In between, the nearest holds: the best share jumps."""
+"""Shares of the channel uses that the base may take, by bandwidth ratio and SNR: the best for training photos, without the
+network. Where the best depends on the image, the one of least expected error is taken. In between, the nearest ratio and SNR
+hold: the best share jumps."""
 BLIND_SHARE = 0.5
 FADING_LEAST_DB, FADING_SLOPE_DB = 20.0, 2.5
 """By so much is an image that arrives better than none at one bit a channel use, and by so much more at two."""
@@ -80,6 +81,7 @@ class Layers:
         plan: of the analog layer.
         symbols: real, of mean square ``1 / gain^2``.
         gain_index, design_index: numbers of the factor of the symbols, and of the SNR that they are made for.
+        error: expected mean squared error per coefficient at that SNR, without the network.
     """
 
     base: Base
@@ -87,6 +89,7 @@ class Layers:
     symbols: np.ndarray
     gain_index: int
     design_index: int
+    error: float
 
 
 class Classified(NamedTuple):
@@ -216,28 +219,40 @@ class Hybrid(LearnedCodec):
             return torch.ones(uses, dtype=torch.complex64), 0
         design = BLIND_DESIGN_DB if snr_db is None else snr_db
         index = self._choose(left, snr_db, conditions)
-        share = self._share(uses / picture.size, None if conditions.fades else snr_db)
-        beside = FIXED_BYTES
-        for _ in range(3):  # the class map comes on top, and need not fit
-            base = self._base(picture, SCHEMES[index], left, beside, share)
-            classified = self._classified(picture, base, mapped=share < UNMAPPED_FROM_SHARE)
-            class_map = classified.map or b""
-            number = least_share(SCHEMES[index], left, FIXED_BYTES + len(base.data) + len(class_map))
-            if number is not None:
-                break
-            beside += FIXED_BYTES + len(class_map)
-        else:
+        shares = self._shares(uses / picture.size, None if conditions.fades else snr_db)
+        packed = [self._packed(picture, SCHEMES[index], left, share, design) for share in shares]
+        found = min((one for one in packed if one is not None), key=lambda one: one[1].error, default=None)
+        if found is None:
             return torch.ones(uses, dtype=torch.complex64), index
-        digital = digital_uses(number, left)
-        layers = self._layers(base, classified, 2 * (left - digital), design)
-        kind = base.qp | (classified.map is not None) << 6 | base.half << 7
-        content = bytes([kind, layers.gain_index, layers.design_index]) + base.data + class_map
+        number, layers, class_map = found
+        digital, base = digital_uses(number, left), layers.base
+        kind = base.qp | (class_map is not None) << 6 | base.half << 7
+        content = bytes([kind, layers.gain_index, layers.design_index]) + base.data + (class_map or b"")
         front = share_symbols(number).repeat(repeats)
         analog = torch.zeros(2 * (left - digital))
         analog[: len(layers.symbols)] = torch.from_numpy(layers.symbols) * (_gain(layers.gain_index) / math.sqrt(2))
         return torch.cat(
             [front, digital_symbols(SCHEMES[index], digital, content), torch.view_as_complex(analog.view(-1, 2))]
         ), index
+
+    def _packed(
+        self, picture: np.ndarray, scheme: MCS, uses: int, share: float, design_snr_db: float
+    ) -> tuple[int, Layers, bytes | None] | None:
+        """An image with a base of about that share of so many channel uses: the digital share in 2^-12, the layers, the class map.
+
+        None where not even the smallest base and its map fit.
+        """
+        beside = FIXED_BYTES
+        for _ in range(3):  # the class map comes on top, and need not fit
+            base = self._base(picture, scheme, uses, beside, share)
+            residual = self._classified(picture, base, mapped=share < UNMAPPED_FROM_SHARE)
+            size = FIXED_BYTES + len(residual.map or b"")
+            number = least_share(scheme, uses, size + len(base.data))
+            if number is not None:
+                count = 2 * (uses - digital_uses(number, uses))
+                return number, self._layers(base, residual, count, design_snr_db), residual.map
+            beside += size
+        return None
 
     def _choose(self, uses: int, snr_db: float | None, conditions: Conditions) -> int:
         """The base's scheme.
@@ -260,12 +275,12 @@ class Hybrid(LearnedCodec):
                 best, highest = index, value
         return best
 
-    def _share(self, ratio: float, snr_db: float | None) -> float:
-        """Share of the channel uses that the base may take."""
+    def _shares(self, ratio: float, snr_db: float | None) -> tuple[float, ...]:
+        """Shares of the channel uses that the base may take, to be tried."""
         if self.share is not None:
-            return self.share
+            return (self.share,)
         if snr_db is None:
-            return BLIND_SHARE
+            return (BLIND_SHARE,)
         nearest = min(SHARES, key=lambda known: abs(math.log(known / ratio)))
         return SHARES[nearest][min(range(len(SHARE_SNRS)), key=lambda place: abs(SHARE_SNRS[place] - snr_db))]
 
@@ -293,7 +308,8 @@ class Hybrid(LearnedCodec):
         symbols = residual.coefficients.ravel()[scheme.chosen] * scheme.amplitude
         power = float(np.mean(symbols.astype(np.float64) ** 2)) * len(symbols) / max(count, 1) if len(symbols) else 1.0
         gain = round(min(max((-10 * math.log10(max(power, 1e-9)) - GAIN_LOWEST_DB) / GAIN_STEP_DB, 0), 255))
-        return Layers(base, scheme, symbols, gain, design)
+        error = expected_error(scheme, residual.coefficients.ravel(), 10 ** (-design_snr_db / 10) / _gain(gain) ** 2)
+        return Layers(base, scheme, symbols, gain, design, error)
 
     def _plan(self, base: Base, levels: np.ndarray, labels: np.ndarray, count: int, design_index: int) -> Plan:
         sizes = classes.expected_sizes(_tables(base), labels, levels)

@@ -172,3 +172,18 @@ def estimate(plan: Plan, received: np.ndarray, noise: np.ndarray | float) -> tup
     values[plan.chosen] = plan.amplitude * size * share * received
     left[plan.chosen] = size * noise * share
     return values, left
+
+
+def expected_error(plan: Plan, coefficients: np.ndarray, noise: float) -> float:
+    """Mean squared error of what `estimate` makes of these very coefficients, expected over the noise.
+
+    Args:
+        plan: of the analog layer.
+        coefficients: all of them, flat as `Plan.size`.
+        noise: variance of the noise, as for `estimate`.
+    """
+    size, sent = plan.size[plan.chosen], coefficients[plan.chosen]
+    factor = plan.amplitude * size / (plan.amplitude**2 * size + noise)
+    total = np.sum(coefficients**2) - np.sum(sent**2)
+    total += np.sum(((1 - factor * plan.amplitude) * sent) ** 2) + noise * np.sum(factor**2)
+    return float(total) / len(coefficients)
