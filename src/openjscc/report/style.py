@@ -7,6 +7,7 @@ matplotlib's global state is touched, and the same records give the same bytes.
 from __future__ import annotations
 
 import io
+import re
 import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -117,7 +118,19 @@ def write_figure(figure: Figure, path: Path, style: str = "paper") -> None:
     buffer = io.BytesIO()
     with matplotlib().rc_context({**_defaults(), **_SAVING}):
         figure.savefig(buffer, format=kind[1:], dpi=LOOKS[style].dpi, metadata=facts[kind])
-    write_atomically(path, buffer.getvalue())
+    content = buffer.getvalue()
+    write_atomically(path, _portable(content) if kind == ".svg" else content)
+
+
+def _portable(svg: bytes) -> bytes:
+    """The same on every machine, though the last bits of coordinates are not: these are rounded to 1/1000 pt.
+
+    matplotlib names markers and clipping paths by hashes of such bits. They get numbers.
+    """
+    names: dict[bytes, bytes] = {}
+    svg = re.sub(rb'(?<=["#])[a-z][0-9a-f]{10}(?=[")])', lambda found: names.setdefault(found[0], b"mark%d" % len(names)), svg)
+    number = re.compile(rb"-?\d+\.\d{4,}")
+    return re.sub(rb'"[^"<>]*"', lambda text: number.sub(lambda found: b"%g" % round(float(found[0]), 3), text[0]), svg)
 
 
 def matplotlib() -> Any:

@@ -37,10 +37,10 @@ TARGET = 0.01
 SHARE_SNRS = (1.0, 4.0, 7.0, 10.0, 13.0, 19.0)
 SHARES: dict[float, tuple[tuple[float, ...], ...]] = {
     1 / 48: ((1.0,),) * 6,
-    1 / 24: ((1.0,),) * 6,
-    1 / 16: ((0.8,), (0.6, 1.0), (0.5, 1.0), (1.0,), (1.0,), (1.0,)),
-    1 / 12: ((0.8,), (0.6,), (0.4, 1.0), (0.3, 1.0), (0.2, 1.0), (1.0,)),
-    1 / 6: ((0.65,), (0.5,), (0.4,), (0.3, 1.0), (0.2, 1.0), (0.2, 1.0)),
+    1 / 24: ((0.8,), (1.0,), (1.0,), (1.0,), (1.0,), (1.0,)),
+    1 / 16: ((0.8,), (0.6, 1.0), (1.0,), (1.0,), (1.0,), (1.0,)),
+    1 / 12: ((0.8,), (0.6, 1.0), (0.4, 1.0), (0.3, 1.0), (1.0,), (1.0,)),
+    1 / 6: ((0.65,), (0.5,), (0.4, 1.0), (0.3, 1.0), (0.2, 1.0), (0.2, 1.0)),
 }
 """Shares of the channel uses that the base may take, by bandwidth ratio and SNR: the best for training photos, without the
 network. Where the best depends on the image, the one of least expected error is taken. In between, the nearest ratio and SNR
@@ -238,7 +238,7 @@ class Hybrid(LearnedCodec):
     def _packed(
         self, picture: np.ndarray, scheme: MCS, uses: int, share: float, design_snr_db: float
     ) -> tuple[int, Layers, bytes | None] | None:
-        """An image with a base of about that share of so many channel uses: the digital share in 2^-12, the layers, the class map.
+        """An image with a base of about that share of so many channel uses: share in 2^-12, layers, class map.
 
         None where not even the smallest base and its map fit.
         """
