@@ -42,7 +42,7 @@ PARAMETERS = {
     ("mtgsc", "paper"): 683_991_975,  # see test_mtgsc.py
     ("mtgsc", "photo"): 3_040_351,
     ("mtgsc", "photo-noise"): 3_040_351,
-    ("hybrid", "photo"): 685_052,
+    ("hybrid", "photo"): 953_420,
     ("witt", "paper"): 28_203_024,  # 28.2 M for the authors' network, see test_witt.py
     ("witt", "paper-no-modnet"): 18_338_384,
     ("witt", "photo"): 1_655_176,

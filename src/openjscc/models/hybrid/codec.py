@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import zlib
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import ClassVar, NamedTuple
 
@@ -394,7 +395,8 @@ class Hybrid(LearnedCodec):
         assert conditions.snr_db is not None
         most = self.payload_uses(height, width, len(self.ratios) - 1)
         pictures = (x.detach().clamp(0, 1) * 255).round().to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
-        layers = [self._drawn(picture, float(snr), most) for picture, snr in zip(pictures, conditions.snr_db, strict=True)]
+        with ThreadPoolExecutor(torch.get_num_threads()) as pool:  # the source coder takes most of the time
+            layers = list(pool.map(self._drawn, pictures, conditions.snr_db.tolist(), [most] * batch))
         length = torch.tensor([max(len(one.symbols) + 1 >> 1, 1) for one in layers])
         symbols = torch.zeros(batch, 2 * int(length.max()))
         for row, one in enumerate(layers):
