@@ -30,7 +30,7 @@ ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "results"
 FIXED = "bpg-ldpc:mcs=16qam-3/4-n1944"
 SYSTEMS = (
-    *("adjscc.photo", "bpg-ldpc", "bpg-ldpc:target=psnr", FIXED),
+    *("hybrid.photo", "adjscc.photo", "bpg-ldpc", "bpg-ldpc:target=psnr", FIXED),
     *("bpg-capacity", "bpg-capacity:finite=0.01", "jpeg-ldpc"),
 )
 AWGN_ONLY = ("bpg-ldpc:target=psnr", "bpg-capacity:finite=0.01")

@@ -21,6 +21,7 @@ from openjscc.report.charts import draw
 from openjscc.report.style import write_figure
 
 NAMES = {
+    "hybrid.photo": "Hybrid",
     "adjscc.photo": "ADJSCC",
     "bpg-ldpc": "BPG+LDPC, adapted",
     "bpg-ldpc:mcs=16qam-3/4-n1944": "BPG+LDPC, 16-QAM 3/4",

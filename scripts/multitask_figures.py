@@ -37,7 +37,7 @@ class Run:
 PICTURES = (
     Run("mtgsc.photo", "MTGSC, two tasks", BOTH * PHOTOGRAPHS, "mtgsc.more"),
     Run("mtgsc.picture", "MTGSC, pictures alone", ALONE),
-    Run("adjscc.photo", "ADJSCC", 8 * 128**2),
+    Run("adjscc.first", "ADJSCC", 8 * 128**2),
     Run("witt.photo", "WITT", 8 * 128**2),
     Run("deepjscc.photo", "Deep JSCC", 8 * 128**2),
 )

@@ -27,6 +27,8 @@ CLIFF_SNR_DB = (-2.0, 0.0, 4.0, 8.0, 12.0, 20.0)
 LEFT_OUT = ("bpg-ldpc:target=psnr", "bpg-capacity:finite=0.01", "jpeg-ldpc")
 """Systems of the cliff that README's table does not show."""
 LEARNED, ADAPTED, FIXED = "adjscc.photo", "bpg-ldpc", "bpg-ldpc:mcs=16qam-3/4-n1944"
+TALLIED = ("hybrid.photo", LEARNED)
+"""Compared with the adapted link where they were measured."""
 CONDITIONS = (
     ("AWGN, SNR known", "awgn", None),
     ("AWGN, SNR taken for 10 dB", "awgn", 10.0),
@@ -39,6 +41,7 @@ UNSEEN = "resnet20-12fca82f"
 LEVEL_DB = 0.05
 """Means that differ by less are level: they are alike in the digit that is shown."""
 ROWS = (
+    ("Kodak", "hybrid.photo", (1 / 48, 1 / 16, 1 / 6)),
     ("Kodak", "adjscc.photo", (1 / 48, 1 / 16, 1 / 6)),
     ("Kodak", "deepjscc.photo", (1 / 48, 1 / 16, 1 / 6)),
     ("Kodak", "witt.photo", (1 / 48, 1 / 16, 1 / 6)),
@@ -97,12 +100,17 @@ def verdict(records: Sequence[Record]) -> str:
 
 
 def tally(records: Sequence[Record]) -> str:
-    """At how many points the adapted link is ahead of the learned codec by mean PSNR; a line for each condition."""
+    """At how many points the codecs are ahead of the adapted link by mean PSNR, and behind; a line for each condition."""
     lines = []
     for name, channel, told in CONDITIONS:
-        gaps = [gap for ratio in _ratios(records) for gap in _gaps(records, channel, told, ratio).values()]
-        ahead, behind = (sum(sign * gap >= LEVEL_DB for gap in gaps) for sign in (1, -1))
-        lines.append(f"- {name}: the digital link is ahead at {ahead} of {len(gaps)} points, `{LEARNED}` at {behind}.")
+        there = {record.system for record in records if (record.channel, record.told_snr_db) == (channel, told)}
+        words = []
+        for system in TALLIED:
+            if system in there:
+                gaps = [gap for ratio in _ratios(records) for gap in _gaps(records, channel, told, ratio, system).values()]
+                behind, ahead = (sum(sign * gap >= LEVEL_DB for gap in gaps) for sign in (1, -1))
+                words.append(f"`{system}` is ahead at {ahead} of {len(gaps)} points and behind at {behind}")
+        lines.append(f"- {name}: {', '.join(words)}.")
     return "\n".join(lines)
 
 
@@ -140,11 +148,11 @@ def _compared(records: Sequence[Record], channel: str, told: float | None) -> st
     return text
 
 
-def _gaps(records: Sequence[Record], channel: str, told: float | None, ratio: float) -> dict[float, float]:
-    """By how many dB the adapted link is above the learned codec, by SNR."""
-    learned, adapted = (_row(records, system, channel, told, ratio) for system in (LEARNED, ADAPTED))
+def _gaps(records: Sequence[Record], channel: str, told: float | None, ratio: float, codec: str = LEARNED) -> dict[float, float]:
+    """By how many dB the adapted link is above a codec, by SNR."""
+    learned, adapted = (_row(records, system, channel, told, ratio) for system in (codec, ADAPTED))
     if set(learned) != set(adapted):
-        raise SystemExit(f"{channel}, told {told}, CBR {format_ratio(ratio)}: {LEARNED} and {ADAPTED} have other SNRs")
+        raise SystemExit(f"{channel}, told {told}, CBR {format_ratio(ratio)}: {codec} and {ADAPTED} have other SNRs")
     return {snr: (adapted[snr].mean or 0.0) - (learned[snr].mean or 0.0) for snr in learned}
 
 

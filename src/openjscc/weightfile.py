@@ -29,6 +29,8 @@ from .files import write_atomically
 
 FORMAT = 1
 SUFFIX = ".safetensors"
+PACKAGED = Path(str(resources.files("openjscc") / "weights"))
+"""Where the package's own weight files lie."""
 KEY = "openjscc"
 ENVIRONMENT = "OPENJSCC_WEIGHTS"
 LICENCE = "Apache-2.0"
@@ -117,11 +119,16 @@ def weight_files(role: str | None) -> dict[str, Path]:
         role: `TASK`, or None for codecs; a file that cannot be read counts as a codec's.
     """
     found: dict[str, Path] = {}
-    packaged = resources.files("openjscc") / "weights"
-    for folder in (Path(str(packaged)), Path(os.environ[ENVIRONMENT]) if os.environ.get(ENVIRONMENT) else None):
+    for folder in (PACKAGED, Path(os.environ[ENVIRONMENT]) if os.environ.get(ENVIRONMENT) else None):
         if folder is not None and folder.is_dir():
             found |= {path.name.removesuffix(SUFFIX): path for path in folder.glob(f"*{SUFFIX}") if role_of(path) == role}
     return found
+
+
+def packaged_sha256(name: str) -> str | None:
+    """Of the package's own weight of this name, of either role; None: it has none."""
+    path = PACKAGED / f"{name}{SUFFIX}"
+    return _header(path).get("sha256") if path.exists() else None
 
 
 def role_of(path: Path) -> str | None:

@@ -27,9 +27,7 @@ PARAMETERS = {
     ("deeplab_jscc", "photo"): 1_173_864,
     ("adjscc", "paper"): 10_758_191,
     ("adjscc", "cifar10"): 968_220,
-    ("adjscc", "photo"): 1_730_156,
-    ("adjscc", "photo8"): 2_964_588,
-    ("adjscc", "photo16"): 3_164_204,
+    ("adjscc", "photo"): 2_964_588,
     ("ganjscc", "paper"): 11_422_213,  # see test_ganjscc.py
     ("ganjscc", "photo"): 3_339_440,
     ("ganjscc", "small"): 485_500,
@@ -170,7 +168,7 @@ def test_tiles_give_the_same_picture(arch: str, config: str, monkeypatch: pytest
 
 
 def test_macs_of_the_default_photo_model_stay_in_budget() -> None:
-    assert small("adjscc", "photo").macs_per_pixel() * 256**2 == pytest.approx(3.09e9, rel=0.02)
+    assert small("adjscc", "photo").macs_per_pixel() * 256**2 == pytest.approx(4.35e9, rel=0.02)
 
 
 def test_the_photo_model_starts_as_linear_transmission() -> None:

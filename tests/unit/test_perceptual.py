@@ -15,7 +15,8 @@ import torch
 from helpers import silent
 from openjscc.channels import make_channel
 from openjscc.errors import MissingError, UsageError
-from openjscc.models import create, load
+from openjscc.models import create, export
+from openjscc.models.adjscc import ADJSCCConfig
 from openjscc.training.batches import Batch
 from openjscc.training.checkpoint import TrainingState, load_checkpoint
 from openjscc.training.loop import RunOptions, train
@@ -299,11 +300,15 @@ def test_missing_weights_of_lpips_are_said_before_any_work(tmp_path: Path, monke
     assert not (tmp_path / "run").exists()
 
 
-def test_the_recipe_starts_from_the_released_weight(capsys: pytest.CaptureFixture[str]) -> None:
-    plan = load_recipe("ganjscc-photo")
+def test_the_recipe_starts_from_the_first_adjscc_photo(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    first = ADJSCCConfig((8, 16, 24, 32, 64), send_scale=True, network="photo", channels=(48, 128, 192), blocks=(0, 2, 3))
+    source, path = create("adjscc", first).eval(), tmp_path / "adjscc.first.safetensors"
+    export(source, path, tag="first", training={"steps": 0, "data": ["none"], "compute": ["none"]})
+    plan = load_recipe("ganjscc-photo", [f"model.init={path}"])
     network = PerceptualStep.load_network(plan)
-    assert network.state_dict()["encoder.stages.0.0.weight"].equal(load("adjscc.photo").state_dict()["encoder.stages.0.0.weight"])
-    assert "adjscc.photo: 1,605,020 of 3,339,440 parameters" in capsys.readouterr().err
+    weight = source.state_dict()["encoder.stages.0.0.weight"].half().float()
+    assert network.state_dict()["encoder.stages.0.0.weight"].equal(weight)
+    assert "adjscc.first: 1,605,020 of 3,339,440 parameters" in capsys.readouterr().err
     wrong = dataclasses.replace(plan, model=dataclasses.replace(plan.model, init="deepjscc.photo"))
     with pytest.raises(UsageError, match="another network"):
         PerceptualStep.load_network(wrong)

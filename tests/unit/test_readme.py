@@ -92,9 +92,13 @@ def test_the_verdict_is_of_the_records_whoever_is_ahead(readme: ModuleType) -> N
 
 def test_the_tally_counts_points_whoever_is_ahead(readme: ModuleType) -> None:
     learned = everywhere("adjscc.photo", 20.0, 21.0, 22.0, 23.0)
-    first, *_, last = readme.tally([*learned, *everywhere("bpg-ldpc", 12.0, 21.0, 24.5, 24.2, wrong=3.0)]).splitlines()
-    assert first == "- AWGN, SNR known: the digital link is ahead at 2 of 4 points, `adjscc.photo` at 1."
-    assert last.endswith("taken for 10 dB: the digital link is ahead at 0 of 4 points, `adjscc.photo` at 4.")
+    digital = everywhere("bpg-ldpc", 12.0, 21.0, 24.5, 24.2, wrong=3.0)
+    first, *_, last = readme.tally([*learned, *digital]).splitlines()
+    assert first == "- AWGN, SNR known: `adjscc.photo` is ahead at 1 of 4 points and behind at 2."
+    assert last.endswith("taken for 10 dB: `adjscc.photo` is ahead at 4 of 4 points and behind at 0.")
+    first, *_, last = readme.tally([*learned, *digital, *measured("hybrid.photo", 13.0, 20.0, 24.6, 24.3)]).splitlines()
+    assert "known: `hybrid.photo` is ahead at 3 of 4 points and behind at 1, `adjscc.photo` is ahead at 1" in first
+    assert "hybrid" not in last
 
 
 def test_the_fixed_scheme_in_words(readme: ModuleType) -> None:

@@ -13,7 +13,6 @@ NAMES = {
     ("adjscc", (9, 5, 5, 5, 5), 4): "paper",
     ("adjscc", (5, 3, 3, 3), 4): "cifar10",
     ("adjscc", (5, 3, 3, 3), 8): "photo",
-    ("adjscc", (5, 3, 3, 3, 1), 16): "photo16",
     ("ganjscc", (7, 3, 3, 3), 4): "paper",
     ("ganjscc", (5, 3, 3, 3), 8): "photo",
     ("arjscc", (7, 3, 3), 4): "paper",

@@ -93,40 +93,8 @@ def photo(config: ADJSCCConfig, conditions: int) -> Network:
 
 
 def photo8(config: ADJSCCConfig, conditions: int) -> Network:
-    """As `photo`, with a lapped block transform."""
+    """As `photo`, whose weights are older, with a lapped block transform."""
     return photo(config, conditions)._replace(lapped=True)
-
-
-def photo16(config: ADJSCCConfig, conditions: int) -> Network:
-    """For photographs, at 1/16 of their size, with a lapped block transform."""
-    c1, c2, c3, c4 = config.sizes("channels", 4)
-    b1, b2, b3, b4 = config.sizes("blocks", 4)
-    latent = config.rates[-1]
-    encoder = Stages(
-        Downsample(3, c1, 5, stride=2), GDN(c1), *bottlenecks(c1, b1),
-        Downsample(c1, c2, 3, stride=2), GDN(c2), *bottlenecks(c2, b2), ChannelAttention(c2, conditions),
-        Downsample(c2, c3, 3, stride=2), GDN(c3), *bottlenecks(c3, b3), ChannelAttention(c3, conditions),
-        Downsample(c3, c4, 3, stride=2), *bottlenecks(c4, b4), ChannelAttention(c4, conditions),
-        Downsample(c4, latent, 1, stride=1),
-    )  # fmt: skip
-    decoder = Stages(
-        Upsample(latent, c4, 1, stride=1),
-        *bottlenecks(c4, b4), ChannelAttention(c4, conditions),
-        Upsample(c4, c3, 1, stride=2, subpixel=True),
-        GDN(c3, inverse=True), *bottlenecks(c3, b3), ChannelAttention(c3, conditions),
-        Upsample(c3, c2, 1, stride=2, subpixel=True),
-        GDN(c2, inverse=True), *bottlenecks(c2, b2), ChannelAttention(c2, conditions),
-        Upsample(c2, c1, 1, stride=2, subpixel=True),
-        GDN(c1, inverse=True), *bottlenecks(c1, b1),
-        Upsample(c1, 3, 5, stride=2, subpixel=True),
-        stride=16,
-    )  # fmt: skip
-    return Network(encoder, decoder, linear=True, shortcut=True, lapped=True)
-
-
-def _photo_config(network: str, channels: tuple[int, ...], blocks: tuple[int, ...], wide: int = 1) -> ADJSCCConfig:
-    rates = tuple(wide * rate for rate in (8, 16, 24, 32, 64))
-    return ADJSCCConfig(rates=rates, send_scale=True, network=network, channels=channels, blocks=blocks)
 
 
 @register(
@@ -137,9 +105,9 @@ def _photo_config(network: str, channels: tuple[int, ...], blocks: tuple[int, ..
         "cifar10": ADJSCCConfig(
             rates=(8, 16), agreed_size=(32, 32), network="cifar10", channels=(64, 128, 128), blocks=(1, 2, 2)
         ),
-        "photo": _photo_config("photo", (48, 128, 192), (0, 2, 3)),
-        "photo8": _photo_config("photo8", (48, 128, 256), (0, 2, 4)),
-        "photo16": _photo_config("photo16", (48, 128, 192, 256), (0, 2, 3, 1), wide=4),
+        "photo": ADJSCCConfig(
+            rates=(8, 16, 24, 32, 64), send_scale=True, network="photo8", channels=(48, 128, 256), blocks=(0, 2, 4)
+        ),
     },
 )
 class ADJSCC(DeepJSCC):
@@ -160,15 +128,15 @@ class ADJSCC(DeepJSCC):
       The SNR is scaled to [-1, 1] over the range that the network was made for.
     * ``cifar10`` and ``photo``, the released ones, are smaller: residual bottleneck blocks instead of more 5x5 layers,
       up-sampling by pixel shuffle, linear output; ``photo`` works at 1/8 of the image's size.
-    * ``photo`` has a linear block transform beside the network (an 8x8 DCT at the start, then learned), and its header carries
-      the scale of the symbols (10 bits, counted), which the receiver needs to undo the power normalisation.
+    * ``photo`` has a linear lapped block transform beside the network (at the start from an 8x8 DCT, then learned), and its
+      header carries the scale of the symbols (10 bits, counted), which the receiver needs to undo the power normalisation.
     * They serve several bandwidth ratios with one weight: a lower ratio sends the first latent channels only, and the
       attention modules are also told the ratio (one-hot; the receiver reads it from the header).
     """
 
     arch: ClassVar[str] = "adjscc"
     NETWORKS: ClassVar[Mapping[str, Callable[..., Network]]] = {
-        "paper": paper, "cifar10": cifar10, "photo": photo, "photo8": photo8, "photo16": photo16,
+        "paper": paper, "cifar10": cifar10, "photo": photo, "photo8": photo8,
     }  # fmt: skip
 
     @property

@@ -182,7 +182,9 @@ class GANJSCC(ADJSCC):
         """
         same = ("network", "channels", "blocks", "send_scale", "snr_range")
         if type(source) is not ADJSCC or any(getattr(source.config, key) != getattr(self.config, key) for key in same):
-            raise UsageError(f"{source.name} is another network than {self.name}", "ganjscc.photo can start from adjscc.photo")
+            raise UsageError(
+                f"{source.name} is another network than {self.name}", f"it can start from an ADJSCC with equal {', '.join(same)}"
+            )
         strange = [format_ratio(ratio) for ratio in self.ratios if ratio not in source.ratios]
         if strange:
             raise UsageError(f"{source.name} has no bandwidth ratio {', '.join(strange)}", "train from scratch, or choose others")

@@ -34,6 +34,7 @@ from ..report.markdown import capital, listed, sentence, table_row
 from ..report.paired import Paired, paired
 from ..report.select import select
 from ..report.style import write_figure
+from ..weightfile import packaged_sha256
 from .comparisons import PAIRED, read_bands, read_tables, write_tables
 from .differences import DifferenceTable
 from .differences_page import INTRODUCTION as ON_DIFFERENCES
@@ -200,6 +201,10 @@ def _page(
     parts.append(f"Made by `{facts.command}` from the records in {' and '.join(f'[{name}]({name})' for name in beside)}.")
     if any(record.account < ACCOUNT for record in records):
         parts.append(FIRST_ACCOUNT)
+    if replaced := released_anew(facts.weights):
+        parts.append(
+            f"**{listed(f'`{name}`' for name in replaced)} released anew since.** The card of the weight has the new figures."
+        )
     parts += ["## What was measured", "\n".join(f"- {line}" for line in _measured(records, facts))]
     tables = [_table(section, records, labels) for section in study.table if section.metric not in facts.missing]
     if tables:
@@ -312,6 +317,11 @@ def _weights(weights: Sequence[Weight]) -> str:
         cells = [f"`{one.name}`", f"{one.parameters:,}", ", ".join(one.data) or "-", steps, _duration(one.seconds)]
         lines.append(table_row([*cells, ", ".join(one.compute) or "-", f"`{one.sha256[:16]}`"]))
     return "\n".join(lines)
+
+
+def released_anew(weights: Sequence[Weight]) -> list[str]:
+    """Names of those that have another weight in the package now."""
+    return [one.name for one in weights if packaged_sha256(one.name) not in (None, one.sha256)]
 
 
 def _duration(seconds: float | None) -> str:
