@@ -163,7 +163,7 @@ def test_what_is_measured(script: ModuleType, monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_the_card_of_a_perceptual_weight(script: ModuleType, tmp_path: Path) -> None:
-    recipe = load_recipe("ganjscc-photo")
+    recipe = load_recipe("ganjscc-photo", ["model.init=adjscc.photo"])
     state = TrainingState(9000, 600.0, recipe.to_dict(), {}, ["one CPU"], True, 72_000)
     info = export(
         create("ganjscc", "small").eval(), tmp_path / "w.safetensors", tag="photo", training=training_facts(recipe, state)
