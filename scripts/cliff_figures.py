@@ -20,11 +20,12 @@ from openjscc.report.chart import Chart
 from openjscc.report.charts import draw
 from openjscc.report.style import write_figure
 
+FIXED = "bpg-ldpc:mcs=16qam-3/4-n1944"
 NAMES = {
     "hybrid.photo": "Hybrid",
     "adjscc.photo": "ADJSCC",
     "bpg-ldpc": "BPG+LDPC, adapted",
-    "bpg-ldpc:mcs=16qam-3/4-n1944": "BPG+LDPC, 16-QAM 3/4",
+    FIXED: "BPG+LDPC, 16-QAM 3/4",
     "jpeg-ldpc": "JPEG+LDPC, adapted",
     "bpg-capacity": "BPG+capacity (bound)",
     "bpg-capacity:finite=0.01": "BPG+finite blocks (bound)",
@@ -42,11 +43,10 @@ def draw_all(results: Path) -> None:
 
 
 def cliff_records(records: list[Record]) -> list[Record]:
-    """Those of `NAMES`; of systems for which it makes no difference what the transmitter believes, under each belief."""
+    """Those of `NAMES`; a fixed scheme, which does not use the SNR, and a bound, which knows it, under each belief."""
     records = [record for record in records if record.system in NAMES]
     told = {record.told_snr_db for record in records if record.told_snr_db is not None}
-    misled = {record.system for record in records if record.told_snr_db is not None}
-    same = [record for record in records if record.system not in misled]
+    same = [record for record in records if record.bound or record.system == FIXED]
     return records + [dataclasses.replace(record, told_snr_db=snr) for snr in sorted(told) for record in same]
 
 

@@ -52,6 +52,8 @@ TITLES = {
     "miou_nine": "mIoU over nine frequent classes",
     "pixel_accuracy": "Pixel accuracy",
 }
+WHOLE = "../results/README.md#hardware-and-training"
+"""Where the training of every weight is told from its start."""
 REMARKS = {
     "perceptual": {"lpips": "; it was trained on this", "lpips_vgg": "; neither this nor DISTS was trained on"},
 }
@@ -253,7 +255,7 @@ def origin(recipe: dict[str, Any]) -> str:
     if recipe["step"] == "semantic":
         rows.append(f"| loss | {semantic_loss(recipe['semantic'])} |\n")
     if recipe["model"]["init"]:
-        rows.append(f"| began with | `{recipe['model']['init']}`, whose own training comes on top |\n")
+        rows.append(f"| began with | `{recipe['model']['init']}`, whose own [training]({WHOLE}) comes on top |\n")
     if recipe["step"] == "perceptual":
         first = gan["pretrain"] if gan["beta_g"] else recipe["optimizer"]["steps"]
         alone = recipe["optimizer"]["steps"] - first
@@ -286,9 +288,9 @@ def semantic_loss(section: dict[str, Any]) -> str:
 def limits(info: WeightInfo, step: str) -> str:
     """How far the training went, and what a generator does."""
     device = "a CPU" if all("CPU" in line for line in info.training["compute"]) else "a GPU"
-    words = (
-        f"Trained on {device} for {info.training['seconds'] / 60:.0f} minutes; `results/training/{info.name}.csv` has the log."
-    )
+    before = " on top of what it began with" if info.training.get("init") else ""
+    words = f"Trained on {device} for {info.training['seconds'] / 60:.0f} minutes{before}; "
+    words += f"`results/training/{info.name}.csv` has the log."
     if step == "perceptual":
         words += "\n- The decoder makes up part of the texture: what looks sharp need not be what was sent."
     if step == "semantic":

@@ -175,7 +175,10 @@ def test_the_card_of_a_perceptual_weight(script: ModuleType, tmp_path: Path) -> 
     assert "| 1/48 | 20.00 | 25.00 | 30.00 | 35.00 | 40.00 |" in text
     assert "DISTS, lower is better:\n\n| CBR | 10 dB |\n|---|---|\n| 1/48 | 0.1900 |" in text
     assert "Made for AWGN at 0 to 15 dB; what a network is told of the SNR is clamped to 0 to 20 dB." in text
-    began, loss = "| began with | `adjscc.photo`, whose own training comes on top |", "| loss | β_p = 1, β_m = "
+    began, loss = (
+        f"| began with | `adjscc.photo`, whose own [training]({script.WHOLE}) comes on top |",
+        "| loss | β_p = 1, β_m = ",
+    )
     assert f"{began}\n{loss}{recipe.gan.beta_m:g}, β_g = {recipe.gan.beta_g:g}: " in text
     assert "LPIPS on AlexNet, lower is better; it was trained on this:\n\n| CBR | 0 dB | 5 dB |" in text
     assert "3,000 steps on LPIPS and MSE, 1,000 of the discriminator alone, 5,000 of both |\n| licence" in text

@@ -141,6 +141,17 @@ def test_the_cliff_is_in_the_records() -> None:
         assert lost == sorted(lost, reverse=True), "never lost above an SNR at which it arrives"
 
 
+def test_only_what_does_not_use_the_snr_is_drawn_where_the_snr_is_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("matplotlib")
+    monkeypatch.syspath_prepend(str(ROOT / "scripts"))
+    import cliff_figures
+
+    drawn = cliff_figures.cliff_records([record for record in CLIFF if record.told_snr_db is None or "ldpc" in record.system])
+    misled = {record.system for record in drawn if record.told_snr_db == 10}
+    assert {"bpg-ldpc", cliff_figures.FIXED, "bpg-capacity"} <= misled
+    assert not misled & {"hybrid.photo", "adjscc.photo"}
+
+
 def test_a_page_and_its_figures_are_those_of_the_records(tmp_path: Path) -> None:
     """`make results` does so for all."""
     pytest.importorskip("matplotlib")
